@@ -1,0 +1,3 @@
+//! Runs AI agents that are compiled to WASI components, in a sandbox that grants nothing by itself.
+
+pub mod error;
