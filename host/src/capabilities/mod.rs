@@ -3,8 +3,11 @@
 //! A capability converts arguments, asks the ledger or the session, and converts the answer. It decides
 //! nothing about how a run is supervised, and knows nobody who starts one.
 
+pub mod meters;
 pub mod session;
+pub mod state;
 pub mod stdio;
+pub mod storage;
 pub mod trajectory;
 
 /// Types and traits generated from `wit/`.

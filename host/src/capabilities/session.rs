@@ -2,16 +2,16 @@
 
 use super::bindings::wasm_agent::agent::session as wit;
 use super::bindings::wasm_agent::agent::types;
+use super::state::RunState;
+use super::storage::StorageError;
 use crate::digest::Digest;
 use crate::grants::Access;
-use crate::run::state::RunState;
-use crate::run::storage::StorageError;
 use crate::trajectory::Audit;
 
 type Answer<T> = wasmtime::Result<Result<T, wit::SessionError>>;
 
 impl wit::Host for RunState {
-    async fn info(&mut self) -> wasmtime::Result<wit::Info> {
+    async fn info(&mut self) -> wasmtime::Result<wit::RunInfo> {
         let directories = self.grants.dirs.iter().map(|dir| wit::Directory {
             path: dir.guest.clone(),
             access: match dir.access {
@@ -19,16 +19,16 @@ impl wit::Host for RunState {
                 Access::ReadWrite => wit::Access::ReadWrite,
             },
         });
-        Ok(wit::Info {
+        Ok(wit::RunInfo {
             run_id: self.run_id.to_string(),
             session_id: self.session_id.to_string(),
             directories: directories.collect(),
         })
     }
 
-    async fn budget(&mut self) -> wasmtime::Result<wit::Budget> {
+    async fn budget(&mut self) -> wasmtime::Result<wit::RunBudget> {
         let left = self.meters.left(&self.grants.limits);
-        Ok(wit::Budget {
+        Ok(wit::RunBudget {
             wall_ms: left.wall_ms,
             cpu_ms: left.cpu_ms,
             memory_bytes: left.memory_bytes,
@@ -53,13 +53,9 @@ impl wit::Host for RunState {
             let max = self.grants.limits.event_bytes;
             return Ok(Err(StorageError::Limit { name: "event-bytes", max }.into()));
         }
-        if self.completed.is_some() {
-            return Ok(Err(wit::SessionError::Exists("completion".to_owned())));
-        }
-        self.ledger.audit(Audit::Completed { summary: summary.clone() })?;
-        self.completed = Some(summary);
+        let first = self.ledger.complete(summary)?;
         self.ledger.deliver().await;
-        Ok(Ok(()))
+        Ok(if first { Ok(()) } else { Err(wit::SessionError::Exists("completion".to_owned())) })
     }
 
     async fn submit_artifact(&mut self, artifact: wit::Artifact) -> Answer<wit::Stored> {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::bindings::wasm_agent::agent::trajectory as wit;
 use super::bindings::wasm_agent::agent::types;
-use crate::run::state::RunState;
+use super::state::RunState;
 use crate::trajectory::content::{Block, check_result_content};
 use crate::trajectory::event::Origin;
 use crate::trajectory::ledger::LedgerError;

@@ -56,6 +56,11 @@ pub enum Audit {
         /// Its beginning.
         text: String,
     },
+    /// An event of a stdio agent whose type AVP does not know.
+    ForeignEvent {
+        /// As the agent wrote it.
+        event: Value,
+    },
     /// What the agent says it is doing.
     Progress {
         /// In its own words.

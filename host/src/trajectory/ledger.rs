@@ -59,6 +59,7 @@ struct Inner {
     facts: u64,
     bytes: u64,
     limit_noted: bool,
+    completed: Option<String>,
     /// Records the listener has not got yet; nothing when there is no listener.
     undelivered: Option<VecDeque<Arc<Record>>>,
 }
@@ -96,6 +97,7 @@ impl Ledger {
             facts: 0,
             bytes: 0,
             limit_noted: false,
+            completed: None,
             undelivered: listener.is_some().then(VecDeque::new),
         };
         Ledger { inner: Arc::new(Mutex::new(inner)), listener }
@@ -263,6 +265,27 @@ impl Ledger {
     /// The journal cannot be written.
     pub fn audit(&self, audit: Audit) -> Result<(), JournalError> {
         self.lock().audit(audit)
+    }
+
+    /// Records that the agent declares its work done. False when it has done so before.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be written.
+    pub fn complete(&self, summary: String) -> Result<bool, JournalError> {
+        let mut inner = self.lock();
+        if inner.completed.is_some() {
+            return Ok(false);
+        }
+        inner.audit(Audit::Completed { summary: summary.clone() })?;
+        inner.completed = Some(summary);
+        Ok(true)
+    }
+
+    /// What the agent declared done.
+    #[must_use]
+    pub fn completed(&self) -> Option<String> {
+        self.lock().completed.clone()
     }
 
     /// True once `agent_started` is written.

@@ -14,6 +14,7 @@ pub mod fact;
 pub mod fold;
 pub mod journal;
 pub mod ledger;
+pub mod opening;
 pub mod recorder;
 pub mod vocabulary;
 
