@@ -200,6 +200,9 @@ impl Skill {
 
 const SKILL_FILE: &str = "SKILL.md";
 
+/// Longest model name, in bytes: it is matched against an agent's patterns, step by step.
+const MAX_MODEL: usize = 1024;
+
 fn unquoted(value: &str) -> &str {
     let inner = |quote: char| {
         value
@@ -213,6 +216,12 @@ impl Body {
     /// What the types above do not say.
     pub(super) fn check(&self) -> Result<(), CommissionError> {
         not_empty("run_id", &self.run_id)?;
+        if self.model.len() > MAX_MODEL {
+            return Err(CommissionError::field(
+                "model",
+                format!("longer than {MAX_MODEL} bytes"),
+            ));
+        }
         if !is_model(&self.model) {
             return Err(CommissionError::field(
                 "model",

@@ -1,0 +1,3 @@
+//! From facts to events, and from events back to a judgement.
+
+pub mod vocabulary;
