@@ -54,8 +54,7 @@ fn parse<T: serde::de::DeserializeOwned>(
 ) -> crate::Result<Option<T>> {
     use crate::Context;
     text.map(|text| {
-        serde_json::from_str(text)
-            .context(format_args!("reading the commission's field `{field}`"))
+        serde_json::from_str(text).context(format_args!("reading the commission's field `{field}`"))
     })
     .transpose()
 }

@@ -9,11 +9,16 @@ pub mod bindings;
 mod commission;
 mod descriptor;
 mod error;
+mod host;
 mod output;
+pub mod session;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
+pub mod trajectory;
 
-pub use agent::Agent;
 #[doc(hidden)]
 pub use agent::__private;
+pub use agent::Agent;
 pub use bindings::wasm_agent::agent::types::{
     Commission, Descriptor, ErrorCode, ErrorReport, Failure, McpServer, Output, Skill, SkillInfo,
     Subagent, Tool,
