@@ -1,6 +1,6 @@
 //! What an agent says of itself.
 
-use crate::{Descriptor, McpServer, SkillInfo, Subagent, Tool};
+use crate::{Descriptor, Json, McpServer, SkillInfo, Subagent, Tool};
 
 impl Descriptor {
     /// A descriptor with nothing but a stable name and the version of this build.
@@ -105,17 +105,17 @@ impl Tool {
         self
     }
 
-    /// JSON Schema of its input, as text; use `json!` and `to_string`, or a constant.
+    /// JSON Schema of its input, as text or as a `serde_json::Value`.
     #[must_use]
-    pub fn input_schema(mut self, schema: impl ToString) -> Self {
-        self.input_schema = Some(schema.to_string());
+    pub fn input_schema(mut self, schema: impl Into<Json>) -> Self {
+        self.input_schema = Some(schema.into().into_text());
         self
     }
 
     /// JSON Schema of its structured output.
     #[must_use]
-    pub fn output_schema(mut self, schema: impl ToString) -> Self {
-        self.output_schema = Some(schema.to_string());
+    pub fn output_schema(mut self, schema: impl Into<Json>) -> Self {
+        self.output_schema = Some(schema.into().into_text());
         self
     }
 }
@@ -140,8 +140,8 @@ impl Subagent {
 
     /// JSON Schema of its input.
     #[must_use]
-    pub fn input_schema(mut self, schema: impl ToString) -> Self {
-        self.input_schema = Some(schema.to_string());
+    pub fn input_schema(mut self, schema: impl Into<Json>) -> Self {
+        self.input_schema = Some(schema.into().into_text());
         self
     }
 }

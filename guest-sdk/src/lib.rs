@@ -10,6 +10,7 @@ mod commission;
 mod descriptor;
 mod error;
 mod host;
+mod json;
 mod output;
 pub mod session;
 #[cfg(not(target_family = "wasm"))]
@@ -24,5 +25,6 @@ pub use bindings::wasm_agent::agent::types::{
     Subagent, Tool,
 };
 pub use error::{Context, Error, Result};
+pub use json::Json;
 #[doc(hidden)]
 pub use wit_bindgen;

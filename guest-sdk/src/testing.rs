@@ -194,6 +194,10 @@ impl TestHost {
     }
 
     /// Runs an agent, the value one would hand to [`agent!`](crate::agent!), on this host.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "agents are types and functions"
+    )]
     pub fn run<K>(self, agent: impl Runnable<K>, commission: Commission) -> Trial {
         let installed = self.install();
         let result = agent.run(commission);

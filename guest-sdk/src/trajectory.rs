@@ -23,7 +23,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::bindings::wasm_agent::agent::trajectory as raw;
-use crate::{ErrorCode, host};
+use crate::{ErrorCode, Json, host};
 
 pub use crate::bindings::wasm_agent::agent::trajectory::{
     Receipt, ResultBlock, SubagentCall, SubagentResult, SubagentUsage, ToolResult, Turn, Usage,
@@ -37,6 +37,7 @@ pub use crate::bindings::wasm_agent::agent::types::{
 ///
 /// # Errors
 /// [`Rejected`] when the host cannot take it; nothing is recorded then.
+#[expect(clippy::needless_pass_by_value, reason = "a fact is reported once")]
 pub fn assistant(turn: Turn) -> Result<Receipt, Rejected> {
     Ok(host::assistant(&turn)?)
 }
@@ -65,6 +66,7 @@ pub fn close_turn() -> Result<(), Rejected> {
 ///
 /// # Errors
 /// [`Rejected`], for example when no turn has called it or its result is known already.
+#[expect(clippy::needless_pass_by_value, reason = "a fact is reported once")]
 pub fn tool_result(result: ToolResult) -> Result<(), Rejected> {
     Ok(host::report_tool_result(&result)?)
 }
@@ -180,8 +182,8 @@ impl SubagentCall {
 
     /// Its input: a JSON object.
     #[must_use]
-    pub fn input(mut self, input: impl ToString) -> Self {
-        self.input = Some(input.to_string());
+    pub fn input(mut self, input: impl Into<Json>) -> Self {
+        self.input = Some(input.into().into_text());
         self
     }
 }
@@ -297,8 +299,8 @@ impl Turn {
 
     /// A JSON object for `avp.meta`.
     #[must_use]
-    pub fn meta(mut self, meta: impl ToString) -> Self {
-        self.meta = Some(meta.to_string());
+    pub fn meta(mut self, meta: impl Into<Json>) -> Self {
+        self.meta = Some(meta.into().into_text());
         self
     }
 }
@@ -327,13 +329,13 @@ impl Receipt {
 }
 
 impl ToolCall {
-    /// A call under an id that is unique within the run. `input` is a JSON object as text; a
-    /// `serde_json::Value` will do.
-    pub fn new(id: impl Into<String>, name: impl Into<String>, input: impl ToString) -> Self {
+    /// A call under an id that is unique within the run. `input` is a JSON object: text or a
+    /// `serde_json::Value`.
+    pub fn new(id: impl Into<String>, name: impl Into<String>, input: impl Into<Json>) -> Self {
         Self {
             id: id.into(),
             name: name.into(),
-            input: input.to_string(),
+            input: input.into().into_text(),
         }
     }
 }
@@ -359,8 +361,8 @@ impl ToolResult {
 
     /// A JSON object for programs, beside the text.
     #[must_use]
-    pub fn structured(mut self, value: impl ToString) -> Self {
-        self.structured = Some(value.to_string());
+    pub fn structured(mut self, value: impl Into<Json>) -> Self {
+        self.structured = Some(value.into().into_text());
         self
     }
 }
