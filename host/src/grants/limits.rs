@@ -238,6 +238,13 @@ impl Limits {
     }
 }
 
+/// A value of the limit `name`, written as a person would.
+#[must_use]
+pub fn show(name: &str, value: u64) -> String {
+    let unit = TABLE.iter().find(|limit| limit.name == name).map_or(Unit::Count, |limit| limit.unit);
+    unit.show(value)
+}
+
 impl Unit {
     /// Longest duration: a week. Longer runs are a service, not a task.
     const MAX_MILLIS: u64 = 7 * 24 * 60 * 60 * 1000;

@@ -20,6 +20,7 @@ pub use limits::Limits;
 
 use crate::error::Hint;
 
+
 /// Resolved grants: every path exists, nothing overlaps, every limit has a value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Grants {
@@ -103,12 +104,12 @@ impl Grants {
     /// was granted. Returns what was left out, in words.
     pub fn narrow(&mut self, ask: &Ask) -> Vec<String> {
         let mut left_out = Vec::new();
-        self.dirs.retain_mut(|dir| match ask.dir(&dir.guest) {
+        self.dirs.retain_mut(|dir| match ask.access_at(&dir.guest) {
             None => {
                 left_out.push(format!("dir {} ({})", dir.guest, dir.access));
                 false
             }
-            Some(Access::ReadOnly) if dir.access != Access::ReadOnly => {
+            Some(ask::Access::ReadOnly) if dir.access != Access::ReadOnly => {
                 left_out.push(format!("writing to dir {}", dir.guest));
                 dir.access = Access::ReadOnly;
                 true
@@ -116,7 +117,7 @@ impl Grants {
             Some(_) => true,
         });
         self.env.retain(|name, _| {
-            let asked = ask.asks_env(name);
+            let asked = ask.wants_env(name);
             if !asked {
                 left_out.push(format!("env {name}"));
             }

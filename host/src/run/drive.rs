@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap};
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx};
 
+use super::convert::{commission_for_guest, descriptor_from_guest};
 use super::host::{Agent, Entry};
 use super::outcome::{self, Crash, Ended, Outcome};
 use super::supervise::{Cut, Interrupt, supervise};
@@ -20,7 +21,7 @@ use crate::capabilities::stdio::binding::Binding;
 use crate::capabilities::stdio::{Captured, Lines};
 use crate::capabilities::storage::Storage;
 use crate::commission::Commission;
-use crate::descriptor::{Descriptor, McpServerDecl, SkillDecl, SubagentDecl, ToolDecl};
+use crate::descriptor::Descriptor;
 use crate::engine::Engine;
 use crate::grants::{Access, Grants};
 use crate::trajectory::audit::Stream;
@@ -94,7 +95,10 @@ async fn run(job: &Job, meters: &Arc<Meters>, stdout: &Captured, stderr: &Captur
         match &job.agent.entry {
             Entry::Agent(pre) => {
                 let agent = pre.instantiate_async(&mut store).await?;
-                let commission = commission_for_guest(job);
+                let Some(effective) = job.opening.effective() else {
+                    return Ok(host_fault("the run was not opened".to_owned()));
+                };
+                let commission = commission_for_guest(&job.commission, &effective);
                 let answer = agent.call_run(&mut store, &commission).await?;
                 Ok(answered(answer))
             }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use wasmtime::component::{HasSelf, Linker};
 
-use super::directory::{self, DirectoryError, RunDir, RunsDir};
+use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
 use super::outcome::Outcome;
 use super::supervise::Interrupt;
@@ -16,13 +16,13 @@ use crate::capabilities::bindings;
 use crate::capabilities::state::RunState;
 use crate::commission::Commission;
 use crate::descriptor::{Descriptor, DescriptorError};
-use crate::engine::artifact::{AgentKind, Artifact, ArtifactError, Import};
-use crate::engine::cache::Cache;
-use crate::engine::profile::{Allocation, Profile};
-use crate::engine::{Engine, LoadError};
+use crate::engine::artifact::MAX_ARTIFACT;
+use crate::engine::inspect::{Import, unmet};
+use crate::engine::{
+    AgentKind, Allocation, Artifact, ArtifactError, Cache, Engine, EngineError, LoadError, Profile,
+};
 use crate::error::Hint;
 use crate::grants::Grants;
-use crate::trajectory::event::Origin;
 use crate::trajectory::journal::{Journal, JournalError, Link};
 use crate::trajectory::ledger::{FactLimits, Ledger};
 use crate::trajectory::opening::Opening;
@@ -36,12 +36,19 @@ const LISTENER_BUFFER: usize = 1000;
 const DESCRIBE_TIME: Duration = Duration::from_secs(10);
 
 /// How a host is set up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HostOptions {
-    /// Where compiled components are kept; nothing is kept without it.
+    /// Where compiled components are kept.
     pub cache: Cache,
-    /// Largest component in bytes; see [`Artifact::DEFAULT_MAX_BYTES`].
-    pub max_component_bytes: Option<u64>,
+    /// Largest component in bytes.
+    pub max_component_bytes: u64,
+}
+
+impl Default for HostOptions {
+    /// No cache, and components of up to 128 MiB.
+    fn default() -> HostOptions {
+        HostOptions { cache: Cache::disabled(), max_component_bytes: MAX_ARTIFACT }
+    }
 }
 
 /// Runs agents. One host serves any number of runs at once.
@@ -99,6 +106,18 @@ pub struct RunHandle {
     interrupt: Interrupt,
     task: tokio::task::JoinHandle<Outcome>,
 }
+
+/// A host cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it means")]
+pub enum HostError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("cannot link the host's interfaces: {0}")]
+    Linker(String),
+}
+
+impl Hint for HostError {}
 
 /// An agent cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +177,7 @@ impl Hint for StartError {
 }
 
 fn list(imports: &[Import]) -> String {
-    imports.iter().map(|import| format!("`{}`", import.name)).collect::<Vec<_>>().join(", ")
+    imports.iter().map(|import| format!("`{}`", import.item.name)).collect::<Vec<_>>().join(", ")
 }
 
 impl Host {
@@ -167,18 +186,16 @@ impl Host {
     /// # Errors
     ///
     /// This machine cannot run the engine.
-    pub fn new(options: HostOptions) -> Result<Host, LoadError> {
+    pub fn new(options: HostOptions) -> Result<Host, HostError> {
         let engine = Engine::new(Profile::Live, Allocation::OnDemand)?;
         let mut linker = Linker::new(engine.wasmtime());
-        link(&mut linker).map_err(LoadError::Linker)?;
+        link(&mut linker).map_err(|error| HostError::Linker(format!("{error:#}")))?;
         Ok(Host {
             inner: Arc::new(Inner {
                 engine,
                 linker,
                 cache: options.cache,
-                max_component_bytes: options
-                    .max_component_bytes
-                    .unwrap_or(Artifact::DEFAULT_MAX_BYTES),
+                max_component_bytes: options.max_component_bytes,
             }),
         })
     }
@@ -200,8 +217,8 @@ impl Host {
     ///
     /// See [`AgentError`].
     pub async fn load_artifact(&self, artifact: Artifact) -> Result<Agent, AgentError> {
-        let path = artifact.path().to_owned();
-        let imports = crate::engine::inspect::unmet(&artifact);
+        let path = artifact.path().unwrap_or(Path::new("(in memory)")).to_owned();
+        let imports = unmet(&artifact);
         if !imports.is_empty() {
             return Err(AgentError::Imports { path, imports });
         }
@@ -323,12 +340,12 @@ impl Host {
                 "version": agent.descriptor.agent_version,
                 "component": agent.artifact.path(),
                 "digest": agent.artifact.digest().to_string(),
-                "bytes": agent.artifact.size(),
+                "bytes": agent.artifact.bytes().len(),
             },
             "grants": grants.to_host_json(),
             "host": {
                 "version": env!("CARGO_PKG_VERSION"),
-                "profile": self.inner.engine.profile().name(),
+                "profile": format!("{:?}", self.inner.engine.profile()).to_lowercase(),
             },
         })
     }

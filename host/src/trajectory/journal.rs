@@ -180,14 +180,13 @@ impl Journal {
     /// The file cannot take it. Whatever part of the line was written is cut off again, and the chain
     /// stays as it was.
     pub fn append(&mut self, time: Timestamp, entry: Entry) -> Result<Arc<Record>, JournalError> {
-        let buffer = &mut self.buffer;
-        buffer.clear();
-        // Writing to a Vec cannot fail, and neither can serialising these types: all keys are strings.
         let (name, json) = match &entry {
             Entry::Avp(event) => ("avp", serde_json::to_string(event)),
             Entry::Audit(audit) => ("audit", serde_json::to_string(audit)),
         };
         let json = json.map_err(|error| self.failure(io::Error::other(error)))?;
+        let buffer = &mut self.buffer;
+        buffer.clear();
         let _ = write!(
             buffer,
             r#"{{"seq":{},"time":"{}","prev":"{}","{name}":"#,

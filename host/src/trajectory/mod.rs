@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! From facts to events: what a run reports, what the host writes, and how it is judged.
 //!
 //! ```text
@@ -26,8 +25,3 @@ pub use journal::{Journal, JournalError, Record};
 pub use ledger::Ledger;
 pub use recorder::{Recorder, Rejected};
 pub use vocabulary::{ErrorCode, StopReason};
-=======
-//! From facts to events, and from events back to a judgement.
-
-pub mod vocabulary;
->>>>>>> formats

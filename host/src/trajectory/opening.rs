@@ -30,8 +30,8 @@ struct Inner {
 
 enum State {
     Requested,
-    Described(Box<Effective>),
-    Open,
+    Described(Arc<Effective>),
+    Open(Arc<Effective>),
     Refused(Refusal),
 }
 
@@ -73,7 +73,7 @@ impl Opening {
             descriptor: descriptor.clone(),
         })))?;
         *state = match preflight(&self.inner.commission, descriptor) {
-            Ok(effective) => State::Described(Box::new(effective)),
+            Ok(effective) => State::Described(Arc::new(effective)),
             Err(refusal) => {
                 error_before_start(ledger, refusal.code, refusal.message.clone())?;
                 ledger.stop(StopReason::Error, None)?;
@@ -91,42 +91,43 @@ impl Opening {
     pub fn start(&self, minimal: &Descriptor) -> Result<(), JournalError> {
         self.describe(minimal)?;
         let mut state = self.lock();
-        let mut effective = match std::mem::replace(&mut *state, State::Open) {
-            State::Described(effective) => *effective,
-            other => {
-                *state = other;
-                return Ok(());
-            }
-        };
+        let State::Described(effective) = &*state else { return Ok(()) };
+        let effective = effective.clone();
         let inner = &self.inner;
-        for server in &mut effective.mcp_servers {
-            if inner.commission.body().dials(&server.id) {
-                // AVP trajectory.md §4.1 (M1): a server that was asked for and cannot be reached is an
-                // error before the run starts, and is listed with its status.
-                server.status = Some(crate::descriptor::McpServerStatus::Failed);
-                let message = format!(
-                    "cannot connect to the MCP server `{}`: this version has no MCP client",
-                    server.id
-                );
-                error_before_start(&inner.ledger, ErrorCode::McpConnectFailed, message)?;
-            }
+        // AVP trajectory.md §4.1 (M1): a server that was asked for and cannot be reached is an error
+        // before the run starts.
+        for server in &effective.undialled {
+            let message =
+                format!("cannot connect to the MCP server `{server}`: this version has no MCP client");
+            error_before_start(&inner.ledger, ErrorCode::McpConnectFailed, message)?;
         }
         let body = inner.commission.body();
         inner.ledger.start(AgentStarted {
             provider_name: body.provider.as_ref().map(|provider| provider.id.clone()),
             operation_name: "invoke_agent",
             request_model: Some(body.model.clone()),
-            prompt: effective.prompt,
-            system_prompt: effective.system_prompt,
-            tools: effective.tools,
-            mcp_servers: effective.mcp_servers,
-            skills: effective.skills,
-            subagents: effective.subagents,
+            prompt: effective.prompt.clone(),
+            system_prompt: effective.system_prompt.clone(),
+            tools: effective.tools.clone(),
+            mcp_servers: effective.mcp_servers.clone(),
+            skills: effective.skills.clone(),
+            subagents: effective.subagents.clone(),
             thread_id: body.thread_id.clone(),
             session_id: Some(inner.session_id.clone()),
-            tags: body.tags.clone(),
+            tags: (!body.tags.is_empty()).then(|| body.tags.clone()),
             grants: Some(inner.grants.clone()),
-        })
+        })?;
+        *state = State::Open(effective);
+        Ok(())
+    }
+
+    /// What the agent may use in this run, once that has been decided.
+    #[must_use]
+    pub fn effective(&self) -> Option<Arc<Effective>> {
+        match &*self.lock() {
+            State::Described(effective) | State::Open(effective) => Some(effective.clone()),
+            State::Requested | State::Refused(_) => None,
+        }
     }
 
     /// Why the agent was not started, if it was not.

@@ -14,7 +14,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-use self::binding::Binding;
+use self::binding::{Binding, ClaimedStop};
 use crate::trajectory::audit::Stream;
 use crate::trajectory::{Audit, JournalError, Ledger};
 
@@ -67,6 +67,15 @@ impl Captured {
             Lines::Events(_) => usize::try_from(event_max).unwrap_or(usize::MAX),
         };
         Captured { ledger, lines, line_max, state: Arc::default() }
+    }
+
+    /// How a stdio agent says it ended, if it has.
+    #[must_use]
+    pub fn claimed_stop(&self) -> Option<ClaimedStop> {
+        match &self.lines {
+            Lines::Events(binding) => binding.stopped(),
+            Lines::Captured { .. } => None,
+        }
     }
 
     /// Records what has been written since the last line ended.
