@@ -1,0 +1,3 @@
+//! What an operator allows, and what a component asks for.
+
+pub mod ask;
