@@ -8,6 +8,7 @@ pub mod engine;
 pub mod error;
 pub mod grants;
 mod json;
+pub mod project;
 pub mod preflight;
 pub mod run;
 pub mod trajectory;

@@ -1,0 +1,1 @@
+//! Agent projects on disk: making one, and building one into a component.
