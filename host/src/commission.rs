@@ -9,7 +9,9 @@ mod body;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-pub use body::{Body, Handle, HttpServer, McpServer, Provider, Skill, StdioServer, Supervisor};
+pub use body::{
+    AllowList, Body, Handle, HttpServer, McpServer, Provider, Skill, StdioServer, Supervisor,
+};
 
 use crate::error::Hint;
 use crate::json::{self, JsonError, Members};
@@ -138,7 +140,7 @@ impl Commission {
         if !value.is_object() {
             return Err(CommissionError::field(".", "expected a JSON object"));
         }
-        let raw = RawValue::from_string(json::minify(text)).map_err(syntax)?;
+        let raw = RawValue::from_string(json::minify(text)).map_err(|e| syntax(&e))?;
         // Another version may have other fields: this comes before everything the schema says.
         if let Some(found) = value.get("schema_version").and_then(Value::as_str)
             && found != SCHEMA_VERSION
@@ -272,17 +274,17 @@ impl Commission {
 
     /// Edits the text, not the typed fields, so that everything else stays as it was given.
     fn with(&self, fields: &[(&str, String)]) -> Result<Self, CommissionError> {
-        let mut members = Members::parse(self.raw.get()).map_err(syntax)?;
+        let mut members = Members::parse(self.raw.get()).map_err(|e| syntax(&e))?;
         for (key, value) in fields {
             members
                 .set(key, &Value::from(value.as_str()))
-                .map_err(syntax)?;
+                .map_err(|e| syntax(&e))?;
         }
-        Self::parse(members.text().map_err(syntax)?.as_bytes())
+        Self::parse(members.text().map_err(|e| syntax(&e))?.as_bytes())
     }
 }
 
-fn syntax(error: serde_json::Error) -> CommissionError {
+fn syntax(error: &serde_json::Error) -> CommissionError {
     let reason = json::printable(&error.to_string());
     CommissionError::NotJson {
         line: error.line(),

@@ -5,9 +5,9 @@
 
 mod glob;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::commission::{Body, Commission};
+use crate::commission::{AllowList, Body, Commission};
 use crate::descriptor::{Descriptor, DialStatus, McpServerDecl, SkillDecl, SubagentDecl, ToolDecl};
 use crate::json::printable;
 use crate::trajectory::vocabulary::ErrorCode;
@@ -94,7 +94,7 @@ struct Allowed<'a> {
 impl<'a> Allowed<'a> {
     fn new(body: &'a Body, descriptor: &Descriptor) -> Result<Self, Refusal> {
         let agent = descriptor.agent_name.as_str();
-        let lists: [(_, &Option<BTreeMap<String, Vec<String>>>, BTreeSet<&str>); 4] = [
+        let lists: [(_, &Option<AllowList>, BTreeSet<&str>); 4] = [
             (
                 "enabled_builtin_tools",
                 &body.enabled_builtin_tools,

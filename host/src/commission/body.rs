@@ -31,16 +31,16 @@ pub struct Body {
     /// By agent name: the agent's own tools that may be used. `None` allows all of them, a map without
     /// the agent's name is a collision, an empty list allows none.
     #[serde(default)]
-    pub enabled_builtin_tools: Option<BTreeMap<String, Vec<String>>>,
+    pub enabled_builtin_tools: Option<AllowList>,
     /// The same for sub-agents.
     #[serde(default)]
-    pub enabled_builtin_subagents: Option<BTreeMap<String, Vec<String>>>,
+    pub enabled_builtin_subagents: Option<AllowList>,
     /// The same for skills.
     #[serde(default)]
-    pub enabled_builtin_skills: Option<BTreeMap<String, Vec<String>>>,
+    pub enabled_builtin_skills: Option<AllowList>,
     /// The same for MCP servers, by id.
     #[serde(default)]
-    pub enabled_builtin_mcp_servers: Option<BTreeMap<String, Vec<String>>>,
+    pub enabled_builtin_mcp_servers: Option<AllowList>,
     /// By agent name: the one version that may run. An agent that is not named is not pinned.
     #[serde(default, deserialize_with = "nullable")]
     pub agent_versions: BTreeMap<String, String>,
@@ -65,6 +65,9 @@ pub struct Body {
     #[serde(default)]
     pub meta: Option<Box<RawValue>>,
 }
+
+/// Names that may be used, by agent name.
+pub type AllowList = BTreeMap<String, Vec<String>>;
 
 /// Who asks for a run.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
