@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::artifact::{AgentKind, Artifact, Item, Producer};
+use super::artifact::{AgentKind, Artifact, Item, Producer, ItemKind};
 use crate::digest::Digest;
 use crate::error::Hint;
 use crate::grants::ask::Ask;
@@ -238,7 +238,8 @@ impl Inspection {
 /// The imports of `artifact` that this host does not link. An agent that has any cannot be started.
 pub fn unmet(artifact: &Artifact) -> Vec<Import> {
     let mut imports: Vec<_> = artifact.imports().iter().map(Import::new).collect();
-    imports.retain(|import| !import.need.is_linked());
+    // The types a world uses at its top level are imports by themselves; nothing has to stand behind them.
+    imports.retain(|import| import.item.kind != ItemKind::Type && !import.need.is_linked());
     imports
 }
 
