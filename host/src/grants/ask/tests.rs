@@ -4,8 +4,8 @@ use serde_json::json;
 use super::*;
 use crate::engine::{Artifact, sample};
 
-fn metadata(table: serde_json::Value) -> Result<Ask, AskError> {
-    Ask::from_metadata(&table)
+fn metadata(table: &serde_json::Value) -> Result<Ask, AskError> {
+    Ask::from_metadata(table)
 }
 
 fn parse(json: &serde_json::Value) -> Result<Ask, AskError> {
@@ -14,7 +14,7 @@ fn parse(json: &serde_json::Value) -> Result<Ask, AskError> {
 
 #[test]
 fn short_and_long_forms_of_metadata() {
-    let ask = metadata(json!({
+    let ask = metadata(&json!({
         "description": "Audits.",
         "dirs": ["/work:ro", {"path": "/out", "access": "rw", "why": "the report"}],
         "env": ["LEVEL", {"name": "MODE", "why": "how"}],
@@ -40,11 +40,11 @@ fn what_an_ask_does_not_have_is_an_error() {
         json!({"env": [{"name": "A", "value": "1"}]}),
         json!([]),
     ] {
-        let error = metadata(table.clone()).unwrap_err();
+        let error = metadata(&table).unwrap_err();
         assert!(matches!(error, AskError::Malformed(_)), "{table}: {error}");
     }
     for short in ["/work", "/work:", "/work:RW", "/work:cow", "ro", ""] {
-        let error = metadata(json!({"dirs": [short]})).unwrap_err();
+        let error = metadata(&json!({"dirs": [short]})).unwrap_err();
         assert!(matches!(error, AskError::Short(_)), "{short}: {error}");
     }
 }
@@ -65,29 +65,29 @@ fn paths_have_one_form() {
         "/a\n",
         "/\u{202e}a",
     ] {
-        let error = metadata(json!({"dirs": [{"path": path, "access": "ro"}]})).unwrap_err();
+        let error = metadata(&json!({"dirs": [{"path": path, "access": "ro"}]})).unwrap_err();
         assert!(matches!(error, AskError::Path(_)), "{path:?}: {error}");
     }
     for path in ["/", "/work", "/a/b.c/..d", "/mit leer", "/é:x"] {
-        metadata(json!({"dirs": [{"path": path, "access": "ro"}]})).unwrap();
+        metadata(&json!({"dirs": [{"path": path, "access": "ro"}]})).unwrap();
     }
 }
 
 #[test]
 fn variables_have_names() {
     for name in ["", "1A", "A-B", "A=B", "A B", "Ä", "A\0"] {
-        let error = metadata(json!({"env": [name]})).unwrap_err();
+        let error = metadata(&json!({"env": [name]})).unwrap_err();
         assert!(matches!(error, AskError::Variable(_)), "{name:?}: {error}");
     }
-    metadata(json!({"env": ["_", "A1", "a_b"]})).unwrap();
+    metadata(&json!({"env": ["_", "A1", "a_b"]})).unwrap();
 }
 
 #[test]
 fn nothing_is_asked_for_twice() {
     let twice = json!({"dirs": ["/a:ro", "/b:ro", "/a:rw"]});
-    assert_eq!(metadata(twice), Err(AskError::Twice("/a".into())));
+    assert_eq!(metadata(&twice), Err(AskError::Twice("/a".into())));
     assert_eq!(
-        metadata(json!({"env": ["A", "A"]})),
+        metadata(&json!({"env": ["A", "A"]})),
         Err(AskError::Twice("A".into()))
     );
 }
@@ -100,10 +100,10 @@ fn texts_cannot_move_the_cursor() {
         "a\u{202e}b",
         &"x".repeat(MAX_TEXT + 1),
     ] {
-        let error = metadata(json!({"description": text})).unwrap_err();
+        let error = metadata(&json!({"description": text})).unwrap_err();
         assert!(matches!(error, AskError::Text(_)));
         assert!(!error.to_string().contains(is_control), "{error:?}");
-        let error = metadata(json!({"env": [{"name": "A", "why": text}]})).unwrap_err();
+        let error = metadata(&json!({"env": [{"name": "A", "why": text}]})).unwrap_err();
         assert!(matches!(error, AskError::Text(_)));
     }
 }
@@ -147,7 +147,7 @@ fn an_ask_is_bounded() {
     );
     let many: Vec<_> = (0..=MAX_ENTRIES).map(|n| format!("/d{n}:ro")).collect();
     assert_eq!(
-        metadata(json!({"dirs": many})),
+        metadata(&json!({"dirs": many})),
         Err(AskError::TooMany { max: MAX_ENTRIES })
     );
     let deep = "[".repeat(10_000);
@@ -159,21 +159,21 @@ fn an_ask_is_bounded() {
 
 #[test]
 fn an_ask_for_a_directory_is_one_for_what_is_in_it() {
-    let ask = metadata(json!({"dirs": ["/work:ro", "/work/out:rw"]})).unwrap();
+    let ask = metadata(&json!({"dirs": ["/work:ro", "/work/out:rw"]})).unwrap();
     assert_eq!(ask.access_at("/work"), Some(Access::ReadOnly));
     assert_eq!(ask.access_at("/work/src"), Some(Access::ReadOnly));
     assert_eq!(ask.access_at("/work/out/x"), Some(Access::ReadWrite));
     assert_eq!(ask.access_at("/workshop"), None);
     assert_eq!(ask.access_at("/"), None);
-    let all = metadata(json!({"dirs": ["/:ro"]})).unwrap();
+    let all = metadata(&json!({"dirs": ["/:ro"]})).unwrap();
     assert_eq!(all.access_at("/anything"), Some(Access::ReadOnly));
     assert_eq!(all.access_at("/"), Some(Access::ReadOnly));
 }
 
 #[test]
 fn embedding_replaces_and_changes_nothing_else() {
-    let first = metadata(json!({"description": "first"})).unwrap();
-    let second = metadata(json!({"dirs": ["/work:rw"]})).unwrap();
+    let first = metadata(&json!({"description": "first"})).unwrap();
+    let second = metadata(&json!({"dirs": ["/work:rw"]})).unwrap();
     let plain = sample::with_section(sample::agent(), "other", b"stays");
 
     let once = embed(&plain, &first).unwrap();
@@ -189,7 +189,7 @@ fn embedding_replaces_and_changes_nothing_else() {
 
 #[test]
 fn embedding_into_something_broken_is_an_error() {
-    let ask = metadata(json!({})).unwrap();
+    let ask = metadata(&json!({})).unwrap();
     let agent = sample::agent();
     assert!(matches!(
         embed(&agent[..agent.len() - 3], &ask),
