@@ -129,22 +129,14 @@ impl InterfaceName<'_> {
     /// Whether a host that has `major.minor.x` of the package satisfies this name. That is how the linker
     /// matches: any release of one compatibility track stands for any other, a pre-release only for itself.
     pub fn on_track(&self, major: u64, minor: u64) -> bool {
-        let Some(version) = self.version else {
-            return false;
-        };
-        let mut parts = version.splitn(3, '.');
-        let mut number = || parts.next().and_then(|part| part.parse::<u64>().ok());
-        (number(), number(), number())
-            == (
-                Some(major),
-                Some(minor),
-                // The third part has to be a number and nothing else; which one does not matter.
-                version
-                    .rsplit('.')
-                    .next()
-                    .and_then(|patch| patch.parse().ok()),
-            )
-            && version.split('.').count() == 3
+        let parts = self.version.unwrap_or_default().split('.');
+        let numbers: Option<Vec<u64>> = parts
+            .map(|part| {
+                let is_number = part.bytes().all(|byte| byte.is_ascii_digit());
+                is_number.then(|| part.parse().ok()).flatten()
+            })
+            .collect();
+        matches!(numbers.as_deref(), Some([a, b, _]) if (*a, *b) == (major, minor))
     }
 }
 
@@ -630,3 +622,6 @@ impl Hint for ArtifactProblem {
         Some(hint.into())
     }
 }
+
+#[cfg(test)]
+mod tests;
