@@ -1,9 +1,13 @@
 //! Where an agent comes from: a component file, or a project that is built first.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 use wasm_agent::engine::Cache;
+use wasm_agent::engine::artifact::{Artifact, MAX_ARTIFACT};
+use wasm_agent::project::build::{BuildEvent, build};
+use wasm_agent::project::{AgentSource, resolve_agent};
 use wasm_agent::run::{Agent, Host, HostOptions, RunsDir};
 
 use super::failure::Failure;
@@ -41,14 +45,28 @@ impl HostFlags {
     }
 }
 
-/// The component file `agent` names, built first when it is a project.
-pub(super) fn component(agent: &Path) -> Result<PathBuf, Failure> {
-    Ok(agent.to_owned())
+/// The component `agent` names, built first when it is a project.
+pub(super) fn artifact(agent: &Path) -> Result<Artifact, Failure> {
+    match resolve_agent(agent)? {
+        AgentSource::File(path) => Ok(Artifact::open(path, MAX_ARTIFACT)?),
+        AgentSource::Project(dir) => Ok(build(&dir, &mut show_build_event)?.artifact),
+    }
 }
 
 /// Loads the agent that `agent` names.
 pub(super) async fn agent(host: &Host, agent: &Path) -> Result<Agent, Failure> {
-    let path = component(agent)?;
-    Ok(host.load(&path).await?)
+    Ok(host.load_artifact(artifact(agent)?).await?)
+}
+
+/// Says on standard error what a build is doing.
+pub(super) fn show_build_event(event: BuildEvent) {
+    let mut stderr = std::io::stderr().lock();
+    let _ = match event {
+        BuildEvent::AddingTarget { target } => {
+            writeln!(stderr, "adding the target {target} with rustup")
+        }
+        BuildEvent::Compiled { name } => writeln!(stderr, "compiled {name}"),
+        _ => Ok(()),
+    };
 }
 

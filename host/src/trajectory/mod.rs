@@ -16,6 +16,7 @@ pub mod journal;
 pub mod ledger;
 pub mod opening;
 pub mod recorder;
+pub mod verify;
 pub mod vocabulary;
 
 pub use audit::Audit;
