@@ -1,0 +1,203 @@
+//! What a run has used, and the limits that refuse it more.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use wasmtime::ResourceLimiter;
+
+use crate::grants::Limits;
+
+/// A limit that was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct LimitHit {
+    /// Its name in the `[limits]` table.
+    pub name: &'static str,
+    /// The greatest value allowed, in the unit of the table: bytes, milliseconds or a count.
+    pub max: u64,
+}
+
+/// What a run has used, readable while it runs.
+#[derive(Debug)]
+pub struct Meters {
+    started: Instant,
+    cpu_nanos: AtomicU64,
+    memory: AtomicU64,
+    memory_peak: AtomicU64,
+    refused: Mutex<Option<LimitHit>>,
+}
+
+/// What is left of the budgets of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Left {
+    /// Milliseconds of wall time.
+    pub wall_ms: u64,
+    /// Milliseconds of computing.
+    pub cpu_ms: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Less than a tenth of the time or of the computing is left.
+    pub low: bool,
+}
+
+impl Default for Meters {
+    fn default() -> Meters {
+        Meters {
+            started: Instant::now(),
+            cpu_nanos: AtomicU64::new(0),
+            memory: AtomicU64::new(0),
+            memory_peak: AtomicU64::new(0),
+            refused: Mutex::new(None),
+        }
+    }
+}
+
+impl Meters {
+    /// Time since the run started.
+    #[must_use]
+    pub fn wall(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Time the guest has spent computing, host calls it made included, waiting excluded.
+    #[must_use]
+    pub fn cpu(&self) -> Duration {
+        Duration::from_nanos(self.cpu_nanos.load(Ordering::Relaxed))
+    }
+
+    /// Most bytes all linear memories had together.
+    #[must_use]
+    pub fn memory_peak(&self) -> u64 {
+        self.memory_peak.load(Ordering::Relaxed)
+    }
+
+    /// The first resource the guest was refused, if it was.
+    #[must_use]
+    pub fn refused(&self) -> Option<LimitHit> {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is left of `limits`.
+    #[must_use]
+    pub fn left(&self, limits: &Limits) -> Left {
+        let wall_ms = limits.wall.saturating_sub(millis(self.wall()));
+        let cpu_ms = limits.cpu.saturating_sub(millis(self.cpu()));
+        let memory_bytes = limits.memory.saturating_sub(self.memory.load(Ordering::Relaxed));
+        Left {
+            wall_ms,
+            cpu_ms,
+            memory_bytes,
+            low: wall_ms < limits.wall / 10 || cpu_ms < limits.cpu / 10,
+        }
+    }
+
+    /// Where the supervisor adds up computing, in nanoseconds.
+    pub(crate) fn cpu_counter(&self) -> &AtomicU64 {
+        &self.cpu_nanos
+    }
+
+    fn note_refused(&self, name: &'static str, max: u64) {
+        self.refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(LimitHit { name, max });
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Counts memories, tables and instances of one store together, where wasmtime's own limiter looks at
+/// each memory by itself.
+#[derive(Debug)]
+pub struct Limiter {
+    meters: Arc<Meters>,
+    memory_max: u64,
+    elements: u64,
+    elements_max: u64,
+    instances_max: usize,
+}
+
+impl Limiter {
+    /// A limiter for one store.
+    #[must_use]
+    pub fn new(meters: Arc<Meters>, limits: &Limits) -> Limiter {
+        Limiter {
+            meters,
+            memory_max: limits.memory,
+            elements: 0,
+            elements_max: limits.table_elements,
+            instances_max: usize::try_from(limits.instances).unwrap_or(usize::MAX),
+        }
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let used = self.meters.memory.load(Ordering::Relaxed);
+        let total = used.saturating_add(desired.saturating_sub(current) as u64);
+        if total > self.memory_max {
+            self.meters.note_refused("memory", self.memory_max);
+            return Ok(false);
+        }
+        self.meters.memory.store(total, Ordering::Relaxed);
+        self.meters.memory_peak.fetch_max(total, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let total = self.elements.saturating_add(desired.saturating_sub(current) as u64);
+        if total > self.elements_max {
+            self.meters.note_refused("table-elements", self.elements_max);
+            return Ok(false);
+        }
+        self.elements = total;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        self.instances_max
+    }
+
+    fn tables(&self) -> usize {
+        self.instances_max
+    }
+
+    fn memories(&self) -> usize {
+        self.instances_max
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memories_are_counted_together() {
+        let meters = Arc::new(Meters::default());
+        let limits = Limits { memory: 100, ..Limits::default() };
+        let mut limiter = Limiter::new(meters.clone(), &limits);
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(!limiter.memory_growing(0, 60, None).unwrap(), "a second memory of 60");
+        assert!(limiter.memory_growing(0, 40, None).unwrap());
+        assert_eq!(meters.refused(), Some(LimitHit { name: "memory", max: 100 }));
+        assert_eq!(meters.memory_peak(), 100);
+    }
+}

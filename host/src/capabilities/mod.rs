@@ -1,0 +1,24 @@
+//! What a guest can call: one file a WIT interface, and nothing else in them.
+//!
+//! A capability converts arguments, asks the ledger or the session, and converts the answer. It decides
+//! nothing about how a run is supervised, and knows nobody who starts one.
+
+pub mod meters;
+pub mod session;
+pub mod state;
+pub mod stdio;
+pub mod storage;
+pub mod trajectory;
+
+/// Types and traits generated from `wit/`.
+#[expect(missing_docs, reason = "generated; the WIT documents every item")]
+pub mod bindings {
+    wasmtime::component::bindgen!({
+        path: "wit",
+        world: "agent",
+        // Host functions are async so that a slow listener can hold a guest back, and trappable so that
+        // a host that cannot keep the account any more ends the run instead of lying to the guest.
+        imports: { default: async | trappable },
+        exports: { default: async },
+    });
+}

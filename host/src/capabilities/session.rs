@@ -1,0 +1,116 @@
+//! `wasm-agent:agent/session`: the run as the guest sees it.
+
+use super::bindings::wasm_agent::agent::session as wit;
+use super::bindings::wasm_agent::agent::types;
+use super::state::RunState;
+use super::storage::StorageError;
+use crate::digest::Digest;
+use crate::grants::Access;
+use crate::trajectory::Audit;
+
+type Answer<T> = wasmtime::Result<Result<T, wit::SessionError>>;
+
+impl wit::Host for RunState {
+    async fn info(&mut self) -> wasmtime::Result<wit::RunInfo> {
+        let directories = self.grants.dirs.iter().map(|dir| wit::Directory {
+            path: dir.guest.clone(),
+            access: match dir.access {
+                Access::ReadOnly => wit::Access::ReadOnly,
+                Access::ReadWrite => wit::Access::ReadWrite,
+            },
+        });
+        Ok(wit::RunInfo {
+            run_id: self.run_id.to_string(),
+            session_id: self.session_id.to_string(),
+            directories: directories.collect(),
+        })
+    }
+
+    async fn budget(&mut self) -> wasmtime::Result<wit::RunBudget> {
+        let left = self.meters.left(&self.grants.limits);
+        Ok(wit::RunBudget {
+            wall_ms: left.wall_ms,
+            cpu_ms: left.cpu_ms,
+            memory_bytes: left.memory_bytes,
+            events: self.ledger.facts_left(),
+            storage_bytes: self.storage.left(),
+            low: left.low,
+        })
+    }
+
+    async fn save(&mut self, checkpoint: Vec<u8>) -> Answer<wit::Stored> {
+        let stored = self.storage.save_checkpoint(&checkpoint);
+        let audit = |digest: &Digest, bytes| Audit::Checkpoint { digest: digest.to_string(), bytes };
+        self.stored(stored, checkpoint.len(), audit).await
+    }
+
+    async fn load(&mut self) -> Answer<Option<Vec<u8>>> {
+        Ok(self.storage.load_checkpoint().map_err(Into::into))
+    }
+
+    async fn complete(&mut self, summary: String) -> Answer<()> {
+        if summary.len() as u64 > self.grants.limits.event_bytes {
+            let max = self.grants.limits.event_bytes;
+            return Ok(Err(StorageError::Limit { name: "event-bytes", max }.into()));
+        }
+        let first = self.ledger.complete(summary)?;
+        self.ledger.deliver().await;
+        Ok(if first { Ok(()) } else { Err(wit::SessionError::Exists("completion".to_owned())) })
+    }
+
+    async fn submit_artifact(&mut self, artifact: wit::Artifact) -> Answer<wit::Stored> {
+        if artifact.media_type.len() > 256 || artifact.media_type.chars().any(char::is_control) {
+            let reason = "media-type: at most 256 printable characters".to_owned();
+            return Ok(Err(wit::SessionError::Invalid(reason)));
+        }
+        let stored = self.storage.store_artifact(&artifact.name, &artifact.data);
+        let wit::Artifact { name, media_type, data } = artifact;
+        let audit = |digest: &Digest, bytes| Audit::Artifact {
+            name,
+            media_type,
+            digest: digest.to_string(),
+            bytes,
+        };
+        self.stored(stored, data.len(), audit).await
+    }
+}
+
+impl RunState {
+    async fn stored(
+        &mut self,
+        stored: Result<Digest, StorageError>,
+        bytes: usize,
+        audit: impl FnOnce(&Digest, u64) -> Audit,
+    ) -> Answer<wit::Stored> {
+        let answer = match stored {
+            Ok(digest) => {
+                let bytes = bytes as u64;
+                self.ledger.audit(audit(&digest, bytes))?;
+                Ok(wit::Stored { digest: digest.to_string(), bytes })
+            }
+            Err(error) => {
+                if let StorageError::Limit { name, max } = error {
+                    self.ledger.audit(Audit::Limit { name, max })?;
+                }
+                Err(error.into())
+            }
+        };
+        self.ledger.deliver().await;
+        Ok(answer)
+    }
+}
+
+impl From<StorageError> for wit::SessionError {
+    fn from(error: StorageError) -> wit::SessionError {
+        match error {
+            StorageError::Name { .. } => wit::SessionError::Invalid(error.to_string()),
+            StorageError::Exists { name } => wit::SessionError::Exists(name),
+            StorageError::Limit { name, max } => {
+                wit::SessionError::Limit(types::Limit { name: name.to_owned(), max })
+            }
+            StorageError::NoDirectory | StorageError::Io { .. } => {
+                wit::SessionError::Unavailable(error.to_string())
+            }
+        }
+    }
+}

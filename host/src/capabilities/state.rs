@@ -1,0 +1,30 @@
+//! The state of one guest's store: what its host calls work on.
+
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use super::meters::{Limiter, Meters};
+use super::storage::Storage;
+use crate::grants::Grants;
+use crate::trajectory::Ledger;
+
+/// The state of one guest's store. It dies with the guest; what has to outlive it is behind an `Arc`.
+pub struct RunState {
+    pub(crate) wasi: WasiCtx,
+    pub(crate) table: ResourceTable,
+    pub(crate) limiter: Limiter,
+    pub(crate) meters: Arc<Meters>,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) ledger: Ledger,
+    pub(crate) storage: Storage,
+    pub(crate) run_id: Arc<str>,
+    pub(crate) session_id: Arc<str>,
+}
+
+impl WasiView for RunState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}

@@ -1,0 +1,112 @@
+//! `wasm-agent avp`: the argv shape AVP's harness drives.
+//!
+//! The harness knows a command prefix and appends `ping`, `describe` or `run` with their flags; so the
+//! agent and its grants come first. Exit code 0 means that the trajectory was closed, however the run
+//! ended (avp.md §1.1).
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Parser;
+use wasm_agent::commission::Commission;
+use wasm_agent::error::Exit;
+use wasm_agent::run::Ended;
+
+use super::commission::read_bytes;
+use super::failure::Failure;
+use super::grants::GrantFlags;
+use super::live::Live;
+use super::load::{self, HostFlags};
+use super::run::{Sink, follow, print};
+use super::Done;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// A component (.wasm), or the folder of an agent project, which is built first
+    agent: PathBuf,
+
+    #[command(flatten)]
+    grants: GrantFlags,
+
+    #[command(flatten)]
+    host: HostFlags,
+
+    /// What the harness appends: `ping`, `describe` or `run`, with its flags
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    call: Vec<OsString>,
+}
+
+/// What AVP's harness appends.
+#[derive(Parser)]
+#[command(no_binary_name = true, name = "wasm-agent avp AGENT")]
+enum Call {
+    /// Write `{"type":"pong"}`
+    Ping {
+        /// Where to write it
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Write the agent's descriptor
+    Describe {
+        /// Where to write it; standard output when left out
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Run a commission
+    Run {
+        /// The commission: a file, or JSON
+        #[arg(long, value_name = "FILE|JSON")]
+        commission: String,
+        /// Seeds the prompts the commission leaves out: a file, or JSON
+        #[arg(long, value_name = "FILE|JSON")]
+        built_in: Option<String>,
+        /// Where to write the trajectory
+        #[arg(long)]
+        out: PathBuf,
+    },
+}
+
+pub(super) async fn avp(args: Args) -> Done {
+    match Call::try_parse_from(&args.call).unwrap_or_else(|error| error.exit()) {
+        Call::Ping { out } => {
+            write(&out, "{\"type\":\"pong\"}\n")?;
+            Ok(Exit::Success)
+        }
+        Call::Describe { out } => {
+            let host = args.host.host()?;
+            let agent = load::agent(&host, &args.agent).await?;
+            let json = serde_json::to_string(agent.descriptor())
+                .map_err(|error| Failure::new(error.into()))?;
+            match out {
+                Some(out) => write(&out, &format!("{json}\n"))?,
+                None => print(&json)?,
+            }
+            Ok(Exit::Success)
+        }
+        Call::Run { commission, built_in, out } => {
+            let grants = args.grants.resolve()?;
+            let mut commission = Commission::parse(&read_bytes(&commission, "the commission")?)?;
+            if let Some(built_in) = built_in {
+                commission = commission.with_built_in(&read_bytes(&built_in, "the built-in fixture")?)?;
+            }
+            let host = args.host.host()?;
+            let agent = load::agent(&host, &args.agent).await?;
+            let sink = Sink::open(&out.to_string_lossy())?;
+            let live = Live::new(&agent.descriptor().agent_name, false);
+            let runs = args.host.runs()?;
+            let outcome = follow(&host, agent, commission, grants, runs, Some(sink), live).await?;
+            Ok(match outcome.ended {
+                Ended::HostFault { .. } => Exit::HostFault,
+                Ended::Interrupted => Exit::Interrupted,
+                _ => Exit::Success,
+            })
+        }
+    }
+}
+
+fn write(path: &PathBuf, text: &str) -> Result<(), Failure> {
+    std::fs::write(path, text)
+        .with_context(|| format!("cannot write `{}`", path.display()))
+        .map_err(Failure::new)
+}

@@ -1,0 +1,79 @@
+//! What the agent is asked to do: a task, a commission, or a commission with a task in it.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use wasm_agent::commission::Commission;
+use wasm_agent::descriptor::Descriptor;
+
+use super::failure::Failure;
+
+/// The model of a commission made from a task, for an agent that uses none. AVP requires a model.
+const NO_MODEL: &str = "none/none";
+
+#[derive(clap::Args)]
+#[command(next_help_heading = "Commission")]
+pub(super) struct CommissionFlags {
+    /// What the agent is to do; fills `{input}` of the commission's prompt if there is one
+    task: Option<String>,
+
+    /// The AVP commission: a file, JSON, or `-` for standard input
+    #[arg(long, value_name = "FILE|JSON|-")]
+    commission: Option<String>,
+
+    /// Use this model, as ORIGIN/MODEL, whatever the commission or the agent says
+    #[arg(long, value_name = "ORIGIN/MODEL")]
+    model: Option<String>,
+}
+
+impl CommissionFlags {
+    /// The commission for the agent `descriptor` describes.
+    pub(super) fn resolve(&self, descriptor: &Descriptor) -> Result<Commission, Failure> {
+        let Some(source) = &self.commission else {
+            let run_id = new_run_id()?;
+            let model = self.model.as_deref().or(descriptor.default_model.as_deref());
+            let task = self.task.as_deref();
+            return Ok(Commission::for_task(&run_id, model.unwrap_or(NO_MODEL), task)?);
+        };
+        let mut commission = read(source)?;
+        if let Some(task) = &self.task {
+            commission = commission.with_task(task)?;
+        }
+        if let Some(model) = &self.model {
+            commission = commission.with_model(model)?;
+        }
+        Ok(commission)
+    }
+}
+
+/// Reads a commission from a file, from standard input, or from the argument itself.
+pub(super) fn read(source: &str) -> Result<Commission, Failure> {
+    Ok(Commission::parse(&read_bytes(source, "the commission")?)?)
+}
+
+/// Reads a document the way AVP's command line does: inline JSON, `-`, or a path.
+pub(super) fn read_bytes(source: &str, what: &str) -> Result<Vec<u8>, Failure> {
+    if source.trim_start().starts_with(['{', '[']) {
+        return Ok(source.as_bytes().to_vec());
+    }
+    let mut bytes = Vec::new();
+    let limit = wasm_agent::commission::MAX_BYTES as u64 + 1;
+    let read = if source == "-" {
+        std::io::stdin().take(limit).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(Path::new(source)).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+    };
+    read.with_context(|| format!("cannot read {what} `{source}`")).map_err(|error| {
+        Failure::with_hint(error, "name a file, write JSON that starts with `{`, or `-` for standard input")
+    })?;
+    Ok(bytes)
+}
+
+/// A run id nobody has used: 64 random bits.
+fn new_run_id() -> Result<String, Failure> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random)
+        .map_err(|error| Failure::new(anyhow!("cannot get random numbers: {error}")))?;
+    Ok(format!("run-{:016x}", u64::from_be_bytes(random)))
+}

@@ -1,0 +1,72 @@
+//! The grant flags, shared by every command that runs an agent.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use wasm_agent::grants::{DirSpec, Grants, GrantsFile};
+
+use super::failure::Failure;
+
+/// What the agent may touch. Everything else does not exist for it.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Grants")]
+pub(super) struct GrantFlags {
+    /// Read grants from a file; flags add to it
+    #[arg(long, value_name = "FILE")]
+    grants: Option<PathBuf>,
+
+    /// Grant a directory: read-only unless `:rw` is said, at /work unless `::GUEST` is said
+    #[arg(long = "dir", value_name = "HOST[::GUEST][:ro|:rw]")]
+    dirs: Vec<String>,
+
+    /// Set an environment variable; nothing is inherited
+    #[arg(long = "env", value_name = "NAME=VALUE")]
+    env: Vec<String>,
+
+    /// Pass an argument to the agent
+    #[arg(long = "arg", value_name = "VALUE", allow_hyphen_values = true)]
+    args: Vec<String>,
+
+    /// Set a limit, for example memory=256MiB, cpu=30s or events=5000 (`wasm-agent inspect` lists all)
+    #[arg(long = "limit", value_name = "NAME=VALUE")]
+    limits: Vec<String>,
+
+    /// The same as `--limit wall=TIME`
+    #[arg(long, value_name = "TIME")]
+    timeout: Option<String>,
+}
+
+impl GrantFlags {
+    /// Grants as resolved from the file and the flags.
+    pub(super) fn resolve(&self) -> Result<Grants, Failure> {
+        let file = match &self.grants {
+            Some(path) => GrantsFile::read(path)?,
+            None => GrantsFile::default(),
+        };
+        let mut flags = GrantsFile { args: self.args.clone(), ..GrantsFile::default() };
+        for dir in &self.dirs {
+            flags.dirs.push(dir.parse::<DirSpec>()?.relative_to(Path::new("")));
+        }
+        for pair in &self.env {
+            let (name, value) = split(pair, "--env")?;
+            flags.env.insert(name, value);
+        }
+        for pair in &self.limits {
+            flags.limits.push(split(pair, "--limit")?);
+        }
+        if let Some(timeout) = &self.timeout {
+            flags.limits.push(("wall".to_owned(), timeout.clone()));
+        }
+        Ok(Grants::resolve(file, flags)?)
+    }
+}
+
+fn split(pair: &str, flag: &str) -> Result<(String, String), Failure> {
+    match pair.split_once('=') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => Err(Failure::with_hint(
+            anyhow!("cannot read `{flag} {pair}`: there is no `=` in it"),
+            format!("write `{flag} NAME=VALUE`"),
+        )),
+    }
+}

@@ -1,0 +1,210 @@
+//! `wasm-agent run`.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use clap::ValueEnum;
+use serde_json::Value;
+use wasm_agent::commission::Commission;
+use wasm_agent::error::Exit;
+use wasm_agent::grants::Grants;
+use wasm_agent::run::{Agent, Host, Interrupt, Outcome, RunRequest, RunsDir};
+use wasm_agent::trajectory::Record;
+
+use super::commission::CommissionFlags;
+use super::failure::Failure;
+use super::grants::GrantFlags;
+use super::live::Live;
+use super::load::{self, HostFlags};
+use super::Done;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// A component (.wasm), or the folder of an agent project, which is built first
+    agent: PathBuf,
+
+    #[command(flatten)]
+    commission: CommissionFlags,
+
+    #[command(flatten)]
+    grants: GrantFlags,
+
+    /// Write the AVP trajectory as NDJSON to a file, or to standard output with `-`
+    #[arg(long, value_name = "FILE|-")]
+    out: Option<String>,
+
+    /// What standard output is: the answer, the whole outcome, or the trajectory
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+
+    /// Show nothing while running
+    #[arg(long, short)]
+    quiet: bool,
+
+    #[command(flatten)]
+    host: HostFlags,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// The agent's answer
+    Text,
+    /// The outcome as one JSON document
+    Json,
+    /// The AVP trajectory as NDJSON
+    Avp,
+}
+
+pub(super) async fn run(args: Args) -> Done {
+    let grants = args.grants.resolve()?;
+    let host = args.host.host()?;
+    let agent = load::agent(&host, &args.agent).await?;
+    let commission = args.commission.resolve(agent.descriptor())?;
+    let out = match (args.out.as_deref(), args.format) {
+        (None, Format::Avp) | (Some("-"), Format::Avp) => Some("-".to_owned()),
+        (Some("-"), _) => {
+            return Err(Failure::with_hint(
+                anyhow!("standard output cannot be both the trajectory and the answer"),
+                "leave out `--out -`, or say `--format avp`",
+            ));
+        }
+        (out, _) => out.map(str::to_owned),
+    };
+    let sink = out.as_deref().map(Sink::open).transpose()?;
+    let runs = args.host.runs()?;
+    let live = Live::new(&agent.descriptor().agent_name, args.quiet);
+    let outcome = follow(&host, agent, commission, grants, runs, sink, live).await?;
+    match args.format {
+        Format::Text => print_answer(outcome.output.as_ref())?,
+        Format::Json => print_json(&outcome)?,
+        Format::Avp => {}
+    }
+    Ok(outcome.exit())
+}
+
+/// Starts a run and follows it to its end.
+pub(super) async fn follow(
+    host: &Host,
+    agent: Agent,
+    commission: Commission,
+    grants: Grants,
+    runs: RunsDir,
+    mut sink: Option<Sink>,
+    mut live: Live,
+) -> Result<Outcome, Failure> {
+    let request = RunRequest { agent, commission, grants, runs: Some(runs) };
+    let mut handle = host.start(request)?;
+    interrupt_on_signals(handle.interrupter());
+    let mut lost = None;
+    while let Some(record) = handle.next().await {
+        live.record(&record);
+        if let Some(open) = &mut sink
+            && let Err(error) = open.write(&record)
+        {
+            // The account itself is in the run directory; a view of it that breaks ends no run.
+            lost = Some(error);
+            sink = None;
+        }
+    }
+    let outcome = handle.outcome().await;
+    live.finish(&outcome);
+    let flushed = sink.map_or(Ok(()), |mut sink| sink.flush());
+    match lost.map_or(flushed, Err) {
+        Ok(()) => Ok(outcome),
+        // Whoever reads standard output may stop reading.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(outcome),
+        Err(error) => Err(Failure::new(anyhow::Error::new(error).context("cannot write the trajectory"))),
+    }
+}
+
+/// The first interrupt ends the run and closes its account; the second ends the process.
+fn interrupt_on_signals(interrupt: Interrupt) {
+    tokio::spawn(async move {
+        wait_for_signal().await;
+        interrupt.interrupt();
+        let _ = writeln!(io::stderr(), "interrupting; once more to quit at once");
+        wait_for_signal().await;
+        std::process::exit(Exit::Interrupted as i32);
+    });
+}
+
+#[cfg(unix)]
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn wait_for_signal() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Where the AVP view of a run goes besides its run directory.
+pub(super) struct Sink {
+    writer: Box<dyn Write + Send>,
+}
+
+impl Sink {
+    pub(super) fn open(path: &str) -> Result<Sink, Failure> {
+        let writer: Box<dyn Write + Send> = if path == "-" {
+            Box::new(io::stdout())
+        } else {
+            let file = File::create(path)
+                .with_context(|| format!("cannot write the trajectory to `{path}`"))
+                .map_err(Failure::new)?;
+            Box::new(BufWriter::new(file))
+        };
+        Ok(Sink { writer })
+    }
+
+    /// Writes the record if it is an AVP event; each line is flushed, so that a reader can follow.
+    fn write(&mut self, record: &Record) -> io::Result<()> {
+        if let Some(line) = record.avp() {
+            writeln!(self.writer, "{line}")?;
+            self.writer.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+fn print_answer(output: Option<&Value>) -> Result<(), Failure> {
+    let text = match output {
+        None => return Ok(()),
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => format!("{value:#}"),
+    };
+    print(&text)
+}
+
+fn print_json(outcome: &Outcome) -> Result<(), Failure> {
+    let mut value = serde_json::to_value(outcome).map_err(|error| Failure::new(error.into()))?;
+    value["directory"] = serde_json::json!(outcome.directory);
+    print(&format!("{value:#}"))
+}
+
+/// Prints to standard output; a reader that went away is no error.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(anyhow::Error::new(error).context("cannot write to standard output")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,178 @@
+//! The grants file, as written.
+//!
+//! ```toml
+//! version = 1
+//! dirs = ["./repo:rw", "./data::/data"]
+//! args = ["--fast"]
+//!
+//! [env]
+//! LANG = "C.UTF-8"
+//!
+//! [limits]
+//! memory = "256MiB"
+//! wall = "10m"
+//! events = 5000
+//! ```
+//!
+//! Host paths are relative to the file. Unknown keys are errors: a misspelt limit must not silently
+//! become the default.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::GrantError;
+use super::dir::DirSpec;
+use crate::error::Hint;
+
+/// The version this host writes and reads.
+pub const VERSION: i64 = 1;
+
+/// A grants file is small; a larger one is a mistake.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Grants as written, in a file or as flags. Nothing in it has been checked against the host yet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GrantsFile {
+    /// Directories.
+    pub dirs: Vec<DirSpec>,
+    /// Environment variables.
+    pub env: BTreeMap<String, String>,
+    /// Arguments.
+    pub args: Vec<String>,
+    /// Limits, by name.
+    pub limits: Vec<(String, String)>,
+}
+
+/// A grants file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it means")]
+pub enum FileError {
+    #[error("cannot read the grants file `{}`: {source}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("cannot read the grants file `{}`: it has more than {MAX_BYTES} bytes", path.display())]
+    TooLarge { path: PathBuf },
+    #[error("cannot read the grants file `{}`: {reason}", path.display())]
+    Syntax { path: PathBuf, reason: String },
+    #[error("cannot read the grants file `{}`: it has version {found}, this host reads {VERSION}", path.display())]
+    Version { path: PathBuf, found: i64 },
+}
+
+impl Hint for FileError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            FileError::Syntax { .. } => {
+                Some("keys are version, dirs, env, args and limits".to_owned())
+            }
+            FileError::Version { .. } => Some(format!("write `version = {VERSION}`")),
+            FileError::Unreadable { .. } | FileError::TooLarge { .. } => None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    version: i64,
+    #[serde(default)]
+    dirs: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    limits: BTreeMap<String, toml::Value>,
+}
+
+impl GrantsFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// See [`FileError`]; a malformed directory grant is a [`super::dir::DirError`].
+    pub fn read(path: &Path) -> Result<GrantsFile, GrantError> {
+        let unreadable = |source| FileError::Unreadable { path: path.to_owned(), source };
+        if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_BYTES {
+            return Err(FileError::TooLarge { path: path.to_owned() }.into());
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(&text, path)
+    }
+
+    /// Parses the text of the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`GrantsFile::read`].
+    pub fn parse(text: &str, path: &Path) -> Result<GrantsFile, GrantError> {
+        let syntax = |reason: String| FileError::Syntax { path: path.to_owned(), reason };
+        let raw: Raw = toml::from_str(text).map_err(|error| syntax(error.to_string().trim_end().to_owned()))?;
+        if raw.version != VERSION {
+            return Err(FileError::Version { path: path.to_owned(), found: raw.version }.into());
+        }
+        let base = path.parent().unwrap_or(Path::new("."));
+        let dirs = raw
+            .dirs
+            .iter()
+            .map(|spec| Ok(spec.parse::<DirSpec>()?.relative_to(base)))
+            .collect::<Result<_, GrantError>>()?;
+        let limits = raw
+            .limits
+            .into_iter()
+            .map(|(name, value)| match value {
+                toml::Value::String(text) => Ok((name, text)),
+                toml::Value::Integer(number) => Ok((name, number.to_string())),
+                _ => Err(syntax(format!("limit `{name}` has to be a string or a number"))),
+            })
+            .collect::<Result<_, FileError>>()?;
+        Ok(GrantsFile { dirs, env: raw.env, args: raw.args, limits })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Result<GrantsFile, String> {
+        GrantsFile::parse(text, Path::new("/etc/grants.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_grants_nothing() {
+        assert_eq!(parse("version = 1").unwrap(), GrantsFile::default());
+    }
+
+    #[test]
+    fn host_paths_are_relative_to_the_file() {
+        let grants = parse("version = 1\ndirs = ['repo:rw']").unwrap();
+        assert_eq!(grants.dirs[0].host, PathBuf::from("/etc/repo"));
+    }
+
+    #[test]
+    fn unknown_keys_versions_and_types_are_refused() {
+        for text in [
+            "",
+            "version = 2",
+            "version = '1'",
+            "version = 1\nhosts = ['example.org']",
+            "version = 1\ndirs = 'repo'",
+            "version = 1\n[limits]\nmemory = 1.5",
+            "version = 1\n[env]\nA = 1",
+            "version = 1\ndirs = ['::x']",
+            "not toml",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in "\\PC{0,200}") {
+            let _ = parse(&text);
+            let _ = parse(&format!("version = 1\n{text}"));
+        }
+    }
+}

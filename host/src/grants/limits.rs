@@ -1,0 +1,353 @@
+//! Limits: one table entry each, with its name, unit, default and the reason for the default.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::error::Hint;
+
+/// What one run may use up. Durations are kept in milliseconds, sizes in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field is documented by its entry in TABLE")]
+pub struct Limits {
+    pub memory: u64,
+    pub wall: u64,
+    pub cpu: u64,
+    pub events: u64,
+    pub event_bytes: u64,
+    pub trajectory_bytes: u64,
+    pub output_bytes: u64,
+    pub storage_bytes: u64,
+    pub hostcall_bytes: u64,
+    pub table_elements: u64,
+    pub instances: u64,
+    pub handles: u64,
+    pub disk_bytes: u64,
+    pub files: u64,
+}
+
+/// How the value of a limit is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// `512MiB`, `64KiB`, `1000`.
+    Bytes,
+    /// `10m`, `90s`, `250ms`.
+    Duration,
+    /// A plain number.
+    Count,
+}
+
+/// One limit.
+#[derive(Debug)]
+pub struct Limit {
+    /// Its name in `[limits]`, in `--limit NAME=VALUE`, in events and in messages.
+    pub name: &'static str,
+    /// How its value is written.
+    pub unit: Unit,
+    /// What it bounds and what happens when it is reached.
+    pub doc: &'static str,
+    /// The default, as it would be written.
+    pub default: &'static str,
+    /// Why the default is what it is.
+    pub why: &'static str,
+    get: fn(&Limits) -> u64,
+    set: fn(&mut Limits, u64),
+}
+
+macro_rules! limit {
+    ($name:literal, $field:ident, $unit:ident, $default:literal, $doc:literal, $why:literal) => {
+        Limit {
+            name: $name,
+            unit: Unit::$unit,
+            doc: $doc,
+            default: $default,
+            why: $why,
+            get: |limits| limits.$field,
+            set: |limits, value| limits.$field = value,
+        }
+    };
+}
+
+/// Every limit there is.
+pub const TABLE: &[Limit] = &[
+    limit!("memory", memory, Bytes, "512MiB",
+        "bytes of all linear memories together; growing beyond it fails in the guest",
+        "a Python or JavaScript agent needs 10 to 100 MiB; half a GiB leaves room for documents"),
+    limit!("wall", wall, Duration, "10m",
+        "time from the first guest instruction to the end; the run is interrupted",
+        "what agent harnesses give one task; longer ones are asked for on purpose"),
+    limit!("cpu", cpu, Duration, "1m",
+        "time spent computing, waiting not counted; the run is interrupted",
+        "agents mostly wait for models and tools: a minute of pure computing is a loop"),
+    limit!("events", events, Count, "100000",
+        "facts a guest may report; further ones are refused",
+        "a long run has some thousands"),
+    limit!("event-bytes", event_bytes, Bytes, "1MiB",
+        "bytes of one reported fact or output line; a longer one is refused or cut",
+        "a turn of a model with 200,000 tokens of output has about 1 MB"),
+    limit!("trajectory-bytes", trajectory_bytes, Bytes, "256MiB",
+        "bytes of all reported facts together; further ones are refused",
+        "a run directory should fit beside a thousand others"),
+    limit!("output-bytes", output_bytes, Bytes, "1MiB",
+        "bytes of standard output and of standard error, each, that are kept as records; what comes after is counted and only its tail kept",
+        "more than anybody reads; the tail is what a failure report needs"),
+    limit!("storage-bytes", storage_bytes, Bytes, "64MiB",
+        "bytes of artifacts and checkpoints together; further ones are refused",
+        "reports and patches are small; data sets belong in a granted directory"),
+    limit!("hostcall-bytes", hostcall_bytes, Bytes, "32MiB",
+        "bytes one host call may copy out of the guest; beyond it the guest traps",
+        "the backstop under `event-bytes` and `storage-bytes`: no single call may make the host allocate more"),
+    limit!("table-elements", table_elements, Count, "100000",
+        "elements of all tables together; growing beyond it fails in the guest",
+        "the largest language runtimes use under 10,000"),
+    limit!("instances", instances, Count, "64",
+        "core instances, memories and tables, each; a component with more cannot be started",
+        "components of language runtimes have up to 40 core instances"),
+    limit!("handles", handles, Count, "1024",
+        "handles a guest may hold at once: open files, streams, timers; beyond it the guest traps",
+        "what a process gets from its operating system"),
+    limit!("disk-bytes", disk_bytes, Bytes, "1GiB",
+        "bytes written to granted directories; further writes fail in the guest",
+        "a build's worth of output"),
+    limit!("files", files, Count, "10000",
+        "files and directories created in granted directories; further ones fail in the guest",
+        "a large checkout"),
+];
+
+impl Default for Limits {
+    fn default() -> Limits {
+        let mut limits = Limits {
+            memory: 0,
+            wall: 0,
+            cpu: 0,
+            events: 0,
+            event_bytes: 0,
+            trajectory_bytes: 0,
+            output_bytes: 0,
+            storage_bytes: 0,
+            hostcall_bytes: 0,
+            table_elements: 0,
+            instances: 0,
+            handles: 0,
+            disk_bytes: 0,
+            files: 0,
+        };
+        for limit in TABLE {
+            // A test parses every default, so none of them is left at zero.
+            (limit.set)(&mut limits, limit.unit.parse(limit.default).unwrap_or_default());
+        }
+        limits
+    }
+}
+
+/// A limit is wrong.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it means")]
+pub enum LimitError {
+    #[error("there is no limit `{name}`")]
+    Unknown { name: String },
+    #[error("cannot set the limit `{name}` to `{value}`: {reason}")]
+    Value { name: &'static str, value: String, reason: &'static str },
+    #[error("limit `{small}` ({small_value}) must not be greater than `{large}` ({large_value})")]
+    Relation { small: &'static str, small_value: u64, large: &'static str, large_value: u64 },
+}
+
+impl Hint for LimitError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            LimitError::Unknown { .. } => {
+                let names: Vec<_> = TABLE.iter().map(|limit| limit.name).collect();
+                Some(format!("limits are {}", names.join(", ")))
+            }
+            LimitError::Value { name, .. } => {
+                let unit = TABLE.iter().find(|limit| limit.name == *name)?.unit;
+                Some(format!("write it like {}", unit.example()))
+            }
+            LimitError::Relation { .. } => None,
+        }
+    }
+}
+
+impl Limits {
+    /// Sets the limit `name` from its written value.
+    ///
+    /// # Errors
+    ///
+    /// No such limit, or not a value of its unit; zero is not a value.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), LimitError> {
+        let limit = TABLE
+            .iter()
+            .find(|limit| limit.name == name)
+            .ok_or_else(|| LimitError::Unknown { name: name.to_owned() })?;
+        let parsed = limit.unit.parse(value).map_err(|reason| LimitError::Value {
+            name: limit.name,
+            value: value.to_owned(),
+            reason,
+        })?;
+        (limit.set)(self, parsed);
+        Ok(())
+    }
+
+    /// Checks how limits relate to each other.
+    ///
+    /// # Errors
+    ///
+    /// Names both limits of the first relation that does not hold.
+    pub fn check(&self) -> Result<(), LimitError> {
+        let pairs = [
+            (("event-bytes", self.event_bytes), ("trajectory-bytes", self.trajectory_bytes)),
+            (("event-bytes", self.event_bytes), ("hostcall-bytes", self.hostcall_bytes)),
+        ];
+        for ((small, small_value), (large, large_value)) in pairs {
+            if small_value > large_value {
+                return Err(LimitError::Relation { small, small_value, large, large_value });
+            }
+        }
+        Ok(())
+    }
+
+    /// The wall-clock limit.
+    #[must_use]
+    pub fn wall(&self) -> Duration {
+        Duration::from_millis(self.wall)
+    }
+
+    /// The CPU budget.
+    #[must_use]
+    pub fn cpu(&self) -> Duration {
+        Duration::from_millis(self.cpu)
+    }
+
+    /// Names and values, in the words of a grants file.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let entries = TABLE.iter().map(|limit| {
+            let value = (limit.get)(self);
+            let shown = match limit.unit {
+                Unit::Duration => json!(limit.unit.show(value)),
+                Unit::Bytes | Unit::Count => json!(value),
+            };
+            (limit.name.to_owned(), shown)
+        });
+        Value::Object(entries.collect::<Map<_, _>>())
+    }
+
+    /// Each limit with its value, written as a person would.
+    pub fn shown(&self) -> impl Iterator<Item = (&'static Limit, String)> {
+        TABLE.iter().map(|limit| (limit, limit.unit.show((limit.get)(self))))
+    }
+}
+
+/// A value of the limit `name`, written as a person would.
+#[must_use]
+pub fn show(name: &str, value: u64) -> String {
+    let unit = TABLE.iter().find(|limit| limit.name == name).map_or(Unit::Count, |limit| limit.unit);
+    unit.show(value)
+}
+
+impl Unit {
+    /// Longest duration: a week. Longer runs are a service, not a task.
+    const MAX_MILLIS: u64 = 7 * 24 * 60 * 60 * 1000;
+
+    fn parse(self, text: &str) -> Result<u64, &'static str> {
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, suffix) = text.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| "a number is missing or too large")?;
+        let factor = match (self, suffix.trim_start()) {
+            (Unit::Bytes | Unit::Count, "") | (Unit::Bytes, "B") | (Unit::Duration, "ms") => 1,
+            (Unit::Bytes, "KiB") => 1 << 10,
+            (Unit::Bytes, "MiB") => 1 << 20,
+            (Unit::Bytes, "GiB") => 1 << 30,
+            (Unit::Duration, "s") => 1000,
+            (Unit::Duration, "m") => 60_000,
+            (Unit::Duration, "h") => 3_600_000,
+            _ => return Err("the unit is not one of this limit's"),
+        };
+        let value = number.checked_mul(factor).ok_or("the value is too large")?;
+        if value == 0 {
+            return Err("zero would stop every run");
+        }
+        if self == Unit::Duration && value > Self::MAX_MILLIS {
+            return Err("the longest duration is 168h");
+        }
+        Ok(value)
+    }
+
+    fn show(self, value: u64) -> String {
+        let units: &[(u64, &str)] = match self {
+            Unit::Bytes => &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")],
+            Unit::Duration => &[(3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")],
+            Unit::Count => &[],
+        };
+        units
+            .iter()
+            .find(|(factor, _)| value % factor == 0)
+            .map_or_else(|| value.to_string(), |(factor, unit)| format!("{}{unit}", value / factor))
+    }
+
+    fn example(self) -> &'static str {
+        match self {
+            Unit::Bytes => "`512MiB`, `64KiB` or `1000`",
+            Unit::Duration => "`10m`, `90s` or `250ms`",
+            Unit::Count => "`1000`",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_default_is_a_value_and_the_defaults_go_together() {
+        for limit in TABLE {
+            assert!(limit.unit.parse(limit.default).is_ok(), "{}", limit.name);
+        }
+        Limits::default().check().unwrap();
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let mut names: Vec<_> = TABLE.iter().map(|limit| limit.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), TABLE.len());
+    }
+
+    #[test]
+    fn values_that_make_no_sense_are_refused() {
+        let mut limits = Limits::default();
+        for (name, value) in [
+            ("memory", ""),
+            ("memory", "0"),
+            ("memory", "-1"),
+            ("memory", "10m"),
+            ("memory", "99999999999999999999"),
+            ("memory", "99999999999999GiB"),
+            ("wall", "10"),
+            ("wall", "1000h"),
+            ("events", "10MiB"),
+            ("memroy", "10MiB"),
+        ] {
+            assert!(limits.set(name, value).is_err(), "{name}={value}");
+        }
+        assert_eq!(limits, Limits::default());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_parses_to_the_same_value(value in 1_u64..Unit::MAX_MILLIS) {
+            for unit in [Unit::Bytes, Unit::Duration, Unit::Count] {
+                prop_assert_eq!(unit.parse(&unit.show(value)), Ok(value));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_the_parser_panic(text in ".{0,40}") {
+            for unit in [Unit::Bytes, Unit::Duration, Unit::Count] {
+                let _ = unit.parse(&text);
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What the operator allows one run to touch.
+//!
+//! Grants come from flags and from a grants file, which say the same things with the same words. What
+//! is not in them does not exist for the guest: an empty list, a missing file section, a missing file
+//! mean "nothing". An unknown key is an error.
+
+pub mod ask;
+pub mod dir;
+pub mod file;
+pub mod limits;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+pub use ask::Ask;
+pub use dir::{Access, DirGrant, DirSpec};
+pub use file::GrantsFile;
+pub use limits::Limits;
+
+use crate::error::Hint;
+
+
+/// Resolved grants: every path exists, nothing overlaps, every limit has a value.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Grants {
+    /// Directories, sorted by guest path.
+    pub dirs: Vec<DirGrant>,
+    /// Environment variables. Nothing is inherited.
+    pub env: BTreeMap<String, String>,
+    /// Arguments after the agent's own name.
+    pub args: Vec<String>,
+    /// What the run may use up.
+    pub limits: Limits,
+}
+
+/// A grant cannot be given as it was written.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// A directory grant is wrong.
+    #[error(transparent)]
+    Dir(#[from] dir::DirError),
+    /// The grants file is wrong.
+    #[error(transparent)]
+    File(#[from] file::FileError),
+    /// A limit is wrong.
+    #[error(transparent)]
+    Limit(#[from] limits::LimitError),
+    /// An environment variable is wrong.
+    #[error("cannot grant the environment variable `{name}`: {reason}")]
+    Env {
+        /// Its name as given.
+        name: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+impl Hint for GrantError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            GrantError::Dir(error) => error.hint(),
+            GrantError::File(error) => error.hint(),
+            GrantError::Limit(error) => error.hint(),
+            GrantError::Env { .. } => Some("write `NAME=VALUE`".to_owned()),
+        }
+    }
+}
+
+impl Grants {
+    /// Resolves what was written: a file, then flags, which win where both name the same variable or
+    /// limit.
+    ///
+    /// # Errors
+    ///
+    /// A directory that is missing, unreadable, not a directory or overlaps another one; a malformed
+    /// variable; a limit out of range.
+    pub fn resolve(file: GrantsFile, flags: GrantsFile) -> Result<Grants, GrantError> {
+        let mut env = file.env;
+        env.extend(flags.env);
+        for (name, value) in &env {
+            let reason = if name.is_empty() {
+                "the name is empty"
+            } else if name.contains(['=', '\0']) {
+                "the name contains `=` or a zero byte"
+            } else if value.contains('\0') {
+                "the value contains a zero byte"
+            } else {
+                continue;
+            };
+            return Err(GrantError::Env { name: name.clone(), reason });
+        }
+        let mut limits = Limits::default();
+        for (name, value) in file.limits.into_iter().chain(flags.limits) {
+            limits.set(&name, &value)?;
+        }
+        limits.check()?;
+        let dirs = dir::resolve(file.dirs.into_iter().chain(flags.dirs))?;
+        let args = if flags.args.is_empty() { file.args } else { flags.args };
+        Ok(Grants { dirs, env, args, limits })
+    }
+
+    /// Intersects the grants with what the component asks for. A component without an ask gets what
+    /// was granted. Returns what was left out, in words.
+    pub fn narrow(&mut self, ask: &Ask) -> Vec<String> {
+        let mut left_out = Vec::new();
+        self.dirs.retain_mut(|dir| match ask.access_at(&dir.guest) {
+            None => {
+                left_out.push(format!("dir {} ({})", dir.guest, dir.access));
+                false
+            }
+            Some(ask::Access::ReadOnly) if dir.access != Access::ReadOnly => {
+                left_out.push(format!("writing to dir {}", dir.guest));
+                dir.access = Access::ReadOnly;
+                true
+            }
+            Some(_) => true,
+        });
+        self.env.retain(|name, _| {
+            let asked = ask.wants_env(name);
+            if !asked {
+                left_out.push(format!("env {name}"));
+            }
+            asked
+        });
+        left_out
+    }
+
+    /// The grants as the guest may see them: no path of the host, no value of a variable.
+    #[must_use]
+    pub fn to_guest_json(&self) -> Value {
+        json!({
+            "dirs": self.dirs.iter().map(|dir| format!("{}:{}", dir.guest, dir.access)).collect::<Vec<_>>(),
+            "env": self.env.keys().collect::<Vec<_>>(),
+            "args": self.args,
+            "limits": self.limits.to_json(),
+        })
+    }
+
+    /// The grants as `run.json` keeps them: with the paths of the host, without values of variables.
+    #[must_use]
+    pub fn to_host_json(&self) -> Value {
+        let mut json = self.to_guest_json();
+        let dirs = self.dirs.iter().map(DirGrant::to_string).collect::<Vec<_>>();
+        if let Some(map) = json.as_object_mut() {
+            map.insert("dirs".to_owned(), json!(dirs));
+        }
+        json
+    }
+}

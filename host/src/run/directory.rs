@@ -1,0 +1,266 @@
+//! Run directories: where the account of each run is kept.
+//!
+//! ```text
+//! <runs>/<session id>/run.json        what was asked; written before the first guest instruction
+//!                     events.ndjson   what happened; see `trajectory::journal`
+//!                     checkpoint      the agent's own state, if it saved any
+//!                     artifacts/      what the agent handed over
+//! ```
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use etcetera::{BaseStrategy, choose_base_strategy};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+
+use crate::capabilities::storage::write_atomically;
+use crate::error::Hint;
+
+/// Version of `run.json`.
+pub const FORMAT: &str = "wasm-agent/run@1";
+
+/// The folder all run directories are in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunsDir(PathBuf);
+
+/// The directory of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunDir {
+    path: PathBuf,
+    session_id: String,
+}
+
+/// A run directory cannot be made, read or removed.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it means")]
+pub enum DirectoryError {
+    #[error("cannot find the data directory of this user: {reason}")]
+    NoHome { reason: String },
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    Io { action: &'static str, path: PathBuf, source: io::Error },
+    #[error("there is no run `{id}` in `{}`", runs.display())]
+    NoSuchRun { id: String, runs: PathBuf },
+    #[error("`{id}` is the beginning of more than one run: {}", matches.join(", "))]
+    Ambiguous { id: String, matches: Vec<String> },
+}
+
+impl Hint for DirectoryError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            DirectoryError::NoHome { .. } => Some("name a folder with `--runs-dir`".to_owned()),
+            DirectoryError::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull => {
+                    Some("free some space, or choose another place with `--runs-dir`".to_owned())
+                }
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    Some("choose a folder you can write to with `--runs-dir`".to_owned())
+                }
+                _ => None,
+            },
+            DirectoryError::NoSuchRun { .. } => {
+                Some("`wasm-agent runs list` shows what there is".to_owned())
+            }
+            DirectoryError::Ambiguous { .. } => Some("write more of the id".to_owned()),
+        }
+    }
+}
+
+impl RunsDir {
+    /// The platform's place for it: `$XDG_DATA_HOME/wasm-agent/runs` and its like.
+    ///
+    /// # Errors
+    ///
+    /// The user has no home directory.
+    pub fn platform() -> Result<RunsDir, DirectoryError> {
+        let strategy = choose_base_strategy()
+            .map_err(|error| DirectoryError::NoHome { reason: error.to_string() })?;
+        Ok(RunsDir(strategy.data_dir().join("wasm-agent").join("runs")))
+    }
+
+    /// A folder of the caller's choice.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> RunsDir {
+        RunsDir(path.into())
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes the directory of a new run. Its name is the run's session id: the time, so that names
+    /// sort, and some randomness, so that they never clash.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be written.
+    pub fn create(&self) -> Result<RunDir, DirectoryError> {
+        create_private(&self.0)?;
+        let session_id = new_session_id();
+        let path = self.0.join(&session_id);
+        create_private(&path)?;
+        Ok(RunDir { path, session_id })
+    }
+
+    /// Ids of all runs, newest first.
+    ///
+    /// # Errors
+    ///
+    /// The folder is there but cannot be read.
+    pub fn list(&self) -> Result<Vec<RunDir>, DirectoryError> {
+        let entries = match fs::read_dir(&self.0) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(self.io("read")(source)),
+        };
+        let mut runs: Vec<RunDir> = entries
+            .filter_map(Result::ok)
+            .filter(|entry| entry.path().join("run.json").is_file())
+            .filter_map(|entry| {
+                let session_id = entry.file_name().into_string().ok()?;
+                Some(RunDir { path: entry.path(), session_id })
+            })
+            .collect();
+        runs.sort_by(|a, b| b.session_id.cmp(&a.session_id));
+        Ok(runs)
+    }
+
+    /// Finds a run by the beginning of its session id; `latest` is the newest one.
+    ///
+    /// # Errors
+    ///
+    /// None, or more than one, begins like that.
+    pub fn find(&self, id: &str) -> Result<RunDir, DirectoryError> {
+        let mut runs = self.list()?;
+        let no_such = || DirectoryError::NoSuchRun { id: id.to_owned(), runs: self.0.clone() };
+        if id == "latest" {
+            return runs.into_iter().next().ok_or_else(no_such);
+        }
+        runs.retain(|run| !id.is_empty() && run.session_id.starts_with(id));
+        if let Some(exact) = runs.iter().position(|run| run.session_id == id) {
+            return Ok(runs.swap_remove(exact));
+        }
+        match runs.len() {
+            0 => Err(no_such()),
+            1 => Ok(runs.swap_remove(0)),
+            _ => {
+                let matches = runs.into_iter().map(|run| run.session_id).collect();
+                Err(DirectoryError::Ambiguous { id: id.to_owned(), matches })
+            }
+        }
+    }
+
+    fn io(&self, action: &'static str) -> impl FnOnce(io::Error) -> DirectoryError {
+        let path = self.0.clone();
+        move |source| DirectoryError::Io { action, path, source }
+    }
+}
+
+impl RunDir {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The run's session id.
+    #[must_use]
+    pub fn session_id(&self) -> &str {
+        &self.session_id
+    }
+
+    /// The event log.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.path.join("events.ndjson")
+    }
+
+    /// Writes `run.json`; its bytes are the beginning of the hash chain.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub fn write_request(&self, request: &Value) -> Result<Vec<u8>, DirectoryError> {
+        let mut bytes = serde_json::to_vec_pretty(request).unwrap_or_default();
+        bytes.push(b'\n');
+        write_atomically(&self.path, "run.json", &bytes).map_err(|source| DirectoryError::Io {
+            action: "write",
+            path: self.path.join("run.json"),
+            source,
+        })?;
+        Ok(bytes)
+    }
+
+    /// Reads `run.json`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or is not JSON.
+    pub fn read_request(&self) -> Result<Value, DirectoryError> {
+        let path = self.path.join("run.json");
+        let io = |source| DirectoryError::Io { action: "read", path: path.clone(), source };
+        let bytes = fs::read(&path).map_err(io)?;
+        serde_json::from_slice(&bytes).map_err(|error| io(io::Error::other(error)))
+    }
+
+    /// Removes the directory and everything in it.
+    ///
+    /// # Errors
+    ///
+    /// Something in it cannot be removed.
+    pub fn remove(self) -> Result<(), DirectoryError> {
+        fs::remove_dir_all(&self.path).map_err(|source| DirectoryError::Io {
+            action: "remove",
+            path: self.path.clone(),
+            source,
+        })
+    }
+}
+
+/// `20261121-053000-1f3a9c07`: UTC time and 32 random bits.
+pub(crate) fn new_session_id() -> String {
+    let now = Timestamp::now().to_zoned(TimeZone::UTC);
+    let mut random = [0; 4];
+    if getrandom::fill(&mut random).is_err() {
+        // Without randomness two runs of one second could clash; creating the directory then fails.
+        random = std::process::id().to_be_bytes();
+    }
+    format!("{}-{:08x}", now.strftime("%Y%m%d-%H%M%S"), u32::from_be_bytes(random))
+}
+
+/// Run directories hold whatever an agent has seen: they are for their owner only.
+fn create_private(path: &Path) -> Result<(), DirectoryError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(path)
+        .map_err(|source| DirectoryError::Io { action: "create", path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_found_by_the_beginning_of_its_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = RunsDir::at(dir.path());
+        assert!(matches!(runs.find("latest"), Err(DirectoryError::NoSuchRun { .. })));
+        for id in ["20260101-000000-aaaaaaaa", "20260102-000000-bbbbbbbb"] {
+            fs::create_dir(dir.path().join(id)).unwrap();
+            fs::write(dir.path().join(id).join("run.json"), "{}").unwrap();
+        }
+        assert_eq!(runs.find("20260101").unwrap().session_id(), "20260101-000000-aaaaaaaa");
+        assert_eq!(runs.find("latest").unwrap().session_id(), "20260102-000000-bbbbbbbb");
+        assert!(matches!(runs.find("2026"), Err(DirectoryError::Ambiguous { .. })));
+        for id in ["", "..", "x"] {
+            assert!(matches!(runs.find(id), Err(DirectoryError::NoSuchRun { .. })), "{id}");
+        }
+    }
+}

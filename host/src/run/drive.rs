@@ -1,0 +1,460 @@
+//! Drives one guest from instantiation to the closing of its account.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use wasmtime::component::ResourceTable;
+use wasmtime::{Store, Trap};
+use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx};
+
+use super::convert::{commission_for_guest, descriptor_from_guest};
+use super::host::{Agent, Entry};
+use super::outcome::{self, Crash, Ended, Outcome};
+use super::supervise::{Cut, Interrupt, supervise};
+use crate::capabilities::bindings::wasm_agent::agent::types;
+use crate::capabilities::bindings::{self};
+use crate::capabilities::meters::{LimitHit, Limiter, Meters, millis};
+use crate::capabilities::state::RunState;
+use crate::capabilities::stdio::binding::Binding;
+use crate::capabilities::stdio::{Captured, Lines};
+use crate::capabilities::storage::Storage;
+use crate::commission::Commission;
+use crate::descriptor::Descriptor;
+use crate::engine::Engine;
+use crate::grants::{Access, Grants};
+use crate::trajectory::audit::Stream;
+use crate::trajectory::event::Origin;
+use crate::trajectory::journal::{Journal, JournalError, Link};
+use crate::trajectory::ledger::{FactLimits, Ledger, LedgerError};
+use crate::trajectory::opening::Opening;
+use crate::trajectory::recorder::Ids;
+use crate::trajectory::{Audit, ErrorCode, Recorder, StopReason};
+
+/// Frames of a WebAssembly backtrace that are kept.
+const BACKTRACE_FRAMES: usize = 32;
+
+/// Bytes of randomness one host call may ask for.
+const RANDOM_BYTES: u64 = 64 << 10;
+
+/// Everything one run needs; owned by its task.
+pub(super) struct Job {
+    pub(super) engine: Engine,
+    pub(super) agent: Agent,
+    pub(super) commission: Commission,
+    pub(super) grants: Arc<Grants>,
+    pub(super) session_id: String,
+    pub(super) directory: Option<PathBuf>,
+    pub(super) ledger: Ledger,
+    pub(super) opening: Opening,
+    pub(super) interrupt: Interrupt,
+}
+
+/// How the guest itself ended, before the account is closed.
+struct Finish {
+    ended: Ended,
+    reason: StopReason,
+    output: Option<Value>,
+    error: Option<(ErrorCode, String)>,
+}
+
+/// Runs the guest, closes its account whatever happened, and sums it up.
+pub(super) async fn drive(job: Job) -> Outcome {
+    let meters = Arc::new(Meters::default());
+    let stderr = captured(&job, Stream::Stderr);
+    let stdout = match &job.agent.entry {
+        Entry::Agent(_) => captured(&job, Stream::Stdout),
+        Entry::Command(_) => {
+            let minimal = job.agent.descriptor.clone();
+            let binding = Binding::new(job.ledger.clone(), job.opening.clone(), minimal);
+            Captured::new(job.ledger.clone(), Lines::Events(binding), job.grants.limits.event_bytes)
+        }
+    };
+    let finish = match job.opening.refusal() {
+        Some(refusal) => refused(refusal.message),
+        None => run(&job, &meters, &stdout, &stderr).await,
+    };
+    let ended = close(&job, &meters, &stdout, &stderr, finish);
+    job.ledger.deliver().await;
+    ended
+}
+
+fn captured(job: &Job, stream: Stream) -> Captured {
+    let lines = Lines::Captured { stream, max: job.grants.limits.output_bytes };
+    Captured::new(job.ledger.clone(), lines, job.grants.limits.event_bytes)
+}
+
+async fn run(job: &Job, meters: &Arc<Meters>, stdout: &Captured, stderr: &Captured) -> Finish {
+    let mut store = match new_store(job, meters, stdout, stderr) {
+        Ok(store) => store,
+        Err(error) => return host_fault(format!("cannot prepare the sandbox: {error:#}")),
+    };
+    let limits = &job.grants.limits;
+    let guest = async {
+        match &job.agent.entry {
+            Entry::Agent(pre) => {
+                let agent = pre.instantiate_async(&mut store).await?;
+                let Some(effective) = job.opening.effective() else {
+                    return Ok(host_fault("the run was not opened".to_owned()));
+                };
+                let commission = commission_for_guest(&job.commission, &effective);
+                let answer = agent.call_run(&mut store, &commission).await?;
+                Ok(answered(answer))
+            }
+            Entry::Command(pre) => {
+                let command = pre.instantiate_async(&mut store).await?;
+                let answer = command.wasi_cli_run().call_run(&mut store).await?;
+                Ok(command_ended(stdout, answer))
+            }
+        }
+    };
+    match supervise(guest, meters, limits, &job.interrupt).await {
+        Ok(Ok(finish)) => finish,
+        Ok(Err(error)) => failed(job, meters, stdout, &error),
+        Err(Cut::Interrupted) => Finish {
+            ended: Ended::Interrupted,
+            reason: StopReason::Interrupted,
+            output: None,
+            error: None,
+        },
+        Err(Cut::Limit(hit)) => limit_reached(hit),
+    }
+}
+
+/// Closes the account. A journal that fails here, too, is the host's fault, and the outcome says so.
+fn close(
+    job: &Job,
+    meters: &Meters,
+    stdout: &Captured,
+    stderr: &Captured,
+    finish: Finish,
+) -> Outcome {
+    let Finish { mut ended, reason, output, error } = finish;
+    let closed = (|| -> Result<StopReason, JournalError> {
+        stdout.finish()?;
+        stderr.finish()?;
+        if let Some(hit) = meters.refused() {
+            job.ledger.audit(Audit::Limit { name: hit.name, max: hit.max })?;
+        }
+        if let Ended::Limit(LimitHit { name, max }) = ended
+            && meters.refused().is_none()
+        {
+            job.ledger.audit(Audit::Limit { name, max })?;
+        }
+        if job.opening.refusal().is_none() {
+            // A stdio agent that never wrote a line has not opened its trajectory.
+            job.opening.start(&job.agent.descriptor)?;
+        }
+        if let Some((code, message)) = error {
+            let cause = serde_json::to_value(&ended).ok();
+            match job.ledger.error(Origin::Host, code, message, cause) {
+                Ok(()) | Err(LedgerError::Rejected(_)) => {}
+                Err(LedgerError::Journal(error)) => return Err(error),
+            }
+        }
+        job.ledger.stop(reason, output.clone())
+    })();
+    let stop_reason = match closed {
+        Ok(stopped) => stopped,
+        Err(error) => {
+            ended = Ended::HostFault { message: error.to_string() };
+            StopReason::Error
+        }
+    };
+    let mut outcome = Outcome {
+        format: outcome::FORMAT,
+        run_id: job.commission.body().run_id.clone(),
+        session_id: job.session_id.clone(),
+        ended,
+        stop_reason,
+        output,
+        completed: job.ledger.completed(),
+        totals: job.ledger.totals(),
+        files: Vec::new(),
+        wall_ms: millis(meters.wall()),
+        cpu_ms: millis(meters.cpu()),
+        memory_peak: meters.memory_peak(),
+        stderr_tail: stderr.tail(),
+        stdout_tail: match &job.agent.entry {
+            Entry::Agent(_) => stdout.tail(),
+            Entry::Command(_) => String::new(),
+        },
+        directory: job.directory.clone(),
+    };
+    let record = serde_json::to_value(&outcome).unwrap_or(Value::Null);
+    if let Err(error) = job.ledger.audit(Audit::RunEnded { outcome: record })
+        && !matches!(outcome.ended, Ended::HostFault { .. })
+    {
+        outcome.ended = Ended::HostFault { message: error.to_string() };
+    }
+    outcome
+}
+
+/// The outcome of a run whose task is gone: a defect of the host.
+pub(super) fn lost(
+    session_id: String,
+    directory: Option<PathBuf>,
+    error: &tokio::task::JoinError,
+) -> Outcome {
+    Outcome {
+        format: outcome::FORMAT,
+        run_id: String::new(),
+        session_id,
+        ended: Ended::HostFault { message: format!("the run's task failed: {error}") },
+        stop_reason: StopReason::Error,
+        output: None,
+        completed: None,
+        totals: crate::trajectory::Totals::default(),
+        files: Vec::new(),
+        wall_ms: 0,
+        cpu_ms: 0,
+        memory_peak: 0,
+        stderr_tail: String::new(),
+        stdout_tail: String::new(),
+        directory,
+    }
+}
+
+/// Lets an agent describe itself in a store of its own, with nothing granted.
+///
+/// # Errors
+///
+/// Why it could not, in words.
+pub(super) async fn describe(
+    engine: &Engine,
+    pre: &bindings::AgentPre<RunState>,
+    time: Duration,
+) -> Result<Descriptor, String> {
+    let mut grants = Grants::default();
+    grants.limits.wall = millis(time);
+    grants.limits.cpu = millis(time) / 2;
+    let meters = Arc::new(Meters::default());
+    // Nobody keeps what an agent reports while it only says who it is; a limit of none refuses it.
+    let nothing = FactLimits { facts: 0, fact_bytes: 0, total_bytes: 0 };
+    let recorder = Recorder::new(Ids::seeded([1; 16]), "describe", None);
+    let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), nothing, None);
+    let state = RunState {
+        wasi: WasiCtx::builder().max_random_size(RANDOM_BYTES).build(),
+        table: table(&grants),
+        limiter: Limiter::new(meters.clone(), &grants.limits),
+        meters: meters.clone(),
+        ledger,
+        storage: Storage::new(None, 0),
+        run_id: Arc::from("describe"),
+        session_id: Arc::from("describe"),
+        grants: Arc::new(grants.clone()),
+    };
+    let mut store = armed(engine, state, &grants);
+    let guest = async {
+        let agent = pre.instantiate_async(&mut store).await?;
+        agent.call_describe(&mut store).await
+    };
+    match supervise(guest, &meters, &grants.limits, &Interrupt::default()).await {
+        Ok(Ok(descriptor)) => descriptor_from_guest(descriptor),
+        Ok(Err(error)) => Err(crash(&error).message),
+        Err(Cut::Interrupted) => Err("interrupted".to_owned()),
+        Err(Cut::Limit(hit)) => Err(format!("limit `{}` is reached ({} ms)", hit.name, hit.max)),
+    }
+}
+
+fn new_store(
+    job: &Job,
+    meters: &Arc<Meters>,
+    stdout: &Captured,
+    stderr: &Captured,
+) -> wasmtime::Result<Store<RunState>> {
+    let grants = &job.grants;
+    let mut wasi = WasiCtx::builder();
+    wasi.stdout(stdout.clone()).stderr(stderr.clone()).max_random_size(RANDOM_BYTES);
+    wasi.arg(&job.agent.descriptor.agent_name).args(&grants.args);
+    for (name, value) in &grants.env {
+        wasi.env(name, value);
+    }
+    if let Entry::Command(_) = &job.agent.entry {
+        let line = format!("{}\n", job.commission.raw().get());
+        wasi.stdin(wasmtime_wasi::p2::pipe::MemoryInputPipe::new(line));
+    }
+    for dir in &grants.dirs {
+        let permissions = match dir.access {
+            Access::ReadOnly => FsPerms::ReadOnly,
+            Access::ReadWrite => FsPerms::ReadWrite,
+        };
+        wasi.preopened_dir(&dir.host, &dir.guest, permissions)?;
+    }
+    let state = RunState {
+        wasi: wasi.build(),
+        table: table(grants),
+        limiter: Limiter::new(meters.clone(), &grants.limits),
+        meters: meters.clone(),
+        ledger: job.ledger.clone(),
+        storage: Storage::new(job.directory.clone(), grants.limits.storage_bytes),
+        run_id: Arc::from(job.commission.body().run_id.as_str()),
+        session_id: Arc::from(job.session_id.as_str()),
+        grants: grants.clone(),
+    };
+    Ok(armed(&job.engine, state, grants))
+}
+
+fn table(grants: &Grants) -> ResourceTable {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(usize::try_from(grants.limits.handles).unwrap_or(usize::MAX));
+    table
+}
+
+/// A store with every limit set; wasmtime's own defaults are generous (wasmtime.md §3, anchors.md §0.9).
+fn armed(engine: &Engine, state: RunState, grants: &Grants) -> Store<RunState> {
+    let mut store = Store::new(engine.wasmtime(), state);
+    store.limiter(|state| &mut state.limiter);
+    store.set_hostcall_fuel(usize::try_from(grants.limits.hostcall_bytes).unwrap_or(usize::MAX));
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
+    store
+}
+
+fn answered(answer: Result<types::Output, types::Failure>) -> Finish {
+    let converged = |output| Finish {
+        ended: Ended::Converged,
+        reason: StopReason::Converged,
+        output,
+        error: None,
+    };
+    let stopped = |reason, message: String, error| Finish {
+        ended: Ended::Stopped { message: Some(message) },
+        reason,
+        output: None,
+        error,
+    };
+    match answer {
+        Ok(types::Output::None) => converged(None),
+        Ok(types::Output::Text(text)) => converged(Some(Value::String(text))),
+        Ok(types::Output::Json(text)) => match serde_json::from_str(&text) {
+            Ok(value) => converged(Some(value)),
+            Err(error) => {
+                let message = format!("the agent's output is not valid JSON: {error}");
+                let code = ErrorCode::AgentCrash;
+                stopped(StopReason::Error, message.clone(), Some((code, message)))
+            }
+        },
+        Err(types::Failure::Error(report)) => {
+            let error = Some((report.code.into(), report.message.clone()));
+            stopped(StopReason::Error, report.message, error)
+        }
+        Err(types::Failure::Refused(message)) => stopped(StopReason::Refused, message, None),
+        Err(types::Failure::Abandoned(message)) => stopped(StopReason::Abandoned, message, None),
+    }
+}
+
+/// A stdio agent ends as its `agent_stopped` line says; without one, as its exit code says.
+fn command_ended(stdout: &Captured, answer: Result<(), ()>) -> Finish {
+    if let Some(claimed) = stdout.claimed_stop() {
+        let ended = match claimed.reason {
+            StopReason::Converged => Ended::Converged,
+            _ => Ended::Stopped { message: None },
+        };
+        return Finish { ended, reason: claimed.reason, output: claimed.output, error: None };
+    }
+    match answer {
+        Ok(()) => Finish {
+            ended: Ended::Converged,
+            reason: StopReason::Converged,
+            output: None,
+            error: None,
+        },
+        Err(()) => crashed(Crash {
+            message: "the agent exited with a failure code".to_owned(),
+            backtrace: Vec::new(),
+        }),
+    }
+}
+
+fn failed(job: &Job, meters: &Meters, stdout: &Captured, error: &wasmtime::Error) -> Finish {
+    if let Some(error) = error.downcast_ref::<JournalError>() {
+        return host_fault(error.to_string());
+    }
+    if let (Entry::Command(_), Some(exit)) = (&job.agent.entry, error.downcast_ref::<I32Exit>()) {
+        return command_ended(stdout, if exit.0 == 0 { Ok(()) } else { Err(()) });
+    }
+    // A guest that was refused memory mostly aborts; the limit is the cause, the trap its symptom.
+    if let Some(hit) = meters.refused() {
+        return limit_reached(hit);
+    }
+    let crash = crash(error);
+    let exhausted = [
+        ("too much data is being copied", "hostcall-bytes", job.grants.limits.hostcall_bytes),
+        ("resource table has no free keys", "handles", job.grants.limits.handles),
+    ];
+    for (text, name, max) in exhausted {
+        if crash.message.contains(text) {
+            return limit_reached(LimitHit { name, max });
+        }
+    }
+    crashed(crash)
+}
+
+fn crash(error: &wasmtime::Error) -> Crash {
+    let message = if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        format!("the agent called exit({})", exit.0)
+    } else if let Some(trap) = error.downcast_ref::<Trap>() {
+        format!("the agent trapped: {trap}")
+    } else {
+        format!("the agent trapped: {}", error.root_cause())
+    };
+    let backtrace = error
+        .downcast_ref::<wasmtime::WasmBacktrace>()
+        .map(|backtrace| backtrace.frames().iter().take(BACKTRACE_FRAMES).map(frame).collect())
+        .unwrap_or_default();
+    Crash { message, backtrace }
+}
+
+fn frame(frame: &wasmtime::FrameInfo) -> String {
+    let symbol = frame.symbols().first();
+    let name = symbol
+        .and_then(|symbol| symbol.name())
+        .map(str::to_owned)
+        .or_else(|| frame.func_name().map(str::to_owned))
+        .unwrap_or_else(|| format!("function {}", frame.func_index()));
+    match symbol.and_then(|symbol| Some((symbol.file()?, symbol.line()?))) {
+        Some((file, line)) => format!("{name} ({file}:{line})"),
+        None => name,
+    }
+}
+
+fn crashed(crash: Crash) -> Finish {
+    Finish {
+        reason: StopReason::Error,
+        output: None,
+        error: Some((ErrorCode::AgentCrash, crash.message.clone())),
+        ended: Ended::Crashed(crash),
+    }
+}
+
+fn limit_reached(hit: LimitHit) -> Finish {
+    Finish {
+        ended: Ended::Limit(hit),
+        reason: StopReason::Interrupted,
+        output: None,
+        error: Some((
+            ErrorCode::Unknown,
+            format!("limit `{}` is reached ({})", hit.name, crate::grants::limits::show(hit.name, hit.max)),
+        )),
+    }
+}
+
+fn refused(message: String) -> Finish {
+    Finish {
+        ended: Ended::Refused { message },
+        reason: StopReason::Error,
+        output: None,
+        error: None,
+    }
+}
+
+fn host_fault(message: String) -> Finish {
+    Finish {
+        error: Some((ErrorCode::Unknown, message.clone())),
+        ended: Ended::HostFault { message },
+        reason: StopReason::Error,
+        output: None,
+    }
+}

@@ -1,0 +1,410 @@
+//! The host: loads agents, starts runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use wasmtime::component::{HasSelf, Linker};
+
+use super::directory::{self, DirectoryError, RunsDir};
+use super::drive::{self, Job};
+use super::outcome::Outcome;
+use super::supervise::Interrupt;
+use crate::capabilities::bindings;
+use crate::capabilities::state::RunState;
+use crate::commission::Commission;
+use crate::descriptor::{Descriptor, DescriptorError};
+use crate::engine::artifact::MAX_ARTIFACT;
+use crate::engine::inspect::{Import, unmet};
+use crate::engine::{
+    AgentKind, Allocation, Artifact, ArtifactError, Cache, Engine, EngineError, LoadError, Profile,
+};
+use crate::error::Hint;
+use crate::grants::Grants;
+use crate::trajectory::journal::{Journal, JournalError, Link};
+use crate::trajectory::ledger::{FactLimits, Ledger};
+use crate::trajectory::opening::Opening;
+use crate::trajectory::recorder::Ids;
+use crate::trajectory::{Audit, Record, Recorder};
+
+/// Records a listener may be behind before the guest has to wait (seeds.md §10).
+const LISTENER_BUFFER: usize = 1000;
+
+/// `describe` says who an agent is; it has nothing to compute or to wait for.
+const DESCRIBE_TIME: Duration = Duration::from_secs(10);
+
+/// How a host is set up.
+#[derive(Debug)]
+pub struct HostOptions {
+    /// Where compiled components are kept.
+    pub cache: Cache,
+    /// Largest component in bytes.
+    pub max_component_bytes: u64,
+}
+
+impl Default for HostOptions {
+    /// No cache, and components of up to 128 MiB.
+    fn default() -> HostOptions {
+        HostOptions { cache: Cache::disabled(), max_component_bytes: MAX_ARTIFACT }
+    }
+}
+
+/// Runs agents. One host serves any number of runs at once.
+#[derive(Clone)]
+pub struct Host {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    linker: Linker<RunState>,
+    cache: Cache,
+    max_component_bytes: u64,
+}
+
+/// A loaded agent: compiled, linked, and described by itself.
+#[derive(Clone)]
+pub struct Agent {
+    pub(super) artifact: Arc<Artifact>,
+    pub(super) entry: Entry,
+    pub(super) descriptor: Descriptor,
+}
+
+/// How an agent is entered.
+#[derive(Clone)]
+pub(super) enum Entry {
+    /// `describe` and `run` of our world.
+    Agent(bindings::AgentPre<RunState>),
+    /// `wasi:cli/run`.
+    Command(wasmtime_wasi::p2::bindings::CommandPre<RunState>),
+}
+
+/// What is to be run.
+pub struct RunRequest {
+    /// The agent.
+    pub agent: Agent,
+    /// What it is asked to do.
+    pub commission: Commission,
+    /// What it may touch.
+    pub grants: Grants,
+    /// Where the account of the run is kept. Without it only the listener sees it, and the guest can
+    /// store neither checkpoint nor artifacts.
+    pub runs: Option<RunsDir>,
+}
+
+/// A run that has been started.
+///
+/// Dropping the handle interrupts nothing: the run goes on and its account is kept.
+pub struct RunHandle {
+    /// The host's own id of the run.
+    pub session_id: String,
+    /// The run directory.
+    pub directory: Option<PathBuf>,
+    events: mpsc::Receiver<Arc<Record>>,
+    interrupt: Interrupt,
+    task: tokio::task::JoinHandle<Outcome>,
+}
+
+/// A host cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it means")]
+pub enum HostError {
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("cannot link the host's interfaces: {0}")]
+    Linker(String),
+}
+
+impl Hint for HostError {}
+
+/// An agent cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it means")]
+pub enum AgentError {
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error("cannot start `{}`: it imports what this host does not offer: {}", path.display(), list(imports))]
+    Imports { path: PathBuf, imports: Vec<Import> },
+    #[error("cannot start `{}`: {reason}", path.display())]
+    Link { path: PathBuf, reason: String },
+    #[error("cannot describe `{}`: {reason}", path.display())]
+    Describe { path: PathBuf, reason: String },
+    #[error("cannot use the description `{}` gives of itself: {source}", path.display())]
+    Descriptor { path: PathBuf, source: DescriptorError },
+}
+
+impl Hint for AgentError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            AgentError::Artifact(error) => error.hint(),
+            AgentError::Load(error) => error.hint(),
+            AgentError::Imports { path, .. } => Some(format!(
+                "`wasm-agent inspect {}` shows what each import needs",
+                path.display()
+            )),
+            AgentError::Link { .. } => {
+                Some("build it against this host's wit/, or with `wasm-agent build`".to_owned())
+            }
+            AgentError::Describe { .. } | AgentError::Descriptor { .. } => None,
+        }
+    }
+}
+
+/// A run cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the message of each variant says what it means")]
+pub enum StartError {
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("cannot get random numbers from the operating system: {0}")]
+    Random(getrandom::Error),
+}
+
+impl Hint for StartError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            StartError::Directory(error) => error.hint(),
+            StartError::Journal(error) => error.hint(),
+            StartError::Random(_) => None,
+        }
+    }
+}
+
+fn list(imports: &[Import]) -> String {
+    imports.iter().map(|import| format!("`{}`", import.item.name)).collect::<Vec<_>>().join(", ")
+}
+
+impl Host {
+    /// A host for live runs.
+    ///
+    /// # Errors
+    ///
+    /// This machine cannot run the engine.
+    pub fn new(options: HostOptions) -> Result<Host, HostError> {
+        let engine = Engine::new(Profile::Live, Allocation::OnDemand)?;
+        let mut linker = Linker::new(engine.wasmtime());
+        link(&mut linker).map_err(|error| HostError::Linker(format!("{error:#}")))?;
+        Ok(Host {
+            inner: Arc::new(Inner {
+                engine,
+                linker,
+                cache: options.cache,
+                max_component_bytes: options.max_component_bytes,
+            }),
+        })
+    }
+
+    /// Loads the component at `path`, compiling it unless it has been compiled before, and lets it
+    /// describe itself, with nothing granted.
+    ///
+    /// # Errors
+    ///
+    /// See [`AgentError`].
+    pub async fn load(&self, path: &Path) -> Result<Agent, AgentError> {
+        let artifact = Artifact::open(path, self.inner.max_component_bytes)?;
+        self.load_artifact(artifact).await
+    }
+
+    /// Loads a component that has been read already.
+    ///
+    /// # Errors
+    ///
+    /// See [`AgentError`].
+    pub async fn load_artifact(&self, artifact: Artifact) -> Result<Agent, AgentError> {
+        let path = artifact.path().unwrap_or(Path::new("(in memory)")).to_owned();
+        let imports = unmet(&artifact);
+        if !imports.is_empty() {
+            return Err(AgentError::Imports { path, imports });
+        }
+        let artifact = Arc::new(artifact);
+        // Compiling takes up to seconds: not on a thread that runs guests.
+        let component = {
+            let (inner, artifact) = (self.inner.clone(), artifact.clone());
+            tokio::task::spawn_blocking(move || inner.engine.load(&artifact, &inner.cache))
+                .await
+                .map_err(|error| link_error(&path, error))??
+        };
+        let pre = self
+            .inner
+            .linker
+            .instantiate_pre(&component)
+            .map_err(|error| link_error(&path, error))?;
+        let entry = match artifact.kind() {
+            AgentKind::Agent => Entry::Agent(
+                bindings::AgentPre::new(pre).map_err(|error| link_error(&path, error))?,
+            ),
+            AgentKind::Command => Entry::Command(
+                wasmtime_wasi::p2::bindings::CommandPre::new(pre)
+                    .map_err(|error| link_error(&path, error))?,
+            ),
+        };
+        let descriptor = match &entry {
+            Entry::Agent(pre) => {
+                let described = drive::describe(&self.inner.engine, pre, DESCRIBE_TIME).await;
+                described.map_err(|reason| AgentError::Describe { path: path.clone(), reason })?
+            }
+            Entry::Command(_) => Descriptor::minimal(&agent_name(&path), "0.0.0"),
+        };
+        descriptor.validate().map_err(|source| AgentError::Descriptor { path, source })?;
+        Ok(Agent { artifact, entry, descriptor })
+    }
+
+    /// Starts a run. Everything that can be refused has been refused when this returns; what goes
+    /// wrong later is part of the outcome.
+    ///
+    /// Has to be called inside a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The run directory cannot be written.
+    pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
+        let RunRequest { agent, commission, mut grants, runs } = request;
+        let left_out = agent.artifact.ask().map(|ask| grants.narrow(ask)).unwrap_or_default();
+        let directory = runs.map(|runs| runs.create()).transpose()?;
+        let session_id = directory
+            .as_ref()
+            .map_or_else(directory::new_session_id, |dir| dir.session_id().to_owned());
+        let run_json = self.request_json(&agent, &commission, &grants, &session_id);
+        let journal = match &directory {
+            Some(dir) => {
+                let bytes = dir.write_request(&run_json)?;
+                Journal::create(Link::of(&bytes), &dir.events())?
+            }
+            None => Journal::in_memory(Link::of(run_json.to_string().as_bytes())),
+        };
+
+        let mut seed = [0; 16];
+        getrandom::fill(&mut seed).map_err(StartError::Random)?;
+        let provider = commission.body().provider.as_ref().map(|provider| provider.id.clone());
+        let recorder = Recorder::new(Ids::seeded(seed), &commission.body().run_id, provider);
+        let limits = FactLimits {
+            facts: grants.limits.events,
+            fact_bytes: grants.limits.event_bytes,
+            total_bytes: grants.limits.trajectory_bytes,
+        };
+        let (sender, events) = mpsc::channel(LISTENER_BUFFER);
+        let ledger = Ledger::new(recorder, journal, limits, Some(sender));
+        let opening = Opening::begin(
+            commission.clone(),
+            grants.to_guest_json(),
+            session_id.clone(),
+            ledger.clone(),
+        )?;
+        for subject in left_out {
+            ledger.audit(Audit::Narrowed { subject })?;
+        }
+        if let Entry::Agent(_) = agent.entry {
+            opening.describe(&agent.descriptor)?;
+            if opening.refusal().is_none() {
+                opening.start(&agent.descriptor)?;
+            }
+        }
+
+        let interrupt = Interrupt::default();
+        let path = directory.as_ref().map(|dir| dir.path().to_owned());
+        let job = Job {
+            engine: self.inner.engine.clone(),
+            agent,
+            commission,
+            grants: Arc::new(grants),
+            session_id: session_id.clone(),
+            directory: path.clone(),
+            ledger,
+            opening,
+            interrupt: interrupt.clone(),
+        };
+        let task = tokio::spawn(drive::drive(job));
+        Ok(RunHandle { session_id, directory: path, events, interrupt, task })
+    }
+
+    fn request_json(
+        &self,
+        agent: &Agent,
+        commission: &Commission,
+        grants: &Grants,
+        session_id: &str,
+    ) -> Value {
+        json!({
+            "format": directory::FORMAT,
+            "session_id": session_id,
+            "started": crate::trajectory::event::Rfc3339(jiff::Timestamp::now()).to_string(),
+            "commission": commission.raw(),
+            "agent": {
+                "name": agent.descriptor.agent_name,
+                "version": agent.descriptor.agent_version,
+                "component": agent.artifact.path(),
+                "digest": agent.artifact.digest().to_string(),
+                "bytes": agent.artifact.bytes().len(),
+            },
+            "grants": grants.to_host_json(),
+            "host": {
+                "version": env!("CARGO_PKG_VERSION"),
+                "profile": format!("{:?}", self.inner.engine.profile()).to_lowercase(),
+            },
+        })
+    }
+}
+
+impl Agent {
+    /// What the agent says of itself.
+    #[must_use]
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// The component.
+    #[must_use]
+    pub fn artifact(&self) -> &Artifact {
+        &self.artifact
+    }
+}
+
+impl RunHandle {
+    /// The next record of the run, in order; nothing once the run has ended. A caller that stops
+    /// reading slows the guest down after a thousand records.
+    pub async fn next(&mut self) -> Option<Arc<Record>> {
+        self.events.recv().await
+    }
+
+    /// A handle to interrupt the run with, from anywhere.
+    #[must_use]
+    pub fn interrupter(&self) -> Interrupt {
+        self.interrupt.clone()
+    }
+
+    /// Waits for the end of the run. Records that have not been read are not waited for.
+    pub async fn outcome(self) -> Outcome {
+        drop(self.events);
+        match self.task.await {
+            Ok(outcome) => outcome,
+            Err(error) => drive::lost(self.session_id, self.directory, &error),
+        }
+    }
+}
+
+/// Everything a guest may import. WASI is linked whole and denied by context: language runtimes import
+/// all of it whether they use it or not (wasmtime.md §5).
+fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    bindings::Agent::add_to_linker::<RunState, HasSelf<RunState>>(linker, |state| state)
+}
+
+fn link_error(path: &Path, error: impl std::fmt::Display) -> AgentError {
+    AgentError::Link { path: path.to_owned(), reason: format!("{error:#}") }
+}
+
+/// A name for an agent that does not say its own.
+fn agent_name(path: &Path) -> String {
+    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let name: String = stem
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
+        .collect();
+    if name.is_empty() { "agent".to_owned() } else { name }
+}

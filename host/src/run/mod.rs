@@ -1,0 +1,13 @@
+//! One run: from a request to an outcome.
+
+mod convert;
+pub mod directory;
+mod drive;
+pub mod host;
+pub mod outcome;
+pub mod supervise;
+
+pub use directory::{RunDir, RunsDir};
+pub use host::{Agent, AgentError, Host, HostError, HostOptions, RunHandle, RunRequest, StartError};
+pub use outcome::{Ended, Outcome};
+pub use supervise::Interrupt;

@@ -1,0 +1,125 @@
+//! How a run ended.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::capabilities::meters::LimitHit;
+use crate::error::Exit;
+use crate::trajectory::{StopReason, Totals};
+
+/// Why a run ended, as data.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Ended {
+    /// The agent returned a result.
+    Converged,
+    /// The agent said itself that it did not get there.
+    Stopped {
+        /// In its own words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// The commission does not fit the agent; it was not started.
+    Refused {
+        /// What does not fit.
+        message: String,
+    },
+    /// The guest trapped or exited.
+    Crashed(Crash),
+    /// A limit of the grants.
+    Limit(LimitHit),
+    /// The operator interrupted it.
+    Interrupted,
+    /// The host failed.
+    HostFault {
+        /// What happened.
+        message: String,
+    },
+}
+
+/// How a guest crashed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Crash {
+    /// The trap or exit, in words.
+    pub message: String,
+    /// Innermost frames of the WebAssembly stack.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub backtrace: Vec<String>,
+}
+
+/// Everything about a run that has ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// Version of this document.
+    pub format: &'static str,
+    /// The commission's run id.
+    pub run_id: String,
+    /// The host's own id.
+    pub session_id: String,
+    /// Why it ended.
+    pub ended: Ended,
+    /// How AVP names it.
+    pub stop_reason: StopReason,
+    /// What the agent returned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// What the agent declared done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completed: Option<String>,
+    /// Sums over the trajectory.
+    pub totals: Totals,
+    /// Files changed in granted directories, by guest path.
+    pub files: Vec<FileChange>,
+    /// Milliseconds from start to end.
+    pub wall_ms: u64,
+    /// Milliseconds of computing.
+    pub cpu_ms: u64,
+    /// Most bytes of linear memory.
+    pub memory_peak: u64,
+    /// End of what the guest wrote to standard error, at most 64 KiB.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stderr_tail: String,
+    /// End of what the guest wrote to standard output, at most 64 KiB.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stdout_tail: String,
+    /// The run directory.
+    #[serde(skip)]
+    pub directory: Option<PathBuf>,
+}
+
+/// A file that is different after the run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileChange {
+    /// In the guest.
+    pub path: String,
+    /// What happened to it.
+    pub change: String,
+}
+
+/// Version of the outcome document.
+pub const FORMAT: &str = "wasm-agent/outcome@1";
+
+impl Outcome {
+    /// The exit code of a process that ran just this.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match &self.ended {
+            Ended::Converged if self.stop_reason == StopReason::Converged => Exit::Success,
+            Ended::Converged | Ended::Stopped { .. } | Ended::Refused { .. } | Ended::Crashed(_) => {
+                Exit::Failed
+            }
+            Ended::Limit(_) => Exit::Limit,
+            Ended::Interrupted => Exit::Interrupted,
+            Ended::HostFault { .. } => Exit::HostFault,
+        }
+    }
+
+    /// Time from start to end.
+    #[must_use]
+    pub fn wall(&self) -> Duration {
+        Duration::from_millis(self.wall_ms)
+    }
+}

@@ -1,0 +1,119 @@
+//! Audit records: what the host knows of a run that AVP has no event for.
+//!
+//! They share the hash chain and the sequence of `events.ndjson` with the trajectory.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// One audit record. On disk it is an object whose `kind` is the variant's name in `snake_case`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Audit {
+    /// Something was asked for that the operator has not granted.
+    Denied {
+        /// The interface or resource kind.
+        capability: &'static str,
+        /// What was asked for.
+        subject: String,
+        /// The rule that decided.
+        rule: String,
+    },
+    /// A limit was hit.
+    Limit {
+        /// Its name in the `[limits]` table.
+        name: &'static str,
+        /// The greatest value allowed.
+        max: u64,
+    },
+    /// The guest reported something impossible; nothing was recorded of it.
+    Rejected {
+        /// The function that was called.
+        fact: &'static str,
+        /// Why it was refused.
+        reason: String,
+    },
+    /// An accepted fact that becomes an event when its turn closes. It is here so that a host that is
+    /// killed in between loses nothing it has acknowledged.
+    Held {
+        /// The function that was called.
+        fact: &'static str,
+        /// Its arguments.
+        report: Value,
+    },
+    /// Something the guest wrote to a standard stream.
+    Output {
+        /// Which one.
+        stream: Stream,
+        /// The text; bytes that are not UTF-8 are replaced.
+        text: String,
+    },
+    /// A line of a stdio agent that is not an AVP event.
+    MalformedLine {
+        /// Its number, from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+        /// Its beginning.
+        text: String,
+    },
+    /// An event of a stdio agent whose type AVP does not know.
+    ForeignEvent {
+        /// As the agent wrote it.
+        event: Value,
+    },
+    /// What the agent says it is doing.
+    Progress {
+        /// In its own words.
+        message: String,
+        /// Between 0 and 1.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fraction: Option<f64>,
+    },
+    /// The agent stored its state.
+    Checkpoint {
+        /// `sha256:…`.
+        digest: String,
+        /// Length.
+        bytes: u64,
+    },
+    /// The agent declared its work done.
+    Completed {
+        /// What it says was done.
+        summary: String,
+    },
+    /// The agent handed over a result.
+    Artifact {
+        /// File name in the run directory's `artifacts`.
+        name: String,
+        /// For example `text/markdown`.
+        media_type: String,
+        /// `sha256:…`.
+        digest: String,
+        /// Length.
+        bytes: u64,
+    },
+    /// A file was changed through a granted directory.
+    FileChanged {
+        /// The change.
+        change: Value,
+    },
+    /// The component asked for less than the operator granted; the rest was not handed over.
+    Narrowed {
+        /// What was left out.
+        subject: String,
+    },
+    /// The last record of a run.
+    RunEnded {
+        /// The outcome, as `runs show --format json` prints it.
+        outcome: Value,
+    },
+}
+
+/// A captured standard stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}

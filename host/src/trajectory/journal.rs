@@ -1,0 +1,241 @@
+//! The hash chain, and `events.ndjson`.
+//!
+//! One record a line, one `write(2)` a record, in this key order and without white space:
+//!
+//! ```text
+//! {"seq":0,"time":"…","prev":"<64 hex>","avp":{…},"hash":"<64 hex>"}
+//! {"seq":1,"time":"…","prev":"<64 hex>","audit":{"kind":"…",…},"hash":"<64 hex>"}
+//! ```
+//!
+//! `hash` is the SHA-256 of the line's bytes up to `,"hash":`; `prev` is the hash before it, and for the
+//! first record the SHA-256 of `run.json`, so that what was asked is part of the chain. Hashing bytes
+//! instead of values needs no canonical form of JSON: a reader in any language cuts and hashes.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::audit::Audit;
+use super::event::{Event, Rfc3339};
+use crate::error::Hint;
+
+/// A link of the chain: SHA-256, lowercase hexadecimal when shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Link([u8; 32]);
+
+impl Link {
+    /// The link that starts the chain of a run whose `run.json` has these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Link {
+        Link(Sha256::digest(bytes).into())
+    }
+
+    fn to_hex(self) -> [u8; 64] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut hex = [0; 64];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
+            if let [high, low] = pair {
+                *high = DIGITS.get(usize::from(byte >> 4)).copied().unwrap_or(b'0');
+                *low = DIGITS.get(usize::from(byte & 15)).copied().unwrap_or(b'0');
+            }
+        }
+        hex
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.to_hex()).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Link({self})")
+    }
+}
+
+/// What a record holds.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// An event of the trajectory.
+    Avp(Event),
+    /// What AVP has no event for.
+    Audit(Audit),
+}
+
+/// One line of `events.ndjson`.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Position in the run, from 0.
+    pub seq: u64,
+    /// What it holds.
+    pub entry: Entry,
+    /// The whole line, without the newline.
+    line: Box<str>,
+    /// Where the JSON of `entry` is in `line`.
+    body: std::ops::Range<usize>,
+}
+
+impl Record {
+    /// The line as it stands in `events.ndjson`.
+    #[must_use]
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// The AVP event as one line of JSON, when the record is one: a line of the AVP view of the run.
+    #[must_use]
+    pub fn avp(&self) -> Option<&str> {
+        match self.entry {
+            Entry::Avp(_) => self.line.get(self.body.clone()),
+            Entry::Audit(_) => None,
+        }
+    }
+}
+
+/// The account of a run could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the event log `{}`: {source}", path.display())]
+pub struct JournalError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Hint for JournalError {
+    fn hint(&self) -> Option<String> {
+        (self.source.kind() == io::ErrorKind::StorageFull)
+            .then(|| "free some space, or choose another place with `--runs-dir`".to_owned())
+    }
+}
+
+/// Appends records to the chain and, where there is one, to the file.
+#[derive(Debug)]
+pub struct Journal {
+    head: Link,
+    seq: u64,
+    file: Option<LogFile>,
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    /// Bytes of whole records.
+    len: u64,
+    /// After a failed write nothing more is written: what follows a hole would be worthless.
+    broken: bool,
+}
+
+impl Journal {
+    /// A chain that is kept by whoever consumes the records, not on disk.
+    #[must_use]
+    pub fn in_memory(genesis: Link) -> Journal {
+        Journal { head: genesis, seq: 0, file: None, buffer: Vec::with_capacity(1024) }
+    }
+
+    /// A chain that is appended to a new file.
+    ///
+    /// # Errors
+    ///
+    /// The file exists already or cannot be created.
+    pub fn create(genesis: Link, path: &Path) -> Result<Journal, JournalError> {
+        let file = File::options()
+            .append(true)
+            .create_new(true)
+            .open(path)
+            .map_err(|source| JournalError { path: path.to_owned(), source })?;
+        let log = LogFile { path: path.to_owned(), file, len: 0, broken: false };
+        Ok(Journal { file: Some(log), ..Journal::in_memory(genesis) })
+    }
+
+    /// Hash of the last record.
+    #[must_use]
+    pub fn head(&self) -> Link {
+        self.head
+    }
+
+    /// Records written so far.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.seq
+    }
+
+    /// True before the first record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seq == 0
+    }
+
+    /// Appends one record. When this returns, the record has been handed to the operating system.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot take it. Whatever part of the line was written is cut off again, and the chain
+    /// stays as it was.
+    pub fn append(&mut self, time: Timestamp, entry: Entry) -> Result<Arc<Record>, JournalError> {
+        let (name, json) = match &entry {
+            Entry::Avp(event) => ("avp", serde_json::to_string(event)),
+            Entry::Audit(audit) => ("audit", serde_json::to_string(audit)),
+        };
+        let json = json.map_err(|error| self.failure(io::Error::other(error)))?;
+        let buffer = &mut self.buffer;
+        buffer.clear();
+        let _ = write!(
+            buffer,
+            r#"{{"seq":{},"time":"{}","prev":"{}","{name}":"#,
+            self.seq,
+            Rfc3339(time),
+            self.head
+        );
+        let start = buffer.len();
+        buffer.extend_from_slice(json.as_bytes());
+        let body = start..buffer.len();
+        let hash = Link::of(buffer);
+        let _ = write!(buffer, r#","hash":"{hash}"}}"#);
+        let line: Box<str> = String::from_utf8_lossy(buffer).into();
+        buffer.push(b'\n');
+        if let Some(log) = &mut self.file {
+            log.append(&self.buffer)?;
+        }
+        let record = Record { seq: self.seq, entry, line, body };
+        self.head = hash;
+        self.seq += 1;
+        Ok(Arc::new(record))
+    }
+
+    fn failure(&self, source: io::Error) -> JournalError {
+        let path = self.file.as_ref().map(|log| log.path.clone()).unwrap_or_default();
+        JournalError { path, source }
+    }
+}
+
+impl LogFile {
+    fn append(&mut self, line: &[u8]) -> Result<(), JournalError> {
+        let written = if self.broken {
+            Err(io::Error::other("an earlier write failed"))
+        } else {
+            self.file.write_all(line)
+        };
+        match written {
+            Ok(()) => {
+                self.len += line.len() as u64;
+                Ok(())
+            }
+            Err(source) => {
+                if !self.broken {
+                    self.broken = true;
+                    // Best effort: a reader copes with a torn last line, it only looks worse.
+                    let _ = self.file.set_len(self.len);
+                }
+                Err(JournalError { path: self.path.clone(), source })
+            }
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! Everything that is known of a run: the one way to add to it.
+//!
+//! A [`Ledger`] is shared between the guest's store, which dies with the guest, and the host, which has
+//! to close the account whatever happened. Each method does its work under one lock and without
+//! waiting, so that a guest that is dropped in the middle of a host call leaves nothing half done.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::audit::Audit;
+use super::event::{AgentStarted, Body, Origin};
+use super::fact::{SubagentCall, SubagentResult, ToolResult, Turn, Usage};
+use super::fold::Totals;
+use super::journal::{Entry, Journal, JournalError, Link, Record};
+use super::recorder::{Receipt, Recorder, Rejected};
+use super::vocabulary::{ErrorCode, StopReason};
+
+/// Limits on what a guest may report.
+#[derive(Clone, Copy, Debug)]
+pub struct FactLimits {
+    /// Facts in a run.
+    pub facts: u64,
+    /// Bytes of one fact.
+    pub fact_bytes: u64,
+    /// Bytes of all facts of a run.
+    pub total_bytes: u64,
+}
+
+/// Why a fact did not get into the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The fact is impossible; nothing has changed and the run goes on.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// The account cannot be kept any more; the run has to end.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// The shared account of a run. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    inner: Arc<Mutex<Inner>>,
+    listener: Option<mpsc::Sender<Arc<Record>>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    recorder: Recorder,
+    journal: Journal,
+    clock: Clock,
+    totals: Totals,
+    limits: FactLimits,
+    facts: u64,
+    bytes: u64,
+    limit_noted: bool,
+    completed: Option<String>,
+    /// Records the listener has not got yet; nothing when there is no listener.
+    undelivered: Option<VecDeque<Arc<Record>>>,
+}
+
+/// Wall time that never runs backwards: read once, then advanced by the monotonic clock.
+#[derive(Debug)]
+struct Clock {
+    start: Timestamp,
+    since: std::time::Instant,
+}
+
+impl Clock {
+    fn now(&self) -> Timestamp {
+        let elapsed = SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::ZERO);
+        self.start.checked_add(elapsed).unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl Ledger {
+    /// A ledger that starts now. Records also go to `listener`, in order; one that does not keep up
+    /// slows the guest down instead of losing records.
+    #[must_use]
+    pub fn new(
+        recorder: Recorder,
+        journal: Journal,
+        limits: FactLimits,
+        listener: Option<mpsc::Sender<Arc<Record>>>,
+    ) -> Ledger {
+        let inner = Inner {
+            recorder,
+            journal,
+            clock: Clock { start: Timestamp::now(), since: std::time::Instant::now() },
+            totals: Totals::default(),
+            limits,
+            facts: 0,
+            bytes: 0,
+            limit_noted: false,
+            completed: None,
+            undelivered: listener.is_some().then(VecDeque::new),
+        };
+        Ledger { inner: Arc::new(Mutex::new(inner)), listener }
+    }
+
+    /// Hands records to the listener, waiting while it is behind. Cancel-safe: a record leaves the
+    /// queue only once there is room for it.
+    pub async fn deliver(&self) {
+        let Some(listener) = &self.listener else { return };
+        while self.lock().undelivered.as_ref().is_some_and(|queue| !queue.is_empty()) {
+            let Ok(permit) = listener.reserve().await else {
+                self.lock().undelivered = None;
+                return;
+            };
+            if let Some(record) = self.lock().undelivered.as_mut().and_then(VecDeque::pop_front) {
+                permit.send(record);
+            }
+        }
+    }
+
+    /// Counts a fact of `bytes` against the limits, before it is looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected::Limit`]; the first refusal of a run is also an audit record.
+    pub fn admit(&self, bytes: usize) -> Result<(), LedgerError> {
+        let bytes = bytes as u64;
+        let mut inner = self.lock();
+        let limits = inner.limits;
+        let exceeded = if bytes > limits.fact_bytes {
+            ("event-bytes", limits.fact_bytes)
+        } else if inner.facts >= limits.facts {
+            ("events", limits.facts)
+        } else if inner.bytes.saturating_add(bytes) > limits.total_bytes {
+            ("trajectory-bytes", limits.total_bytes)
+        } else {
+            inner.facts += 1;
+            inner.bytes = inner.bytes.saturating_add(bytes);
+            return Ok(());
+        };
+        let (name, max) = exceeded;
+        if !std::mem::replace(&mut inner.limit_noted, true) {
+            inner.audit(Audit::Limit { name, max })?;
+        }
+        Err(Rejected::Limit { name, max }.into())
+    }
+
+    /// Facts a guest may still report.
+    #[must_use]
+    pub fn facts_left(&self) -> u64 {
+        let inner = self.lock();
+        inner.limits.facts.saturating_sub(inner.facts)
+    }
+
+    /// Writes an event of the prelude.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be written.
+    pub fn prelude(&self, body: Body) -> Result<(), JournalError> {
+        let mut inner = self.lock();
+        let now = inner.clock.now();
+        inner.recorder.prelude(now, body);
+        inner.write(now)
+    }
+
+    /// Writes `agent_started`.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be written.
+    pub fn start(&self, started: AgentStarted) -> Result<(), JournalError> {
+        let mut inner = self.lock();
+        let now = inner.clock.now();
+        inner.recorder.start(now, started);
+        inner.write(now)
+    }
+
+    /// Records a turn; see [`Recorder::assistant`].
+    ///
+    /// # Errors
+    ///
+    /// The fact is impossible, or the journal cannot be written. So for all facts below.
+    pub fn assistant(&self, origin: Origin, turn: Turn) -> Result<Receipt, LedgerError> {
+        let held = turn.key.is_some().then(|| to_value(&turn));
+        self.fact("assistant", held, |recorder, now| recorder.assistant(now, origin, turn))
+    }
+
+    /// Records tokens and cost of the open turn.
+    #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
+    pub fn usage(
+        &self,
+        key: Option<&str>,
+        usage: Usage,
+        cost_usd: Option<f64>,
+    ) -> Result<(), LedgerError> {
+        let held = serde_json::json!({ "key": key, "usage": usage, "cost_usd": cost_usd });
+        self.fact("report-usage", Some(held), |recorder, _| recorder.usage(key, usage, cost_usd))
+    }
+
+    /// Closes the open turn.
+    #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
+    pub fn close_turn(&self) -> Result<(), LedgerError> {
+        self.fact("close-turn", None, |recorder, _| {
+            recorder.close_turn();
+            Ok(())
+        })
+    }
+
+    /// Records the result of a tool call.
+    #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
+    pub fn tool_result(&self, origin: Origin, result: ToolResult) -> Result<(), LedgerError> {
+        let held = self.holds_back().then(|| to_value(&result));
+        self.fact("report-tool-result", held, |recorder, now| recorder.tool_result(now, origin, result))
+    }
+
+    /// Opens the frame of a sub-agent.
+    #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
+    pub fn subagent_start(&self, origin: Origin, call: SubagentCall) -> Result<(), LedgerError> {
+        let held = self.holds_back().then(|| to_value(&call));
+        self.fact("start-subagent", held, |recorder, now| recorder.subagent_start(now, origin, call))
+    }
+
+    /// Closes the frame of a sub-agent.
+    #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
+    pub fn subagent_result(&self, origin: Origin, result: SubagentResult) -> Result<(), LedgerError> {
+        let held = self.holds_back().then(|| to_value(&result));
+        self.fact("finish-subagent", held, |recorder, now| recorder.subagent_result(now, origin, result))
+    }
+
+    /// Records an error that does not end the run.
+    #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
+    pub fn error(
+        &self,
+        origin: Origin,
+        code: ErrorCode,
+        message: String,
+        cause: Option<Value>,
+    ) -> Result<(), LedgerError> {
+        let held = self
+            .holds_back()
+            .then(|| serde_json::json!({ "code": code, "message": message }));
+        self.fact("report-error", held, |recorder, now| {
+            recorder.error(now, origin, code, message, cause)
+        })
+    }
+
+    /// Closes what is open and writes `agent_stopped`; see [`Recorder::stop`].
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be written.
+    pub fn stop(&self, reason: StopReason, output: Option<Value>) -> Result<StopReason, JournalError> {
+        let mut inner = self.lock();
+        let now = inner.clock.now();
+        let reason = inner.recorder.stop(now, reason, output);
+        inner.write(now)?;
+        Ok(reason)
+    }
+
+    /// Writes an audit record.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be written.
+    pub fn audit(&self, audit: Audit) -> Result<(), JournalError> {
+        self.lock().audit(audit)
+    }
+
+    /// Records that the agent declares its work done. False when it has done so before.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be written.
+    pub fn complete(&self, summary: String) -> Result<bool, JournalError> {
+        let mut inner = self.lock();
+        if inner.completed.is_some() {
+            return Ok(false);
+        }
+        inner.audit(Audit::Completed { summary: summary.clone() })?;
+        inner.completed = Some(summary);
+        Ok(true)
+    }
+
+    /// What the agent declared done.
+    #[must_use]
+    pub fn completed(&self) -> Option<String> {
+        self.lock().completed.clone()
+    }
+
+    /// True once `agent_started` is written.
+    #[must_use]
+    pub fn started(&self) -> bool {
+        self.lock().recorder.started()
+    }
+
+    /// How the run ended, once it has.
+    #[must_use]
+    pub fn stopped(&self) -> Option<StopReason> {
+        self.lock().recorder.stopped()
+    }
+
+    /// Sums of what has been written.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.lock().totals.clone()
+    }
+
+    /// Hash of the last record.
+    #[must_use]
+    pub fn head(&self) -> Link {
+        self.lock().journal.head()
+    }
+
+    fn holds_back(&self) -> bool {
+        self.lock().recorder.holds_back()
+    }
+
+    fn fact<T>(
+        &self,
+        name: &'static str,
+        held: Option<Value>,
+        report: impl FnOnce(&mut Recorder, Timestamp) -> Result<T, Rejected>,
+    ) -> Result<T, LedgerError> {
+        let mut inner = self.lock();
+        let now = inner.clock.now();
+        match report(&mut inner.recorder, now) {
+            Ok(done) => {
+                inner.write(now)?;
+                if let Some(report) = held
+                    && inner.recorder.holds_back()
+                {
+                    inner.audit(Audit::Held { fact: name, report })?;
+                }
+                Ok(done)
+            }
+            Err(rejected) => {
+                inner.audit(Audit::Rejected { fact: name, reason: rejected.to_string() })?;
+                Err(rejected.into())
+            }
+        }
+    }
+
+    /// A panic while the lock was held has left the state between two reports at worst: every mutation
+    /// of the recorder is complete before the next begins.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn write(&mut self, now: Timestamp) -> Result<(), JournalError> {
+        for event in self.recorder.take() {
+            self.totals.add(&event);
+            self.append(now, Entry::Avp(event))?;
+        }
+        Ok(())
+    }
+
+    fn audit(&mut self, audit: Audit) -> Result<(), JournalError> {
+        let now = self.clock.now();
+        self.append(now, Entry::Audit(audit))
+    }
+
+    fn append(&mut self, now: Timestamp, entry: Entry) -> Result<(), JournalError> {
+        let record = self.journal.append(now, entry)?;
+        if let Some(queue) = &mut self.undelivered {
+            queue.push_back(record);
+        }
+        Ok(())
+    }
+}
+
+fn to_value<T: Serialize>(report: &T) -> Value {
+    serde_json::to_value(report).unwrap_or(Value::Null)
+}
