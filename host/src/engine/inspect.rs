@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::artifact::{AgentKind, Artifact, Item, Producer};
+use super::artifact::{AgentKind, Artifact};
+use super::outline::{Item, Producer};
 use crate::digest::Digest;
 use crate::error::Hint;
 use crate::grants::ask::Ask;

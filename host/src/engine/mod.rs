@@ -3,6 +3,7 @@
 pub mod artifact;
 pub mod cache;
 pub mod inspect;
+pub(crate) mod outline;
 mod private_dir;
 pub mod profile;
 #[cfg(test)]
@@ -12,9 +13,10 @@ use std::time::Duration;
 
 use wasmtime::component::Component;
 
-pub use artifact::{AgentKind, Artifact, ArtifactError};
+pub use artifact::{AgentKind, Artifact, ArtifactError, ArtifactProblem};
 pub use cache::{Cache, CacheError};
 pub use inspect::{Import, Inspection, Need, Unmet, unmet};
+pub use outline::{InterfaceName, Item, ItemKind, Producer};
 pub use private_dir::NotPrivate;
 pub use profile::{Allocation, Profile};
 
