@@ -262,6 +262,9 @@ pub enum ArtifactProblem {
         /// The limit.
         max: usize,
     },
+    /// Types or components in it are nested too deeply.
+    #[error("its types or components are nested too deeply")]
+    TooDeep,
     /// The name of an import or export is too long or not printable ASCII.
     #[error("an import or export has a name that is not valid")]
     BadName,

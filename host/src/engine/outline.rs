@@ -11,6 +11,13 @@ use crate::grants::ask::{Ask, AskError, SECTION};
 /// Imports and exports a component may have on its outermost level. Those of the largest worlds are below 100.
 pub(super) const MAX_ITEMS: usize = 4096;
 
+/// Components a component may be nested in. Composing tools make two or three levels.
+pub(super) const MAX_COMPONENT_NESTING: usize = 32;
+
+/// Types a type may be nested in. Far more than wasmparser's own limit of 100, because they are not counted
+/// exactly, and what is counted by chance must never be too much.
+pub(super) const MAX_TYPE_NESTING: usize = 5_000;
+
 /// Longest name that is kept of an import, export or producer, in bytes.
 pub(super) const MAX_NAME: usize = 512;
 
@@ -130,6 +137,7 @@ impl Outline {
         if let Some(problem) = foreign(bytes) {
             return Err(problem);
         }
+        check_nesting(bytes)?;
         let mut outline = Outline::default();
         for section in TopLevel::new(bytes) {
             match section?.payload {
@@ -171,6 +179,45 @@ impl Outline {
         }
         Ok(outline)
     }
+}
+
+/// Refuses a component whose types or components are nested so deeply that reading it would overflow the
+/// stack, which ends the process. wasmparser limits the depth of a type only after having read it.
+fn check_nesting(bytes: &[u8]) -> Result<(), ArtifactProblem> {
+    // An own stack of what is still to be looked at, because this must not recurse itself.
+    let mut open = vec![(0, bytes)];
+    while let Some((depth, component)) = open.pop() {
+        if depth > MAX_COMPONENT_NESTING {
+            return Err(ArtifactProblem::TooDeep);
+        }
+        for section in TopLevel::new(component) {
+            let section = section?;
+            let bytes = component.get(section.range).unwrap_or_default();
+            match section.payload {
+                Payload::ComponentTypeSection(_) if nesting(bytes) > MAX_TYPE_NESTING => {
+                    return Err(ArtifactProblem::TooDeep);
+                }
+                Payload::ComponentSection {
+                    unchecked_range, ..
+                } => {
+                    let header = bytes.len().saturating_sub(unchecked_range.len());
+                    open.push((depth + 1, bytes.get(header..).unwrap_or_default()));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// No less than the depth of the types in a type section. A type within a type is a declaration of the kind
+/// 1 that starts with the byte of a component or instance type; counting these pairs wherever they are
+/// counts more than there is, and never less.
+fn nesting(section: &[u8]) -> usize {
+    let pairs = section.windows(2);
+    pairs
+        .filter(|pair| matches!(pair, [1, 0x41 | 0x42]))
+        .count()
 }
 
 fn push(items: &mut Vec<Item>, name: &str, kind: ItemKind) -> Result<(), ArtifactProblem> {
