@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::artifact::{AgentKind, Artifact};
-use super::outline::{Item, Producer};
+use super::outline::{Item, ItemKind, Producer};
 use crate::digest::Digest;
 use crate::error::Hint;
 use crate::grants::ask::Ask;
@@ -123,6 +123,9 @@ const KNOWN: &[Known] = &[
 
 /// Looks an import up: what it needs, and what it means in a few words.
 fn look_up(item: &Item) -> (Need, Option<&'static str>) {
+    if item.kind == ItemKind::Type {
+        return (Need::Nothing, Some("a type the world uses"));
+    }
     let Some(name) = item.interface() else {
         return (Need::Unknown, None);
     };
