@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::artifact::{AgentKind, Artifact};
-use super::outline::{Item, Producer};
+use super::outline::{Item, ItemKind, Producer};
 use crate::digest::Digest;
 use crate::error::Hint;
 use crate::grants::ask::Ask;
@@ -123,6 +123,9 @@ const KNOWN: &[Known] = &[
 
 /// Looks an import up: what it needs, and what it means in a few words.
 fn look_up(item: &Item) -> (Need, Option<&'static str>) {
+    if item.kind == ItemKind::Types {
+        return (Need::Nothing, Some("types"));
+    }
     let Some(name) = item.interface() else {
         return (Need::Unknown, None);
     };
@@ -404,6 +407,19 @@ mod tests {
     fn an_agent_that_imports_what_there_is_can_start() {
         let artifact = artifact(&["wasm-agent:agent/session@0.1.9", "wasi:io/poll@0.2.99"]);
         assert_eq!(Unmet::check(&artifact), Ok(()));
+    }
+
+    #[test]
+    fn an_interface_of_types_needs_no_host() {
+        use crate::engine::{Allocation, Cache, Engine, Profile};
+        let artifact = Artifact::from_bytes(sample::importing_types("my:own/types@1.0.0")).unwrap();
+        assert_eq!(Unmet::check(&artifact), Ok(()));
+        assert_eq!(artifact.imports()[0].kind, ItemKind::Types);
+        // The linker says so too.
+        let engine = Engine::new(Profile::Live, Allocation::OnDemand).unwrap();
+        let component = engine.load(&artifact, &Cache::disabled()).unwrap();
+        let linker = wasmtime::component::Linker::<()>::new(engine.wasmtime());
+        assert!(linker.instantiate_pre(&component).is_ok());
     }
 
     #[test]
