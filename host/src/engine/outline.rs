@@ -51,8 +51,10 @@ pub enum ItemKind {
     Interface,
     /// An instance of an interface that has only types: as an import it needs nothing of the host.
     Types,
-    /// A type.
+    /// A type; as an import, one that is known from another import and needs nothing of the host.
     Type,
+    /// A type of its own, whose values only its maker can look into.
+    Resource,
     /// A value.
     Value,
     /// A core module.
@@ -170,7 +172,7 @@ impl Outline {
                     for import in imports {
                         let import = import?;
                         let kind = types.import_kind(import.ty);
-                        if kind == ItemKind::Type {
+                        if matches!(kind, ItemKind::Type | ItemKind::Resource) {
                             types.push(TypeShape::Other)?;
                         }
                         push(&mut outline.imports, import.name.name, kind)?;
@@ -306,7 +308,8 @@ impl Types {
             ComponentTypeRef::Module(_) => ItemKind::Module,
             ComponentTypeRef::Func(_) => ItemKind::Function,
             ComponentTypeRef::Value(_) => ItemKind::Value,
-            ComponentTypeRef::Type(_) => ItemKind::Type,
+            ComponentTypeRef::Type(TypeBounds::Eq(_)) => ItemKind::Type,
+            ComponentTypeRef::Type(TypeBounds::SubResource) => ItemKind::Resource,
             ComponentTypeRef::Instance(index) => {
                 let shape = usize::try_from(index)
                     .ok()

@@ -45,12 +45,25 @@ pub(crate) fn component(imports: &[&str], functions: &[&str]) -> Vec<u8> {
     build(imports, &interface, functions, &module())
 }
 
-/// An agent that imports `name`, an interface of one type.
+/// An agent that imports `name`, an interface of one type, and that type as `t` beside it.
 pub(crate) fn importing_types(name: &str) -> Vec<u8> {
+    use wasm_encoder::ComponentSection as _;
     let mut interface = InstanceType::new();
     interface.ty().defined_type().enum_type(["a"]);
     interface.export("t", ComponentTypeRef::Type(wasm_encoder::TypeBounds::Eq(0)));
-    build(&[name], &interface, &["describe", "run"], &module())
+    let mut bytes = build(&[name], &interface, &["describe", "run"], &module());
+    let mut aliases = ComponentAliasSection::new();
+    aliases.alias(Alias::InstanceExport {
+        instance: 0,
+        kind: ComponentExportKind::Type,
+        name: "t",
+    });
+    aliases.append_to_component(&mut bytes);
+    let mut imports = ComponentImportSection::new();
+    let same = wasm_encoder::TypeBounds::Eq(2);
+    imports.import("t", ComponentTypeRef::Type(same));
+    imports.append_to_component(&mut bytes);
+    bytes
 }
 
 fn build(
