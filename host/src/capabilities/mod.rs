@@ -3,6 +3,7 @@
 //! A capability converts arguments, asks the ledger or the session, and converts the answer. It decides
 //! nothing about how a run is supervised, and knows nobody who starts one.
 
+pub mod filesystem;
 pub mod session;
 pub mod stdio;
 pub mod trajectory;
