@@ -14,6 +14,7 @@ use super::Digest;
 use super::log::{Difference, Log, Net, State};
 use super::observe::{Change, ChangeKind, Denial, FileChange, LimitHit, Observer, Operation};
 use super::place::Place;
+use super::protect::Rules;
 use super::quota::{Books, Handles, Limit, Limits, Permit};
 use super::sys::{self, Found, Inode, Kind, Links};
 
@@ -38,6 +39,8 @@ pub(super) struct Root {
     pub(super) dir: Arc<File>,
     pub(super) writable: bool,
     pub(super) device: u64,
+    /// The last names of its path on the host, folded: a rule may begin in them.
+    pub(super) tail: Vec<String>,
 }
 
 /// Why an operation does not take place.
@@ -139,13 +142,20 @@ pub(super) struct Disk {
     pub(super) roots: Vec<Root>,
     pub(super) limits: Limits,
     pub(super) handles: Arc<Handles>,
+    pub(super) rules: Rules,
     observer: Arc<dyn Observer>,
     memory: Mutex<Memory>,
 }
 
 impl Disk {
-    pub(super) fn new(roots: Vec<Root>, limits: Limits, observer: Arc<dyn Observer>) -> Disk {
+    pub(super) fn new(
+        roots: Vec<Root>,
+        limits: Limits,
+        rules: Rules,
+        observer: Arc<dyn Observer>,
+    ) -> Disk {
         Disk {
+            rules,
             roots,
             limits,
             handles: Handles::new(limits.handles),

@@ -12,6 +12,8 @@
 //!   to it, so that no thread of the host waits on one.
 //! - Rules are decided about the place a path leads to, not about its spelling, and what is opened is
 //!   what was judged, even when somebody else renames things meanwhile ([`sys`] says how).
+//! - Protected paths ([`PROTECTED`]) are not created, changed, removed, renamed or linked, whatever they
+//!   are reached through.
 //! - A file with names that this run did not give it is not written in place: they may lie elsewhere.
 //! - Symbolic links that lead out of the directory are neither made nor moved into place.
 //! - Every change is told to an [`Observer`] and shows in [`Journal::changes`].
@@ -23,12 +25,14 @@
 mod descriptor;
 mod digest;
 mod disk;
+mod guard;
 mod listing;
 mod log;
 mod names;
 mod observe;
 mod open;
 mod place;
+mod protect;
 mod quota;
 mod stream;
 mod symlink;
@@ -49,6 +53,7 @@ use crate::error::Hint;
 
 pub use digest::Digest;
 pub use observe::{Change, ChangeKind, Denial, FileChange, LimitHit, Observer, Operation};
+pub use protect::{PROTECTED, Protected, Protection, Scope};
 pub use quota::Limits;
 
 /// What a guest may do in a directory.
@@ -126,11 +131,17 @@ impl Filesystem {
     pub fn new(
         mounts: &[Mount],
         limits: Limits,
+        protection: &Protection,
         observer: Arc<dyn Observer>,
     ) -> Result<Filesystem, MountError> {
         let roots = mounts.iter().map(open_root).collect::<Result<_, _>>()?;
         Ok(Filesystem {
-            disk: Arc::new(disk::Disk::new(roots, limits, observer)),
+            disk: Arc::new(disk::Disk::new(
+                roots,
+                limits,
+                protect::Rules::new(protection),
+                observer,
+            )),
             wasi: WasiFilesystemCtx::default(),
             threading: Threading::default(),
             open: HashMap::new(),
@@ -169,6 +180,12 @@ fn open_root(mount: &Mount) -> Result<disk::Root, MountError> {
         return Err(MountError::Pseudo { host: host() });
     }
     sys::probe(&dir).map_err(unguarded)?;
+    let at = sys::location(&dir).map_err(unguarded)?;
+    let tail = at
+        .iter()
+        .skip(1)
+        .map(|name| protect::fold(&name.to_string_lossy()))
+        .collect();
     let device = sys::inode(&dir.metadata().map_err(open)?).device;
     Ok(disk::Root {
         guest: mount.guest.clone(),
@@ -178,6 +195,7 @@ fn open_root(mount: &Mount) -> Result<disk::Root, MountError> {
             Access::ReadWrite => true,
         },
         device,
+        tail,
     })
 }
 

@@ -9,6 +9,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 use super::disk::{Dir, Disk, Parent, Refusal};
 use super::observe::ChangeKind;
 use super::place::Place;
+use super::protect::Act;
 use super::symlink;
 use super::sys::{Found, Kind, Links};
 
@@ -23,6 +24,7 @@ impl Disk {
         if parent.found().is_ok() {
             return Err(ErrorCode::Exist.into());
         }
+        self.guard_new(&parent, Act::Dir)?;
         self.may_create()?;
         self.touch(&parent.place);
         let mode = Mode::from_raw_mode(0o777);
@@ -42,6 +44,7 @@ impl Disk {
         if found.kind() != Kind::Dir {
             return Err(ErrorCode::NotDirectory.into());
         }
+        self.guard(&parent.place, Act::Dir)?;
         self.touch(&parent.place);
         rustix::fs::unlinkat(parent.handle(), &parent.name, AtFlags::REMOVEDIR)?;
         self.removed(found.inode(), true);
@@ -59,6 +62,7 @@ impl Disk {
             _ if parent.slash => return Err(ErrorCode::NotDirectory.into()),
             _ => {}
         }
+        self.guard(&parent.place, Act::File)?;
         self.touch(&parent.place);
         let before = self.before(&parent.place);
         rustix::fs::unlinkat(parent.handle(), &parent.name, AtFlags::empty())?;
@@ -87,6 +91,8 @@ impl Disk {
         if (old.slash || new.slash) && found.kind() != Kind::Dir {
             return Err(ErrorCode::NotDirectory.into());
         }
+        self.guard(&old.place, Act::Whole)?;
+        self.guard_new(&new, Act::Whole)?;
         self.check_links(&old, &new, &found)?;
         let replaced = new.found().ok();
         if replaced
@@ -149,6 +155,7 @@ impl Disk {
         if target.contains('\0') {
             return Err(ErrorCode::Invalid.into());
         }
+        self.guard_new(&parent, Act::Whole)?;
         let depth = parent.place.depth().saturating_sub(1);
         symlink::check(target.as_bytes(), depth).map_err(|rule| Refusal::Rule {
             code: ErrorCode::NotPermitted,
@@ -194,7 +201,9 @@ impl Disk {
                 rule: "only regular files can be given another name".to_owned(),
             });
         }
-        self.exclusive(&source, &found)?;
+        self.guard(&source, Act::Whole)?;
+        self.guard_new(&new, Act::Whole)?;
+        self.sole(&source, &found)?;
         if new.found().is_ok() {
             return Err(ErrorCode::Exist.into());
         }
@@ -220,8 +229,11 @@ impl Disk {
         let found = self.find(from, path, links)?;
         let place = self.place(from.mount, found.handle())?;
         match found.kind() {
-            Kind::File => self.exclusive(&place, &found)?,
-            Kind::Dir => {}
+            Kind::File => {
+                self.guard(&place, Act::File)?;
+                self.sole(&place, &found)?;
+            }
+            Kind::Dir => self.guard(&place, Act::Dir)?,
             Kind::Symlink => return self.set_link_times(from, path, &place, times),
             Kind::Special => {
                 return Err(Refusal::Rule {
@@ -245,6 +257,7 @@ impl Disk {
         times: &Timestamps,
     ) -> Result<(), Refusal> {
         let parent = self.parent(from, path)?;
+        self.guard(&parent.place, Act::File)?;
         self.touch(place);
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         rustix::fs::utimensat(parent.handle(), &parent.name, times, flags)?;
@@ -263,8 +276,11 @@ impl Disk {
         self.writable(&from, "")?;
         let place = self.place(mount, &from.dir)?;
         let found = Found::again(&from.dir)?;
-        if found.kind() == Kind::File {
-            self.exclusive(&place, &found)?;
+        if found.kind() == Kind::Dir {
+            self.guard(&place, Act::Dir)?;
+        } else {
+            self.guard(&place, Act::File)?;
+            self.sole(&place, &found)?;
         }
         self.touch(&place);
         found.set_times(times)?;

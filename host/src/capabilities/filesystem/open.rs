@@ -7,6 +7,7 @@ use rustix::fs::OFlags;
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
 use super::disk::{Dir, Disk, Lease, Leased, Refusal};
+use super::protect::Act;
 use super::sys::{self, Found, Kind, Links};
 
 /// How often opening is tried again when a file appears and vanishes meanwhile.
@@ -110,7 +111,8 @@ impl Disk {
             }
             Kind::File => {
                 if how.writes() {
-                    self.exclusive(&place, found)?;
+                    self.guard(&place, Act::File)?;
+                    self.sole(&place, found)?;
                     self.touch(&place);
                 }
                 let file = found.reopen(how.access())?;
@@ -148,6 +150,7 @@ impl Disk {
                 _ => Ok(None),
             };
         }
+        self.guard_new(&parent, Act::File)?;
         self.may_create()?;
         self.touch(&parent.place);
         let file = match sys::create(parent.handle(), &parent.name, how.access()) {
@@ -193,25 +196,5 @@ impl Disk {
             Ok(at) => format!("{}/{path}", at.trim_end_matches('/')),
             Err(_) => path.to_owned(),
         }
-    }
-
-    /// Refuses to write in place to a file that has names this run did not give it: they may lie
-    /// outside the granted directory, or be protected.
-    pub(super) fn exclusive(
-        &self,
-        place: &super::place::Place,
-        found: &Found,
-    ) -> Result<(), Refusal> {
-        let ours = self.links_made(found.inode()).saturating_add(1);
-        if found.links() <= ours {
-            return Ok(());
-        }
-        Err(Refusal::Rule {
-            code: ErrorCode::Access,
-            path: self.guest_path(place),
-            rule:
-                "the file has other names (hard links) that may lie elsewhere; replace it by a copy"
-                    .to_owned(),
-        })
     }
 }
