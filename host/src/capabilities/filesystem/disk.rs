@@ -401,6 +401,10 @@ impl Disk {
         self.memory().books.grow(&self.limits, inode, size, wanted)
     }
 
+    pub(super) fn base(&self, inode: Inode, size: u64) {
+        self.memory().books.base(inode, size);
+    }
+
     pub(super) fn settle(&self, inode: Inode, size: u64) {
         self.memory().books.settle(inode, size);
     }

@@ -270,3 +270,6 @@ pub fn add_to_linker<T: FilesystemView + 'static>(linker: &mut Linker<T>) -> was
     types::add_to_linker::<T, HasFilesystem>(linker, T::filesystem)?;
     preopens::add_to_linker::<T, HasFilesystem>(linker, T::filesystem)
 }
+
+#[cfg(test)]
+mod tests;

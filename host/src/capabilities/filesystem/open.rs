@@ -114,6 +114,7 @@ impl Disk {
                     self.guard(&place, Act::File)?;
                     self.sole(&place, found)?;
                     self.touch(&place);
+                    self.base(found.inode(), found.size());
                 }
                 let file = found.reopen(how.access())?;
                 let lease = self.lease(Leased {

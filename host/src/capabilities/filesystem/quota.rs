@@ -92,6 +92,15 @@ impl Books {
         self.files
     }
 
+    /// Remembers the size of a file before it is written to for the first time.
+    pub(super) fn base(&mut self, inode: Inode, size: u64) {
+        let account = Account {
+            base: size,
+            charge: 0,
+        };
+        self.accounts.entry(inode).or_insert(account);
+    }
+
     /// Counts the growth of a file from `size` to `wanted` bytes before it happens.
     pub(super) fn grow(
         &mut self,
@@ -100,10 +109,10 @@ impl Books {
         size: u64,
         wanted: u64,
     ) -> Result<(), Limit> {
-        let account = self.accounts.entry(inode).or_insert(Account {
-            base: size,
-            charge: 0,
-        });
+        self.base(inode, size);
+        let Some(account) = self.accounts.get_mut(&inode) else {
+            return Ok(());
+        };
         if wanted <= size {
             return Ok(());
         }
