@@ -13,7 +13,7 @@ use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
 use super::outcome::Outcome;
 use super::supervise::Interrupt;
-use crate::capabilities::bindings;
+use crate::capabilities::{bindings, filesystem};
 use crate::capabilities::state::RunState;
 use crate::commission::Commission;
 use crate::descriptor::{Descriptor, DescriptorError};
@@ -464,6 +464,10 @@ impl RunHandle {
 /// all of it whether they use it or not (wasmtime.md §5).
 fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    // Ours takes the place of wasmtime-wasi's, whose context has no directories anyway.
+    linker.allow_shadowing(true);
+    filesystem::add_to_linker(linker)?;
+    linker.allow_shadowing(false);
     bindings::Agent::add_to_linker::<RunState, HasSelf<RunState>>(linker, |state| state)
 }
 
