@@ -118,7 +118,12 @@ async fn run(
     stderr: &Captured,
     files: Filesystem,
 ) -> Finish {
-    let mut store = new_store(job, meters, stdout, stderr, files);
+    let max = job.grants.limits.storage_bytes;
+    let storage = match job.directory.as_deref().map(|dir| Storage::open(dir, max)).transpose() {
+        Ok(storage) => storage.unwrap_or_else(|| Storage::none(max)),
+        Err(error) => return host_fault(format!("cannot open the run directory: {error}")),
+    };
+    let mut store = new_store(job, meters, stdout, stderr, files, storage);
     let limits = &job.grants.limits;
     let guest = async {
         match &job.agent.entry {
@@ -277,7 +282,7 @@ pub(super) async fn describe(
         limiter: Limiter::new(meters.clone(), &grants.limits),
         meters: meters.clone(),
         ledger,
-        storage: Storage::new(None, 0),
+        storage: Storage::none(0),
         run_id: Arc::from("describe"),
         session_id: Arc::from("describe"),
         grants: Arc::new(grants.clone()),
@@ -301,6 +306,7 @@ fn new_store(
     stdout: &Captured,
     stderr: &Captured,
     files: Filesystem,
+    storage: Storage,
 ) -> Store<RunState> {
     let grants = &job.grants;
     let mut wasi = WasiCtx::builder();
@@ -320,7 +326,7 @@ fn new_store(
         limiter: Limiter::new(meters.clone(), &grants.limits),
         meters: meters.clone(),
         ledger: job.ledger.clone(),
-        storage: Storage::new(job.directory.clone(), grants.limits.storage_bytes),
+        storage,
         run_id: Arc::from(job.commission.body().run_id.as_str()),
         session_id: Arc::from(job.session_id.as_str()),
         grants: grants.clone(),
