@@ -12,13 +12,13 @@ use clap::Parser;
 use wasm_agent::error::Exit;
 use wasm_agent::run::Ended;
 
+use super::Done;
 use super::commission::{Asked, read, read_bytes};
 use super::failure::Failure;
 use super::grants::GrantFlags;
 use super::live::Live;
 use super::load::{self, HostFlags};
 use super::run::{Sink, follow, print};
-use super::Done;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -83,7 +83,11 @@ pub(super) async fn avp(args: Args) -> Done {
             }
             Ok(Exit::Success)
         }
-        Call::Run { commission, built_in, out } => {
+        Call::Run {
+            commission,
+            built_in,
+            out,
+        } => {
             let grants = args.grants.resolve()?;
             let mut asked = read(&commission)?;
             if let (Asked::Commission(commission), Some(built_in)) = (&mut asked, built_in) {

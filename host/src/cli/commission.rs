@@ -34,7 +34,10 @@ impl CommissionFlags {
     pub(super) fn resolve(&self, descriptor: &Descriptor) -> Result<Asked, Failure> {
         let Some(source) = &self.commission else {
             let run_id = new_run_id()?;
-            let model = self.model.as_deref().or(descriptor.default_model.as_deref());
+            let model = self
+                .model
+                .as_deref()
+                .or(descriptor.default_model.as_deref());
             let task = self.task.as_deref();
             let commission = Commission::for_task(&run_id, model.unwrap_or(NO_MODEL), task)?;
             return Ok(Asked::Commission(commission));
@@ -72,9 +75,12 @@ impl Asked {
     ) -> Result<RunHandle, Failure> {
         let runs = Some(runs);
         Ok(match self {
-            Asked::Commission(commission) => {
-                host.start(RunRequest { agent, commission, grants, runs })?
-            }
+            Asked::Commission(commission) => host.start(RunRequest {
+                agent,
+                commission,
+                grants,
+                runs,
+            })?,
             Asked::Unsupported(unsupported) => host.refuse(&agent, &unsupported, &grants, runs)?,
         })
     }
@@ -102,11 +108,16 @@ pub(super) fn read_bytes(source: &str, what: &str) -> Result<Vec<u8>, Failure> {
     let read = if source == "-" {
         std::io::stdin().take(limit).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(Path::new(source)).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        std::fs::File::open(Path::new(source))
+            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
-    read.with_context(|| format!("cannot read {what} `{source}`")).map_err(|error| {
-        Failure::with_hint(error, "name a file, write JSON that starts with `{`, or `-` for standard input")
-    })?;
+    read.with_context(|| format!("cannot read {what} `{source}`"))
+        .map_err(|error| {
+            Failure::with_hint(
+                error,
+                "name a file, write JSON that starts with `{`, or `-` for standard input",
+            )
+        })?;
     Ok(bytes)
 }
 

@@ -15,12 +15,20 @@ pub(super) struct Failure {
 impl Failure {
     /// Nothing was run.
     pub(super) fn new(error: anyhow::Error) -> Failure {
-        Failure { error, hint: None, exit: Exit::CannotRun }
+        Failure {
+            error,
+            hint: None,
+            exit: Exit::CannotRun,
+        }
     }
 
     /// Nothing was run, and this may help.
     pub(super) fn with_hint(error: anyhow::Error, hint: impl Into<String>) -> Failure {
-        Failure { error, hint: Some(hint.into()), exit: Exit::CannotRun }
+        Failure {
+            error,
+            hint: Some(hint.into()),
+            exit: Exit::CannotRun,
+        }
     }
 
     /// Prints the error and its hint to standard error.
@@ -48,6 +56,10 @@ impl Failure {
 impl<E: std::error::Error + Hint + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Failure {
         let hint = error.hint();
-        Failure { error: anyhow::Error::new(error), hint, exit: Exit::CannotRun }
+        Failure {
+            error: anyhow::Error::new(error),
+            hint,
+            exit: Exit::CannotRun,
+        }
     }
 }

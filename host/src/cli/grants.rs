@@ -43,9 +43,14 @@ impl GrantFlags {
             Some(path) => GrantsFile::read(path)?,
             None => GrantsFile::default(),
         };
-        let mut flags = GrantsFile { args: self.args.clone(), ..GrantsFile::default() };
+        let mut flags = GrantsFile {
+            args: self.args.clone(),
+            ..GrantsFile::default()
+        };
         for dir in &self.dirs {
-            flags.dirs.push(dir.parse::<DirSpec>()?.relative_to(Path::new("")));
+            flags
+                .dirs
+                .push(dir.parse::<DirSpec>()?.relative_to(Path::new("")));
         }
         for pair in &self.env {
             let (name, value) = split(pair, "--env")?;

@@ -4,10 +4,10 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use wasm_agent::run::{Ended, Outcome};
 use wasm_agent::trajectory::event::Body;
 use wasm_agent::trajectory::journal::Entry;
 use wasm_agent::trajectory::{Audit, Record, Totals};
-use wasm_agent::run::{Ended, Outcome};
 
 /// How much of a run is shown while it runs.
 pub(super) struct Live {
@@ -30,7 +30,9 @@ impl Live {
             View::Quiet
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(12));
-            if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {prefix:.bold} {wide_msg}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner:.cyan} {prefix:.bold} {wide_msg}")
+            {
                 bar.set_style(style);
             }
             bar.set_prefix(printable(name));
@@ -39,7 +41,12 @@ impl Live {
         } else {
             View::Lines
         };
-        Live { view, totals: Totals::default(), tool: None, progress: None }
+        Live {
+            view,
+            totals: Totals::default(),
+            tool: None,
+            progress: None,
+        }
     }
 
     /// Takes one record.
@@ -59,13 +66,22 @@ impl Live {
                 }
             }
             Entry::Audit(Audit::Progress { message, fraction }) => {
-                let percent = fraction.map(|f| format!(" ({:.0} %)", f * 100.0)).unwrap_or_default();
+                let percent = fraction
+                    .map(|f| format!(" ({:.0} %)", f * 100.0))
+                    .unwrap_or_default();
                 let text = format!("{}{percent}", printable(message));
                 self.line(&text);
                 self.progress = Some(text);
             }
-            Entry::Audit(Audit::Denied { capability, subject, rule }) => {
-                self.line(&format!("denied: {capability} {} ({rule})", printable(subject)));
+            Entry::Audit(Audit::Denied {
+                capability,
+                subject,
+                rule,
+            }) => {
+                self.line(&format!(
+                    "denied: {capability} {} ({rule})",
+                    printable(subject)
+                ));
             }
             Entry::Audit(Audit::Limit { name, .. }) => self.line(&format!("limit reached: {name}")),
             Entry::Audit(_) => {}
@@ -99,18 +115,28 @@ impl Live {
 }
 
 fn counts(totals: &Totals) -> String {
-    format!("{} · {}", plural(totals.turns, "turn"), plural(totals.tool_calls, "tool call"))
+    format!(
+        "{} · {}",
+        plural(totals.turns, "turn"),
+        plural(totals.tool_calls, "tool call")
+    )
 }
 
 fn plural(count: u64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
 }
 
 /// What a run came to, in one to four lines.
 pub(super) fn summary(outcome: &Outcome) -> String {
     let how = match &outcome.ended {
         Ended::Converged => outcome.stop_reason.to_string(),
-        Ended::Stopped { message: Some(message) } => {
+        Ended::Stopped {
+            message: Some(message),
+        } => {
             format!("{}: {}", outcome.stop_reason, printable(message))
         }
         Ended::Stopped { message: None } => outcome.stop_reason.to_string(),
@@ -130,7 +156,10 @@ pub(super) fn summary(outcome: &Outcome) -> String {
         parts.push(format!("${:.4}", totals.cost_usd));
     }
     if !outcome.files.is_empty() {
-        parts.push(format!("{} changed", plural(outcome.files.len() as u64, "file")));
+        parts.push(format!(
+            "{} changed",
+            plural(outcome.files.len() as u64, "file")
+        ));
     }
     parts.push(format!("{:.2?}", outcome.wall()));
     let mut text = parts.join(" · ");
@@ -138,7 +167,15 @@ pub(super) fn summary(outcome: &Outcome) -> String {
         for frame in crash.backtrace.iter().take(8) {
             text.push_str(&format!("\n    at {}", printable(frame)));
         }
-        for line in outcome.stderr_tail.lines().rev().take(24).collect::<Vec<_>>().into_iter().rev() {
+        for line in outcome
+            .stderr_tail
+            .lines()
+            .rev()
+            .take(24)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
             text.push_str(&format!("\n  | {}", printable(line)));
         }
     }

@@ -33,7 +33,10 @@ impl HostFlags {
             Some(strategy.cache_dir().join("wasm-agent"))
         });
         let cache = dir.map_or_else(Cache::disabled, Cache::open_or_disabled);
-        Ok(Host::new(HostOptions { cache, ..HostOptions::default() })?)
+        Ok(Host::new(HostOptions {
+            cache,
+            ..HostOptions::default()
+        })?)
     }
 
     /// The folder runs are kept in.
@@ -69,4 +72,3 @@ pub(super) fn show_build_event(event: BuildEvent) {
         _ => Ok(()),
     };
 }
-

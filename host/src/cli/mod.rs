@@ -25,10 +25,17 @@ type Done = Result<Exit, Failure>;
 /// An agent starts with no files, no network and no environment. What it may touch is said on the
 /// command line or in a grants file; what it did is written by the host, not by the agent.
 #[derive(Parser)]
-#[command(name = "wasm-agent", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 converged or done; 1 the agent stopped without converging, or verify \
+#[command(
+    name = "wasm-agent",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Exit codes: 0 converged or done; 1 the agent stopped without converging, or verify \
 found a violation; 2 nothing could be run; 3 a limit was reached; 4 a replay diverged; 70 the host \
-failed; 130 interrupted.")]
+failed; 130 interrupted."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -82,7 +89,8 @@ fn on_runtime(work: impl Future<Output = Done>) -> Done {
 /// Diagnostics of the host itself go to standard error; `WASM_AGENT_LOG` says how much of them.
 fn start_logging() {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("WASM_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter =
+        EnvFilter::try_from_env("WASM_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

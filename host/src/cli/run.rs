@@ -11,12 +11,12 @@ use wasm_agent::error::Exit;
 use wasm_agent::run::{Interrupt, Outcome, RunHandle};
 use wasm_agent::trajectory::Record;
 
+use super::Done;
 use super::commission::CommissionFlags;
 use super::failure::Failure;
 use super::grants::GrantFlags;
 use super::live::Live;
 use super::load::{self, HostFlags};
-use super::Done;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -107,7 +107,9 @@ pub(super) async fn follow(
         Ok(()) => Ok(outcome),
         // Whoever reads standard output may stop reading.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(outcome),
-        Err(error) => Err(Failure::new(anyhow::Error::new(error).context("cannot write the trajectory"))),
+        Err(error) => Err(Failure::new(
+            anyhow::Error::new(error).context("cannot write the trajectory"),
+        )),
     }
 }
 
@@ -125,9 +127,10 @@ fn interrupt_on_signals(interrupt: Interrupt) {
 #[cfg(unix)]
 async fn wait_for_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -194,9 +197,9 @@ fn print_json(outcome: &Outcome) -> Result<(), Failure> {
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(anyhow::Error::new(error).context("cannot write to standard output")))
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
+            anyhow::Error::new(error).context("cannot write to standard output"),
+        )),
         _ => Ok(()),
     }
 }

@@ -21,7 +21,8 @@ pub(super) struct Args {
 pub(super) fn verify(args: &Args) -> Done {
     let report = verify_path(&args.path)?;
     if args.json {
-        let json = serde_json::to_string_pretty(&report).map_err(|error| Failure::new(error.into()))?;
+        let json =
+            serde_json::to_string_pretty(&report).map_err(|error| Failure::new(error.into()))?;
         run::print(&json)?;
     } else {
         for violation in &report.violations {
@@ -33,7 +34,9 @@ pub(super) fn verify(args: &Args) -> Done {
         }
         let verdict = match report.verdict() {
             Verdict::Valid => "valid",
-            Verdict::Unfinished => "unfinished: valid as far as it goes, but the run was not closed",
+            Verdict::Unfinished => {
+                "unfinished: valid as far as it goes, but the run was not closed"
+            }
             Verdict::Invalid => "invalid",
         };
         run::print(&format!("{verdict} · {} events", report.events))?;

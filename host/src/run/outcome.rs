@@ -138,9 +138,10 @@ impl Outcome {
     pub fn exit(&self) -> Exit {
         match &self.ended {
             Ended::Converged if self.stop_reason == StopReason::Converged => Exit::Success,
-            Ended::Converged | Ended::Stopped { .. } | Ended::Refused { .. } | Ended::Crashed(_) => {
-                Exit::Failed
-            }
+            Ended::Converged
+            | Ended::Stopped { .. }
+            | Ended::Refused { .. }
+            | Ended::Crashed(_) => Exit::Failed,
             Ended::Limit(_) => Exit::Limit,
             Ended::Interrupted => Exit::Interrupted,
             Ended::HostFault { .. } => Exit::HostFault,
