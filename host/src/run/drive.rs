@@ -15,7 +15,7 @@ use super::outcome::{self, Crash, Ended, Outcome};
 use super::supervise::{Cut, Interrupt, supervise};
 use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::bindings::{self};
-use crate::capabilities::meters::{LimitHit, Limiter, Meters, millis};
+use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
 use crate::capabilities::stdio::{Captured, Lines};
@@ -172,8 +172,8 @@ fn close(
         completed: job.ledger.completed(),
         totals: job.ledger.totals(),
         files: Vec::new(),
-        wall_ms: millis(meters.wall()),
-        cpu_ms: millis(meters.cpu()),
+        wall_us: micros(meters.wall()),
+        cpu_us: micros(meters.cpu()),
         memory_peak: meters.memory_peak(),
         stderr_tail: stderr.tail(),
         stdout_tail: match &job.agent.entry {
@@ -207,8 +207,8 @@ pub(super) fn lost(
         completed: None,
         totals: crate::trajectory::Totals::default(),
         files: Vec::new(),
-        wall_ms: 0,
-        cpu_ms: 0,
+        wall_us: 0,
+        cpu_us: 0,
         memory_peak: 0,
         stderr_tail: String::new(),
         stdout_tail: String::new(),
