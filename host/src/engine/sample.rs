@@ -107,6 +107,27 @@ pub(crate) fn exporting_instance(name: &str) -> Vec<u8> {
     component.finish()
 }
 
+/// `component` with a type at its end that is an instance type in an instance type, `levels` deep.
+pub(crate) fn with_nested_types(mut component: Vec<u8>, levels: usize) -> Vec<u8> {
+    use wasm_encoder::{ComponentSectionId, Encode as _};
+    // One type: an instance type with one declaration, which is a type, and so on to one without any.
+    let mut types = vec![1_u8];
+    types.extend([0x42, 1, 1].repeat(levels));
+    types.extend([0x42, 0]);
+    component.push(ComponentSectionId::Type.into());
+    types.encode(&mut component);
+    component
+}
+
+/// An agent with `component` nested in it.
+pub(crate) fn wrapping(component: &[u8]) -> Vec<u8> {
+    use wasm_encoder::{ComponentSectionId, Encode as _};
+    let mut outer = agent();
+    outer.push(ComponentSectionId::Component.into());
+    component.encode(&mut outer);
+    outer
+}
+
 /// `component` with a custom section at its end.
 pub(crate) fn with_section(mut component: Vec<u8>, name: &str, data: &[u8]) -> Vec<u8> {
     use wasm_encoder::{ComponentSection as _, Encode as _};

@@ -24,6 +24,7 @@ use crate::commission::Commission;
 use crate::descriptor::Descriptor;
 use crate::engine::Engine;
 use crate::grants::{Access, Grants};
+use crate::preflight::Refusal;
 use crate::trajectory::audit::Stream;
 use crate::trajectory::event::Origin;
 use crate::trajectory::journal::{Journal, JournalError, Link};
@@ -162,7 +163,7 @@ fn close(
             StopReason::Error
         }
     };
-    let mut outcome = Outcome {
+    let outcome = Outcome {
         format: outcome::FORMAT,
         run_id: job.commission.body().run_id.clone(),
         session_id: job.session_id.clone(),
@@ -182,13 +183,7 @@ fn close(
         },
         directory: job.directory.clone(),
     };
-    let record = serde_json::to_value(&outcome).unwrap_or(Value::Null);
-    if let Err(error) = job.ledger.audit(Audit::RunEnded { outcome: record })
-        && !matches!(outcome.ended, Ended::HostFault { .. })
-    {
-        outcome.ended = Ended::HostFault { message: error.to_string() };
-    }
-    outcome
+    end_account(&job.ledger, outcome)
 }
 
 /// The outcome of a run whose task is gone: a defect of the host.
@@ -197,23 +192,34 @@ pub(super) fn lost(
     directory: Option<PathBuf>,
     error: &tokio::task::JoinError,
 ) -> Outcome {
-    Outcome {
-        format: outcome::FORMAT,
-        run_id: String::new(),
-        session_id,
-        ended: Ended::HostFault { message: format!("the run's task failed: {error}") },
-        stop_reason: StopReason::Error,
-        output: None,
-        completed: None,
-        totals: crate::trajectory::Totals::default(),
-        files: Vec::new(),
-        wall_us: 0,
-        cpu_us: 0,
-        memory_peak: 0,
-        stderr_tail: String::new(),
-        stdout_tail: String::new(),
-        directory,
+    let ended = Ended::HostFault { message: format!("the run's task failed: {error}") };
+    Outcome { directory, ..Outcome::without_guest("", &session_id, ended) }
+}
+
+/// Closes the account of a run that was refused before there was a guest, and sums it up.
+pub(super) fn not_started(
+    ledger: &Ledger,
+    run_id: &str,
+    session_id: &str,
+    refusal: Refusal,
+) -> Outcome {
+    let ended = Ended::Refused { message: refusal.message };
+    let outcome = Outcome {
+        totals: ledger.totals(),
+        ..Outcome::without_guest(run_id, session_id, ended)
+    };
+    end_account(ledger, outcome)
+}
+
+/// Writes the last record of a run.
+fn end_account(ledger: &Ledger, mut outcome: Outcome) -> Outcome {
+    let record = serde_json::to_value(&outcome).unwrap_or(Value::Null);
+    if let Err(error) = ledger.audit(Audit::RunEnded { outcome: record })
+        && !matches!(outcome.ended, Ended::HostFault { .. })
+    {
+        outcome.ended = Ended::HostFault { message: error.to_string() };
     }
+    outcome
 }
 
 /// Lets an agent describe itself in a store of its own, with nothing granted.

@@ -10,6 +10,6 @@ pub mod supervise;
 
 pub use directory::{RunDir, RunsDir};
 pub use history::{HistoryError, PastEvent, PastRun, State};
-pub use host::{Agent, AgentError, Host, HostError, HostOptions, RunHandle, RunRequest, StartError};
+pub use host::{Agent, AgentError, Host, HostError, HostOptions, RunHandle, RunRequest, StartError, Unsupported};
 pub use outcome::{Ended, Outcome};
 pub use supervise::Interrupt;

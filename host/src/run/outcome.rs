@@ -108,6 +108,28 @@ fn format() -> &'static str {
 }
 
 impl Outcome {
+    /// The outcome of a run in which no guest was started.
+    #[must_use]
+    pub fn without_guest(run_id: &str, session_id: &str, ended: Ended) -> Outcome {
+        Outcome {
+            format: FORMAT,
+            run_id: run_id.to_owned(),
+            session_id: session_id.to_owned(),
+            ended,
+            stop_reason: StopReason::Error,
+            output: None,
+            completed: None,
+            totals: Totals::default(),
+            files: Vec::new(),
+            wall_us: 0,
+            cpu_us: 0,
+            memory_peak: 0,
+            stderr_tail: String::new(),
+            stdout_tail: String::new(),
+            directory: None,
+        }
+    }
+
     /// The exit code of a process that ran just this.
     #[must_use]
     pub fn exit(&self) -> Exit {
