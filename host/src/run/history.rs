@@ -135,7 +135,8 @@ impl RunDir {
             Err(error) => return Err(io_error(error)),
             Ok(mut file) => last_line(&mut file).map_err(io_error)?,
         };
-        let state = match last.as_deref().and_then(outcome_of) {
+        let malformed = |reason| HistoryError::Malformed { path: path.clone(), reason };
+        let state = match last.as_deref().map(outcome_of).transpose().map_err(malformed)?.flatten() {
             Some(mut outcome) => {
                 outcome.directory = Some(self.path().to_owned());
                 State::Ended(outcome)
@@ -290,18 +291,27 @@ fn last_line(file: &mut File) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The outcome in a `run_ended` record.
-fn outcome_of(line: &[u8]) -> Option<Box<Outcome>> {
+/// The outcome in a `run_ended` record; nothing when the line is another record.
+fn outcome_of(line: &[u8]) -> Result<Option<Box<Outcome>>, String> {
     #[derive(Deserialize)]
     struct Ended {
         kind: String,
-        outcome: Value,
+        outcome: Option<Value>,
     }
-    let PastBody::Audit(audit) = PastEvent::parse(line).ok()?.body else { return None };
-    let ended: Ended = serde_json::from_str(audit.get()).ok()?;
-    let is_ours = ended.kind == "run_ended"
-        && ended.outcome.get("format").and_then(Value::as_str) == Some(outcome::FORMAT);
-    is_ours.then(|| serde_json::from_value(ended.outcome).ok())?
+    let PastBody::Audit(audit) = PastEvent::parse(line).map_err(|error| error.to_string())?.body
+    else {
+        return Ok(None);
+    };
+    let ended: Ended = serde_json::from_str(audit.get()).map_err(|error| error.to_string())?;
+    let outcome = match (ended.kind.as_str(), ended.outcome) {
+        ("run_ended", Some(outcome)) => outcome,
+        _ => return Ok(None),
+    };
+    let format = outcome.get("format").and_then(Value::as_str).unwrap_or_default();
+    if format != outcome::FORMAT {
+        return Err(format!("its outcome has format `{format}`, this host reads `{}`", outcome::FORMAT));
+    }
+    serde_json::from_value(outcome).map(Some).map_err(|error| format!("its outcome: {error}"))
 }
 
 /// Adds an event to `totals` by its text. The fold of a run that goes on works on typed events.
