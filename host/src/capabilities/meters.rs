@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use wasmtime::ResourceLimiter;
 
-use crate::grants::Limits;
+use crate::grants::{Limits, limits};
 
 /// A limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -15,6 +17,23 @@ pub struct LimitHit {
     pub name: &'static str,
     /// The greatest value allowed, in the unit of the table: bytes, milliseconds or a count.
     pub max: u64,
+}
+
+// Derived, it would only read texts that live for ever, because of the name.
+impl<'de> Deserialize<'de> for LimitHit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<LimitHit, D::Error> {
+        #[derive(Deserialize)]
+        struct Written {
+            name: String,
+            max: u64,
+        }
+        let Written { name, max } = Written::deserialize(deserializer)?;
+        let limit = limits::find(&name).map_err(D::Error::custom)?;
+        Ok(LimitHit {
+            name: limit.name,
+            max,
+        })
+    }
 }
 
 /// What a run has used, readable while it runs.
@@ -104,6 +123,10 @@ impl Meters {
             .unwrap_or_else(PoisonError::into_inner)
             .get_or_insert(LimitHit { name, max });
     }
+}
+
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {

@@ -17,7 +17,8 @@ const NO_MODEL: &str = "none/none";
 #[derive(clap::Args)]
 #[command(next_help_heading = "Commission")]
 pub(super) struct CommissionFlags {
-    /// What the agent is to do; fills `{input}` of the commission's prompt if there is one
+    /// What the agent is to do; takes the place of `{input}` of the commission's prompt if there is one
+    #[arg(help_heading = None::<&str>)]
     task: Option<String>,
 
     /// The AVP commission: a file, JSON, or `-` for standard input

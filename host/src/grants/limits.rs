@@ -258,7 +258,7 @@ impl Hint for LimitError {
                 Some(format!("limits are {}", names.join(", ")))
             }
             LimitError::Value { name, .. } => {
-                let unit = TABLE.iter().find(|limit| limit.name == *name)?.unit;
+                let unit = find(name).ok()?.unit;
                 Some(format!("write it like {}", unit.example()))
             }
             LimitError::Relation { .. } => None,
@@ -273,12 +273,7 @@ impl Limits {
     ///
     /// No such limit, or not a value of its unit; zero is not a value.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), LimitError> {
-        let limit = TABLE
-            .iter()
-            .find(|limit| limit.name == name)
-            .ok_or_else(|| LimitError::Unknown {
-                name: name.to_owned(),
-            })?;
+        let limit = find(name)?;
         let parsed = limit
             .unit
             .parse(value)
@@ -357,11 +352,23 @@ impl Limits {
 /// A value of the limit `name`, written as a person would.
 #[must_use]
 pub fn show(name: &str, value: u64) -> String {
-    let unit = TABLE
+    find(name)
+        .map_or(Unit::Count, |limit| limit.unit)
+        .show(value)
+}
+
+/// The limit of this name.
+///
+/// # Errors
+///
+/// There is none.
+pub fn find(name: &str) -> Result<&'static Limit, LimitError> {
+    TABLE
         .iter()
         .find(|limit| limit.name == name)
-        .map_or(Unit::Count, |limit| limit.unit);
-    unit.show(value)
+        .ok_or_else(|| LimitError::Unknown {
+            name: name.to_owned(),
+        })
 }
 
 impl Unit {
@@ -411,7 +418,9 @@ impl Unit {
             )
     }
 
-    fn example(self) -> &'static str {
+    /// How values of it are written, for a message.
+    #[must_use]
+    pub fn example(self) -> &'static str {
         match self {
             Unit::Bytes => "`512MiB`, `64KiB` or `1000`",
             Unit::Duration => "`10m`, `90s` or `250ms`",

@@ -5,6 +5,7 @@
 //! mean "nothing". An unknown key is an error.
 
 pub mod ask;
+pub mod authority;
 pub mod dir;
 pub mod file;
 pub mod limits;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 pub use ask::Ask;
+pub use authority::Authority;
 pub use dir::{Access, DirGrant, DirSpec};
 pub use file::GrantsFile;
 pub use limits::Limits;

@@ -17,7 +17,7 @@ use crate::capabilities::Witness;
 use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::bindings::{self};
 use crate::capabilities::filesystem::{self, Changes, Filesystem, Mount, MountError, Protection};
-use crate::capabilities::meters::{LimitHit, Limiter, Meters, millis};
+use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
 use crate::capabilities::stdio::{Captured, Lines};
@@ -104,7 +104,7 @@ async fn settle(changes: Option<Changes>) -> Vec<FileChange> {
         .into_iter()
         .map(|change| FileChange {
             path: change.path,
-            change: change.kind.as_str(),
+            change: change.kind.as_str().to_owned(),
             bytes_written: change.bytes_written,
             before: change.before.map(|digest| digest.to_string()),
             after: change.after.map(|digest| digest.to_string()),
@@ -231,8 +231,8 @@ fn close(
         completed: job.ledger.completed(),
         totals: job.ledger.totals(),
         files,
-        wall_ms: millis(meters.wall()),
-        cpu_ms: millis(meters.cpu()),
+        wall_us: micros(meters.wall()),
+        cpu_us: micros(meters.cpu()),
         memory_peak: meters.memory_peak(),
         stderr_tail: stderr.tail(),
         stdout_tail: match &job.agent.entry {
