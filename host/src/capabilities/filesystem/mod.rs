@@ -27,6 +27,7 @@ mod descriptor;
 mod digest;
 mod disk;
 mod guard;
+mod lease;
 mod listing;
 mod log;
 mod names;
@@ -35,6 +36,8 @@ mod open;
 mod place;
 mod protect;
 mod quota;
+mod refusal;
+mod resolve;
 mod stream;
 mod symlink;
 mod sys;
@@ -240,6 +243,7 @@ impl Journal {
     /// Call it once, after the store is dropped, where blocking is allowed.
     #[must_use]
     pub fn finish(&self) -> Vec<FileChange> {
+        self.0.renew_budget();
         self.0.tell_open();
         self.0.changes()
     }

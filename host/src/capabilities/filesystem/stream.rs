@@ -11,7 +11,7 @@ use wasmtime_wasi::p2::{
     DynInputStream, DynOutputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult,
 };
 
-use super::disk::Lease;
+use super::lease::Lease;
 use super::quota::Permit;
 
 /// Why a write did not take place, found again by `filesystem-error-code`.

@@ -17,6 +17,7 @@ mod tree;
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::Hint;
@@ -116,7 +117,9 @@ impl Workspace {
     /// Something cannot be read or written, or `host` is larger than `limits`.
     pub fn prepare(host: &Path, dir: &Path, limits: &CopyLimits) -> Result<Workspace, CowError> {
         let doing = "make the workspace";
-        fs::create_dir(dir).map_err(at(doing, dir))?;
+        // Private to the user: a copy of what others may not be able to read.
+        let made = fs::DirBuilder::new().mode(0o700).create(dir);
+        made.map_err(at(doing, dir))?;
         let base = copy::copy(host, &dir.join("tree"), limits)?;
         let text = serde_json::to_vec(&base).map_err(|error| damaged(dir, &error))?;
         let path = dir.join("base.json");

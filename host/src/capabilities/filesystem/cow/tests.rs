@@ -222,10 +222,10 @@ fn nothing_is_applied_when_the_base_has_moved() {
         ("a.txt", |case| case.put("host", "a.txt", b"theirs\n")),
         ("gone.txt", |case| case.put("host", "gone.txt", b"theirs\n")),
         ("a.txt", |case| {
-            fs::remove_file(case.path("host/a.txt")).unwrap()
+            fs::remove_file(case.path("host/a.txt")).unwrap();
         }),
         ("new", |case| {
-            fs::write(case.path("host/new"), "theirs").unwrap()
+            fs::write(case.path("host/new"), "theirs").unwrap();
         }),
         ("link", |case| {
             fs::remove_file(case.path("host/link")).unwrap();
