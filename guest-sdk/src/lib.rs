@@ -1,4 +1,64 @@
 //! Write AI agents that run as WASI components under `wasm-agent`.
+//!
+//! An agent is a function from a [`Commission`] to a [`Result`], or a type that implements [`Agent`]:
+//!
+//! ```
+//! use wasm_agent_sdk::{Commission, Context, Result, agent};
+//! use wasm_agent_sdk::tools::{ListDir, Workspace, list_dir};
+//!
+//! agent!(run);
+//!
+//! /// Names what is in the directory the operator granted.
+//! fn run(commission: Commission) -> Result<String> {
+//!     let work = Workspace::open("/work").context("looking for something to do")?;
+//!     let listing = list_dir(&work, &ListDir::new("").depth(1))?;
+//!     Ok(format!("{}\n{listing}", commission.prompt()))
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! Built for `wasm32-wasip2` as a `cdylib`, that is a component `wasm-agent run` takes.
+//!
+//! # What an agent can do
+//!
+//! It starts with nothing. What the operator granted is there: directories through `std::fs` and
+//! [`tools`], variables through `std::env`. Everything else is refused with an error it can handle.
+//!
+//! - [`trajectory`] reports what only the agent knows: a turn of a model, a tool it ran, a sub-agent.
+//! - [`session`] says what is granted and what is left, keeps checkpoints, takes results.
+//! - [`tools`] reads, lists and searches files in the form a model expects.
+//!
+//! # How a run ends
+//!
+//! With what `run` returns: an [`Output`] for `converged`, an [`Error`] for the reason it carries. Any
+//! `std::error::Error` becomes one with `?`; [`Context`] says what was being done.
+//!
+//! A panic ends the run as an error of code `agent_crash`. Its message, with file and line, is on
+//! standard error, which the host keeps as events; nothing the agent has reported is lost.
+//!
+//! # Testing
+//!
+//! Outside of WebAssembly every host call goes to [`testing::TestHost`], so that plain `cargo test` runs
+//! an agent, sees what it reported, and gives it a temporary directory for `/work`:
+//!
+//! ```
+//! use wasm_agent_sdk::testing::{TestHost, commission};
+//! use wasm_agent_sdk::{Commission, Output, Result};
+//!
+//! fn run(commission: Commission) -> Result<String> {
+//!     Ok(format!("Hello, {}!", commission.prompt()))
+//! }
+//!
+//! let trial = TestHost::new().run(run, commission("Ada"));
+//! assert_eq!(trial.result, Ok(Output::text("Hello, Ada!")));
+//! ```
+//!
+//! # Features
+//!
+//! Both are on unless switched off; an agent of text alone is smaller without.
+//!
+//! - `json`: typed output, schemas and tool arguments through serde.
+//! - `tools`: the [`tools`] module.
 
 // `agent!` and the generated bindings name this crate the way an agent does.
 extern crate self as wasm_agent_sdk;
@@ -15,6 +75,8 @@ mod output;
 pub mod session;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+#[cfg(feature = "tools")]
+pub mod tools;
 pub mod trajectory;
 
 #[doc(hidden)]
