@@ -62,13 +62,10 @@ pub trait Agent {
 #[macro_export]
 macro_rules! agent {
     ($agent:path) => {
+        // Public, so that outside of WebAssembly the agent does not count as dead code.
         #[doc(hidden)]
-        #[allow(
-            dead_code,
-            clippy::allow_attributes,
-            reason = "outside of WebAssembly nothing calls it"
-        )]
-        struct __WasmAgentExport;
+        #[allow(missing_docs, unreachable_pub, missing_debug_implementations)]
+        pub struct __WasmAgentExport;
 
         impl $crate::bindings::Guest for __WasmAgentExport {
             fn describe() -> $crate::Descriptor {

@@ -9,11 +9,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
-use wasm_agent::commission::Commission;
 use wasm_agent::error::Exit;
 use wasm_agent::run::Ended;
 
-use super::commission::read_bytes;
+use super::commission::{Asked, read, read_bytes};
 use super::failure::Failure;
 use super::grants::GrantFlags;
 use super::live::Live;
@@ -86,16 +85,18 @@ pub(super) async fn avp(args: Args) -> Done {
         }
         Call::Run { commission, built_in, out } => {
             let grants = args.grants.resolve()?;
-            let mut commission = Commission::parse(&read_bytes(&commission, "the commission")?)?;
-            if let Some(built_in) = built_in {
-                commission = commission.with_built_in(&read_bytes(&built_in, "the built-in fixture")?)?;
+            let mut asked = read(&commission)?;
+            if let (Asked::Commission(commission), Some(built_in)) = (&mut asked, built_in) {
+                let built_in = read_bytes(&built_in, "the built-in fixture")?;
+                *commission = commission.with_built_in(&built_in)?;
             }
             let host = args.host.host()?;
             let agent = load::agent(&host, &args.agent).await?;
             let sink = Sink::open(&out.to_string_lossy())?;
             let live = Live::new(&agent.descriptor().agent_name, false);
             let runs = args.host.runs()?;
-            let outcome = follow(&host, agent, commission, grants, runs, Some(sink), live).await?;
+            let handle = asked.start(&host, agent, grants, runs)?;
+            let outcome = follow(handle, Some(sink), live).await?;
             Ok(match outcome.ended {
                 Ended::HostFault { .. } => Exit::HostFault,
                 Ended::Interrupted => Exit::Interrupted,

@@ -4,8 +4,10 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
-use wasm_agent::commission::Commission;
+use wasm_agent::commission::{Commission, CommissionError};
 use wasm_agent::descriptor::Descriptor;
+use wasm_agent::grants::Grants;
+use wasm_agent::run::{Agent, Host, RunHandle, RunRequest, RunsDir, Unsupported};
 
 use super::failure::Failure;
 
@@ -29,27 +31,65 @@ pub(super) struct CommissionFlags {
 
 impl CommissionFlags {
     /// The commission for the agent `descriptor` describes.
-    pub(super) fn resolve(&self, descriptor: &Descriptor) -> Result<Commission, Failure> {
+    pub(super) fn resolve(&self, descriptor: &Descriptor) -> Result<Asked, Failure> {
         let Some(source) = &self.commission else {
             let run_id = new_run_id()?;
             let model = self.model.as_deref().or(descriptor.default_model.as_deref());
             let task = self.task.as_deref();
-            return Ok(Commission::for_task(&run_id, model.unwrap_or(NO_MODEL), task)?);
+            let commission = Commission::for_task(&run_id, model.unwrap_or(NO_MODEL), task)?;
+            return Ok(Asked::Commission(commission));
         };
-        let mut commission = read(source)?;
+        let mut commission = match read(source)? {
+            Asked::Commission(commission) => commission,
+            unsupported @ Asked::Unsupported(_) => return Ok(unsupported),
+        };
         if let Some(task) = &self.task {
             commission = commission.with_task(task)?;
         }
         if let Some(model) = &self.model {
             commission = commission.with_model(model)?;
         }
-        Ok(commission)
+        Ok(Asked::Commission(commission))
+    }
+}
+
+/// What was asked for.
+pub(super) enum Asked {
+    /// A commission this host reads.
+    Commission(Commission),
+    /// One of another version of AVP, which gets a trajectory that says so.
+    Unsupported(Unsupported),
+}
+
+impl Asked {
+    /// Starts the run, or opens and closes the account of one that cannot be started.
+    pub(super) fn start(
+        self,
+        host: &Host,
+        agent: Agent,
+        grants: Grants,
+        runs: RunsDir,
+    ) -> Result<RunHandle, Failure> {
+        let runs = Some(runs);
+        Ok(match self {
+            Asked::Commission(commission) => {
+                host.start(RunRequest { agent, commission, grants, runs })?
+            }
+            Asked::Unsupported(unsupported) => host.refuse(&agent, &unsupported, &grants, runs)?,
+        })
     }
 }
 
 /// Reads a commission from a file, from standard input, or from the argument itself.
-pub(super) fn read(source: &str) -> Result<Commission, Failure> {
-    Ok(Commission::parse(&read_bytes(source, "the commission")?)?)
+pub(super) fn read(source: &str) -> Result<Asked, Failure> {
+    match Commission::parse(&read_bytes(source, "the commission")?) {
+        Ok(commission) => Ok(Asked::Commission(commission)),
+        Err(CommissionError::UnsupportedVersion { found, run_id, raw }) => {
+            let run_id = run_id.map_or_else(new_run_id, Ok)?;
+            Ok(Asked::Unsupported(Unsupported { run_id, raw, found }))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Reads a document the way AVP's command line does: inline JSON, `-`, or a path.

@@ -7,10 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
 use serde_json::Value;
-use wasm_agent::commission::Commission;
 use wasm_agent::error::Exit;
-use wasm_agent::grants::Grants;
-use wasm_agent::run::{Agent, Host, Interrupt, Outcome, RunRequest, RunsDir};
+use wasm_agent::run::{Interrupt, Outcome, RunHandle};
 use wasm_agent::trajectory::Record;
 
 use super::commission::CommissionFlags;
@@ -61,7 +59,7 @@ pub(super) async fn run(args: Args) -> Done {
     let grants = args.grants.resolve()?;
     let host = args.host.host()?;
     let agent = load::agent(&host, &args.agent).await?;
-    let commission = args.commission.resolve(agent.descriptor())?;
+    let asked = args.commission.resolve(agent.descriptor())?;
     let out = match (args.out.as_deref(), args.format) {
         (None, Format::Avp) | (Some("-"), Format::Avp) => Some("-".to_owned()),
         (Some("-"), _) => {
@@ -75,7 +73,7 @@ pub(super) async fn run(args: Args) -> Done {
     let sink = out.as_deref().map(Sink::open).transpose()?;
     let runs = args.host.runs()?;
     let live = Live::new(&agent.descriptor().agent_name, args.quiet);
-    let outcome = follow(&host, agent, commission, grants, runs, sink, live).await?;
+    let outcome = follow(asked.start(&host, agent, grants, runs)?, sink, live).await?;
     match args.format {
         Format::Text => print_answer(outcome.output.as_ref())?,
         Format::Json => print_json(&outcome)?,
@@ -84,18 +82,12 @@ pub(super) async fn run(args: Args) -> Done {
     Ok(outcome.exit())
 }
 
-/// Starts a run and follows it to its end.
+/// Follows a run to its end.
 pub(super) async fn follow(
-    host: &Host,
-    agent: Agent,
-    commission: Commission,
-    grants: Grants,
-    runs: RunsDir,
+    mut handle: RunHandle,
     mut sink: Option<Sink>,
     mut live: Live,
 ) -> Result<Outcome, Failure> {
-    let request = RunRequest { agent, commission, grants, runs: Some(runs) };
-    let mut handle = host.start(request)?;
     interrupt_on_signals(handle.interrupter());
     let mut lost = None;
     while let Some(record) = handle.next().await {

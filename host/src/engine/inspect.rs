@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::artifact::{AgentKind, Artifact, Item, Producer, ItemKind};
+use super::artifact::{AgentKind, Artifact};
+use super::outline::{Item, ItemKind, Producer};
 use crate::digest::Digest;
 use crate::error::Hint;
 use crate::grants::ask::Ask;
@@ -122,6 +123,9 @@ const KNOWN: &[Known] = &[
 
 /// Looks an import up: what it needs, and what it means in a few words.
 fn look_up(item: &Item) -> (Need, Option<&'static str>) {
+    if matches!(item.kind, ItemKind::Types | ItemKind::Type) {
+        return (Need::Nothing, Some("types"));
+    }
     let Some(name) = item.interface() else {
         return (Need::Unknown, None);
     };
@@ -222,10 +226,12 @@ impl Inspection {
         }
     }
 
-    /// The imports as a table, in the component's order.
+    /// The imports as a table, in the component's order. Single types are left out: a world that uses types
+    /// of an interface imports each of them beside it.
     pub fn rows(&self) -> Vec<Row> {
         self.imports
             .iter()
+            .filter(|import| import.item.kind != ItemKind::Type)
             .map(|import| Row {
                 import: import.item.name.clone(),
                 meaning: import.meaning.unwrap_or_default(),
@@ -238,8 +244,7 @@ impl Inspection {
 /// The imports of `artifact` that this host does not link. An agent that has any cannot be started.
 pub fn unmet(artifact: &Artifact) -> Vec<Import> {
     let mut imports: Vec<_> = artifact.imports().iter().map(Import::new).collect();
-    // The types a world uses at its top level are imports by themselves; nothing has to stand behind them.
-    imports.retain(|import| import.item.kind != ItemKind::Type && !import.need.is_linked());
+    imports.retain(|import| !import.need.is_linked());
     imports
 }
 
@@ -350,10 +355,75 @@ mod tests {
         assert!(error.hint().unwrap().contains("`wasi:cli` in version 0.2"));
     }
 
+    /// What the table calls linked is what WASI's linker has, and nothing else is.
+    #[test]
+    fn the_table_agrees_with_the_linker() {
+        struct State(wasmtime_wasi::WasiCtx, wasmtime::component::ResourceTable);
+        impl wasmtime_wasi::WasiView for State {
+            fn ctx(&mut self) -> wasmtime_wasi::WasiCtxView<'_> {
+                wasmtime_wasi::WasiCtxView {
+                    ctx: &mut self.0,
+                    table: &mut self.1,
+                }
+            }
+        }
+        /// One thing of each interface that is not simply called after it.
+        const ITEMS: &[(&str, &str)] = &[
+            ("error", "[method]error.to-debug-string"),
+            ("streams", "[method]input-stream.read"),
+            ("monotonic-clock", "now"),
+            ("wall-clock", "now"),
+            ("random", "get-random-bytes"),
+            ("insecure", "get-insecure-random-bytes"),
+            ("environment", "get-environment"),
+            ("stdin", "get-stdin"),
+            ("stdout", "get-stdout"),
+            ("stderr", "get-stderr"),
+            ("terminal-stdin", "get-terminal-stdin"),
+            ("terminal-stdout", "get-terminal-stdout"),
+            ("terminal-stderr", "get-terminal-stderr"),
+            ("types", "filesystem-error-code"),
+            ("preopens", "get-directories"),
+            ("ip-name-lookup", "resolve-addresses"),
+            ("tcp", "tcp-socket"),
+            ("tcp-create-socket", "create-tcp-socket"),
+            ("udp", "udp-socket"),
+            ("udp-create-socket", "create-udp-socket"),
+        ];
+
+        let engine = wasmtime::Engine::new(&wasmtime::Config::new()).unwrap();
+        let mut linker = wasmtime::component::Linker::<State>::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
+        for known in KNOWN.iter().filter(|known| known.package != OURS) {
+            let named = ITEMS.iter().find(|item| item.0 == known.interface);
+            let item = named.map_or(known.interface, |item| item.1);
+            let instance = format!("{}/{}@0.2.12", known.package, known.interface);
+            // Nothing can be defined twice: what cannot be defined is there.
+            let mut instance = linker.instance(&instance).unwrap();
+            let is_there = instance.func_wrap(item, |_, (): ()| Ok(())).is_err();
+            assert_eq!(is_there, known.need.is_linked(), "{}", known.interface);
+        }
+    }
+
     #[test]
     fn an_agent_that_imports_what_there_is_can_start() {
         let artifact = artifact(&["wasm-agent:agent/session@0.1.9", "wasi:io/poll@0.2.99"]);
         assert_eq!(Unmet::check(&artifact), Ok(()));
+    }
+
+    #[test]
+    fn an_interface_of_types_needs_no_host() {
+        use crate::engine::{Allocation, Cache, Engine, Profile};
+        let artifact = Artifact::from_bytes(sample::importing_types("my:own/types@1.0.0")).unwrap();
+        assert_eq!(Unmet::check(&artifact), Ok(()));
+        let kinds: Vec<_> = artifact.imports().iter().map(|item| item.kind).collect();
+        assert_eq!(kinds, [ItemKind::Types, ItemKind::Type]);
+        assert_eq!(Inspection::of(&artifact).rows().len(), 1);
+        // The linker says so too.
+        let engine = Engine::new(Profile::Live, Allocation::OnDemand).unwrap();
+        let component = engine.load(&artifact, &Cache::disabled()).unwrap();
+        let linker = wasmtime::component::Linker::<()>::new(engine.wasmtime());
+        assert!(linker.instantiate_pre(&component).is_ok());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod artifact;
 pub mod cache;
 pub mod inspect;
+pub(crate) mod outline;
 mod private_dir;
 pub mod profile;
 #[cfg(test)]
@@ -12,9 +13,10 @@ use std::time::Duration;
 
 use wasmtime::component::Component;
 
-pub use artifact::{AgentKind, Artifact, ArtifactError};
+pub use artifact::{AgentKind, Artifact, ArtifactError, ArtifactProblem};
 pub use cache::{Cache, CacheError};
 pub use inspect::{Import, Inspection, Need, Unmet, unmet};
+pub use outline::{InterfaceName, Item, ItemKind, Producer};
 pub use private_dir::NotPrivate;
 pub use profile::{Allocation, Profile};
 
@@ -24,6 +26,10 @@ use crate::error::Hint;
 /// Time between two epochs of a live engine. A spinning guest is stopped within two of them; each costs
 /// one wake-up.
 pub const EPOCH_TICK: Duration = Duration::from_millis(10);
+
+/// Stack of the thread that compiles, in bytes. The reader of types calls itself for each level of nesting
+/// and takes up to 5 KiB for it; [`outline::MAX_TYPE_NESTING`] levels fit twice. Only touched pages count.
+const COMPILER_STACK: usize = 64 << 20;
 
 /// Compiles and holds guest code under one [`Profile`]. Cheap to clone; all clones are one engine.
 #[derive(Clone)]
@@ -89,12 +95,7 @@ impl Engine {
             return Ok(component);
         }
         let started = std::time::Instant::now();
-        let component = Component::from_binary(&self.inner, artifact.bytes()).map_err(|error| {
-            LoadError::Compile {
-                digest: artifact.digest(),
-                reason: format!("{error:#}"),
-            }
-        })?;
+        let component = self.compile(artifact)?;
         tracing::debug!(digest = %artifact.digest(), elapsed = ?started.elapsed(), "compiled");
         if cache.is_enabled() {
             match component.serialize() {
@@ -103,6 +104,28 @@ impl Engine {
             }
         }
         Ok(component)
+    }
+
+    /// Compiles on a thread of its own, whose stack is known to be enough for what [`Artifact`] lets through.
+    fn compile(&self, artifact: &Artifact) -> Result<Component, LoadError> {
+        let compiled = std::thread::scope(|scope| {
+            let compile = || Component::from_binary(&self.inner, artifact.bytes());
+            std::thread::Builder::new()
+                .name("wasm-agent-compile".into())
+                .stack_size(COMPILER_STACK)
+                .spawn_scoped(scope, compile)
+                .map(std::thread::ScopedJoinHandle::join)
+        });
+        let digest = artifact.digest();
+        match compiled.map_err(LoadError::Thread)? {
+            Ok(Ok(component)) => Ok(component),
+            Ok(Err(error)) => Err(LoadError::Compile {
+                digest,
+                reason: format!("{error:#}"),
+            }),
+            // The panic's own words are on stderr; it ends the start of this agent and nothing else.
+            Err(_) => Err(LoadError::Panicked { digest }),
+        }
     }
 }
 
@@ -163,11 +186,22 @@ pub enum LoadError {
         /// What the compiler said.
         reason: String,
     },
+    /// The compiler has a defect that this component meets.
+    #[error("compiling component {digest}: the compiler failed on it")]
+    Panicked {
+        /// The component.
+        digest: Digest,
+    },
+    /// There was no thread left to compile on.
+    #[error("starting the compiler's thread")]
+    Thread(#[source] std::io::Error),
 }
 
 impl Hint for LoadError {
     fn hint(&self) -> Option<String> {
-        let Self::Compile { reason, .. } = self;
+        let Self::Compile { reason, .. } = self else {
+            return None;
+        };
         // wasmtime's words for a component that uses the asynchronous ABI of WASI 0.3.
         reason.contains("component model async").then(|| {
             "this component needs WASI 0.3; build it for wasm32-wasip2 (WASI 0.2), for QuickJS with `--sync`".into()
@@ -195,9 +229,46 @@ mod tests {
         let engine = Engine::new(Profile::Live, Allocation::OnDemand).unwrap();
         let artifact = Artifact::from_bytes(sample::invalid_agent()).unwrap();
         let error = engine.load(&artifact, &Cache::disabled()).unwrap_err();
-        let LoadError::Compile { digest, reason } = error;
+        let LoadError::Compile { digest, reason } = error else {
+            panic!("{error:?}");
+        };
         assert_eq!(digest, artifact.digest());
         assert!(!reason.is_empty());
+    }
+
+    /// Without the check, six kilobytes of such types overflow a stack of 2 MiB.
+    #[test]
+    fn types_nested_deeply_do_not_end_the_process() {
+        let engine = Engine::new(Profile::Live, Allocation::OnDemand).unwrap();
+        let load = |levels| {
+            let bytes = sample::with_nested_types(sample::agent(), levels);
+            let artifact = Artifact::from_bytes(bytes)?;
+            let _ = engine.load(&artifact, &Cache::disabled());
+            Ok::<_, ArtifactError>(())
+        };
+        load(100).unwrap();
+        load(outline::MAX_TYPE_NESTING - 1).unwrap();
+        for levels in [outline::MAX_TYPE_NESTING + 1, 1_000_000] {
+            let error = load(levels).unwrap_err();
+            assert!(matches!(error.problem, ArtifactProblem::TooDeep));
+        }
+        // The same in a component within the component.
+        let hidden = sample::with_nested_types(sample::agent(), 1_000_000);
+        let error = Artifact::from_bytes(sample::wrapping(&hidden)).unwrap_err();
+        assert!(matches!(error.problem, ArtifactProblem::TooDeep));
+    }
+
+    #[test]
+    fn components_nested_deeply_do_not_end_the_process() {
+        let engine = Engine::new(Profile::Live, Allocation::OnDemand).unwrap();
+        let mut bytes = sample::agent();
+        for _ in 0..outline::MAX_COMPONENT_NESTING {
+            bytes = sample::wrapping(&bytes);
+        }
+        let artifact = Artifact::from_bytes(bytes.clone()).unwrap();
+        engine.load(&artifact, &Cache::disabled()).unwrap();
+        let error = Artifact::from_bytes(sample::wrapping(&bytes)).unwrap_err();
+        assert!(matches!(error.problem, ArtifactProblem::TooDeep));
     }
 
     #[test]

@@ -68,8 +68,8 @@ pub(super) fn config(profile: Profile, allocation: Allocation) -> Config {
     config.shared_memory(false);
     // Nothing that agents are written in targets it, and it trades guard pages for bounds checks.
     config.wasm_memory64(false);
-    // Multi-memory stays on: the adapters wasmtime generates between composed components use it, and turning
-    // it off makes wasmtime panic on such a component. The limits count the sum over all memories.
+    // Multi-memory stays on: wasmtime generates adapters between composed components that use it, and takes
+    // for granted that they are valid. The limits of a run count the sum over all memories.
 
     // A trap is explained to its author with function names, files and lines; explicit, because wasmtime
     // would otherwise ask an environment variable, which would then decide what the cache holds.

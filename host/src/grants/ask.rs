@@ -26,7 +26,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use wasm_encoder::{ComponentSection as _, CustomSection, Encode as _};
 
-use crate::engine::artifact::{ArtifactProblem, TopLevel};
+use crate::engine::artifact::ArtifactProblem;
+use crate::engine::outline::TopLevel;
 use crate::error::Hint;
 
 /// Name of the custom section an ask travels in.

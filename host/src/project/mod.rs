@@ -1,12 +1,13 @@
 //! Agent projects on disk: making one, and building one into a component.
 
 pub mod build;
+mod cargo;
 pub mod scaffold;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-pub use build::{BuildError, BuildEvent, Built, build};
+pub use build::{BuildError, BuildEvent, Built, Freshness, build};
 pub use scaffold::{Lang, ScaffoldError, SdkSource, scaffold};
 
 use crate::error::Hint;

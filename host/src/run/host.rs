@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use wasmtime::component::{HasSelf, Linker};
@@ -12,7 +13,7 @@ use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
 use super::outcome::Outcome;
 use super::supervise::Interrupt;
-use crate::capabilities::bindings;
+use crate::capabilities::{bindings, filesystem};
 use crate::capabilities::state::RunState;
 use crate::commission::Commission;
 use crate::descriptor::{Descriptor, DescriptorError};
@@ -92,6 +93,44 @@ pub struct RunRequest {
     /// Where the account of the run is kept. Without it only the listener sees it, and the guest can
     /// store neither checkpoint nor artifacts.
     pub runs: Option<RunsDir>,
+}
+
+/// A commission of a version of AVP this host does not speak.
+#[derive(Debug)]
+pub struct Unsupported {
+    /// The supervisor's id of the run.
+    pub run_id: String,
+    /// The commission as it was given.
+    pub raw: Box<RawValue>,
+    /// The version it has.
+    pub found: String,
+}
+
+/// The account of a run that has been opened.
+struct Account {
+    session_id: String,
+    directory: Option<PathBuf>,
+    ledger: Ledger,
+    events: mpsc::Receiver<Arc<Record>>,
+}
+
+impl Account {
+    /// Opens the trajectory. Where that fails no guest has run, and no half-written run is left behind.
+    fn or_removed<T>(
+        &self,
+        open: impl FnOnce(&Account) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        open(self).inspect_err(|_| {
+            if let Some(directory) = &self.directory {
+                let _ = std::fs::remove_dir_all(directory);
+            }
+        })
+    }
+
+    fn handle(self, interrupt: Interrupt, task: tokio::task::JoinHandle<Outcome>) -> RunHandle {
+        let Account { session_id, directory, events, .. } = self;
+        RunHandle { session_id, directory, events, interrupt, task }
+    }
 }
 
 /// A run that has been started.
@@ -266,11 +305,89 @@ impl Host {
     pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
         let RunRequest { agent, commission, mut grants, runs } = request;
         let left_out = agent.artifact.ask().map(|ask| grants.narrow(ask)).unwrap_or_default();
+        let provider = commission.body().provider.as_ref().map(|provider| provider.id.clone());
+        let run_id = commission.body().run_id.clone();
+        let account =
+            self.open_account(&agent, commission.raw(), &run_id, provider, &grants, runs)?;
+        let opening = account.or_removed(|account| {
+            let opening = Opening::begin(
+                commission.clone(),
+                grants.to_guest_json(),
+                account.session_id.clone(),
+                account.ledger.clone(),
+            )?;
+            for subject in left_out {
+                account.ledger.audit(Audit::Narrowed { subject })?;
+            }
+            if let Entry::Agent(_) = agent.entry {
+                opening.describe(&agent.descriptor)?;
+                if opening.refusal().is_none() {
+                    opening.start(&agent.descriptor)?;
+                }
+            }
+            Ok(opening)
+        })?;
+        let interrupt = Interrupt::default();
+        let job = Job {
+            engine: self.inner.engine.clone(),
+            agent,
+            commission,
+            grants: Arc::new(grants),
+            session_id: account.session_id.clone(),
+            directory: account.directory.clone(),
+            ledger: account.ledger.clone(),
+            opening,
+            interrupt: interrupt.clone(),
+        };
+        Ok(account.handle(interrupt, tokio::spawn(drive::drive(job))))
+    }
+
+    /// Keeps the account of a run that cannot be started, because its commission is of a version of AVP
+    /// this host does not speak: AVP asks for a trajectory that says so (README §7).
+    ///
+    /// # Errors
+    ///
+    /// The run directory cannot be written.
+    pub fn refuse(
+        &self,
+        agent: &Agent,
+        unsupported: &Unsupported,
+        grants: &Grants,
+        runs: Option<RunsDir>,
+    ) -> Result<RunHandle, StartError> {
+        let Unsupported { run_id, raw, found } = unsupported;
+        let account = self.open_account(agent, raw, run_id, None, grants, runs)?;
+        let message = format!(
+            "commission has schema_version `{found}`; this host reads `{}`",
+            crate::commission::SCHEMA_VERSION
+        );
+        let refused = account.or_removed(|account| {
+            Opening::refuse(&account.ledger, &agent.descriptor, message)
+        })?;
+        let outcome = drive::not_started(&account.ledger, run_id, &account.session_id, refused);
+        let outcome = Outcome { directory: account.directory.clone(), ..outcome };
+        let ledger = account.ledger.clone();
+        let task = tokio::spawn(async move {
+            ledger.deliver().await;
+            outcome
+        });
+        Ok(account.handle(Interrupt::default(), task))
+    }
+
+    fn open_account(
+        &self,
+        agent: &Agent,
+        commission: &RawValue,
+        run_id: &str,
+        provider: Option<String>,
+        grants: &Grants,
+        runs: Option<RunsDir>,
+    ) -> Result<Account, StartError> {
         let directory = runs.map(|runs| runs.create()).transpose()?;
         let session_id = directory
             .as_ref()
             .map_or_else(directory::new_session_id, |dir| dir.session_id().to_owned());
-        let run_json = self.request_json(&agent, &commission, &grants, &session_id);
+        let run_json = self.request_json(agent, commission, grants, &session_id);
         let journal = match &directory {
             Some(dir) => {
                 let bytes = dir.write_request(&run_json)?;
@@ -278,55 +395,27 @@ impl Host {
             }
             None => Journal::in_memory(Link::of(run_json.to_string().as_bytes())),
         };
-
         let mut seed = [0; 16];
         getrandom::fill(&mut seed).map_err(StartError::Random)?;
-        let provider = commission.body().provider.as_ref().map(|provider| provider.id.clone());
-        let recorder = Recorder::new(Ids::seeded(seed), &commission.body().run_id, provider);
+        let recorder = Recorder::new(Ids::seeded(seed), run_id, provider);
         let limits = FactLimits {
             facts: grants.limits.events,
             fact_bytes: grants.limits.event_bytes,
             total_bytes: grants.limits.trajectory_bytes,
         };
         let (sender, events) = mpsc::channel(LISTENER_BUFFER);
-        let ledger = Ledger::new(recorder, journal, limits, Some(sender));
-        let opening = Opening::begin(
-            commission.clone(),
-            grants.to_guest_json(),
-            session_id.clone(),
-            ledger.clone(),
-        )?;
-        for subject in left_out {
-            ledger.audit(Audit::Narrowed { subject })?;
-        }
-        if let Entry::Agent(_) = agent.entry {
-            opening.describe(&agent.descriptor)?;
-            if opening.refusal().is_none() {
-                opening.start(&agent.descriptor)?;
-            }
-        }
-
-        let interrupt = Interrupt::default();
-        let path = directory.as_ref().map(|dir| dir.path().to_owned());
-        let job = Job {
-            engine: self.inner.engine.clone(),
-            agent,
-            commission,
-            grants: Arc::new(grants),
-            session_id: session_id.clone(),
-            directory: path.clone(),
-            ledger,
-            opening,
-            interrupt: interrupt.clone(),
-        };
-        let task = tokio::spawn(drive::drive(job));
-        Ok(RunHandle { session_id, directory: path, events, interrupt, task })
+        Ok(Account {
+            session_id,
+            directory: directory.map(|dir| dir.path().to_owned()),
+            ledger: Ledger::new(recorder, journal, limits, Some(sender)),
+            events,
+        })
     }
 
     fn request_json(
         &self,
         agent: &Agent,
-        commission: &Commission,
+        commission: &RawValue,
         grants: &Grants,
         session_id: &str,
     ) -> Value {
@@ -334,7 +423,7 @@ impl Host {
             "format": directory::FORMAT,
             "session_id": session_id,
             "started": crate::trajectory::event::Rfc3339(jiff::Timestamp::now()).to_string(),
-            "commission": commission.raw(),
+            "commission": commission,
             "agent": {
                 "name": agent.descriptor.agent_name,
                 "version": agent.descriptor.agent_version,
@@ -392,6 +481,10 @@ impl RunHandle {
 /// all of it whether they use it or not (wasmtime.md §5).
 fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    // Ours takes the place of wasmtime-wasi's, whose context has no directories anyway.
+    linker.allow_shadowing(true);
+    filesystem::add_to_linker(linker)?;
+    linker.allow_shadowing(false);
     bindings::Agent::add_to_linker::<RunState, HasSelf<RunState>>(linker, |state| state)
 }
 

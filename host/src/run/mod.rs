@@ -8,6 +8,6 @@ pub mod outcome;
 pub mod supervise;
 
 pub use directory::{RunDir, RunsDir};
-pub use host::{Agent, AgentError, Host, HostError, HostOptions, RunHandle, RunRequest, StartError};
+pub use host::{Agent, AgentError, Host, HostError, HostOptions, RunHandle, RunRequest, StartError, Unsupported};
 pub use outcome::{Ended, Outcome};
 pub use supervise::Interrupt;

@@ -96,13 +96,43 @@ pub struct FileChange {
     /// In the guest.
     pub path: String,
     /// What happened to it.
-    pub change: String,
+    pub change: &'static str,
+    /// Bytes written to it in the whole run.
+    pub bytes_written: u64,
+    /// `sha256:…` of its content before the run; nothing when there was none or it is too large.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// `sha256:…` of its content now; nothing when there is none or it is too large.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }
 
 /// Version of the outcome document.
 pub const FORMAT: &str = "wasm-agent/outcome@1";
 
 impl Outcome {
+    /// The outcome of a run in which no guest was started.
+    #[must_use]
+    pub fn without_guest(run_id: &str, session_id: &str, ended: Ended) -> Outcome {
+        Outcome {
+            format: FORMAT,
+            run_id: run_id.to_owned(),
+            session_id: session_id.to_owned(),
+            ended,
+            stop_reason: StopReason::Error,
+            output: None,
+            completed: None,
+            totals: Totals::default(),
+            files: Vec::new(),
+            wall_ms: 0,
+            cpu_ms: 0,
+            memory_peak: 0,
+            stderr_tail: String::new(),
+            stdout_tail: String::new(),
+            directory: None,
+        }
+    }
+
     /// The exit code of a process that ran just this.
     #[must_use]
     pub fn exit(&self) -> Exit {

@@ -133,7 +133,8 @@ mod tests {
     async fn a_guest_that_waits_for_ever_is_cut_at_the_wall_limit() {
         let meters = Meters::default();
         let limits = Limits { wall: 1000, ..Limits::default() };
-        let cut = supervise(std::future::pending::<()>(), &meters, &limits, &Interrupt::default());
+        let interrupt = Interrupt::default();
+        let cut = supervise(std::future::pending::<()>(), &meters, &limits, &interrupt);
         assert_eq!(cut.await, Err(Cut::Limit(LimitHit { name: "wall", max: 1000 })));
     }
 
@@ -155,12 +156,8 @@ mod tests {
     async fn an_interrupt_cuts_whatever_waits_even_when_asked_before() {
         let interrupt = Interrupt::default();
         interrupt.interrupt();
-        let cut = supervise(
-            std::future::pending::<()>(),
-            &Meters::default(),
-            &Limits::default(),
-            &interrupt,
-        );
+        let (meters, limits) = (Meters::default(), Limits::default());
+        let cut = supervise(std::future::pending::<()>(), &meters, &limits, &interrupt);
         assert_eq!(cut.await, Err(Cut::Interrupted));
     }
 }

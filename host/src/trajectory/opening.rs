@@ -57,6 +57,30 @@ impl Opening {
         Ok(Opening { inner: Arc::new(Inner { commission, grants, session_id, ledger, state }) })
     }
 
+    /// Writes the short form of a run whose commission cannot be read: the commission itself is left
+    /// out, because no event of this version of AVP could carry it and still be valid.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be written.
+    pub fn refuse(
+        ledger: &Ledger,
+        descriptor: &Descriptor,
+        message: String,
+    ) -> Result<Refusal, JournalError> {
+        ledger.prelude(Body::RunRequested(Box::new(RunRequested {
+            supervisor_name: None,
+            supervisor_version: None,
+            commission: None,
+        })))?;
+        ledger.prelude(Body::AgentDescribed(Box::new(AgentDescribed {
+            descriptor: descriptor.clone(),
+        })))?;
+        error_before_start(ledger, ErrorCode::Unknown, message.clone())?;
+        ledger.stop(StopReason::Error, None)?;
+        Ok(Refusal { code: ErrorCode::Unknown, message })
+    }
+
     /// Writes `agent_described` and checks the commission against it. When the commission does not
     /// fit, the trajectory is closed with the short form: the error, then `agent_stopped`.
     ///

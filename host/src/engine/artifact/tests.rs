@@ -1,7 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::engine::outline::{MAX_ITEMS, MAX_NAME};
 use crate::engine::sample;
+use crate::grants::ask::SECTION;
 
 fn problem(bytes: &[u8]) -> ArtifactProblem {
     Artifact::from_bytes(bytes).unwrap_err().problem

@@ -71,6 +71,24 @@ fn an_entry_is_used_by_another_process() {
     store.get(&fixture.key, &engine(Profile::Live)).unwrap();
 }
 
+/// The code is mapped with its trailer behind it, in memory of either allocator.
+#[test]
+fn mapped_code_runs() {
+    let fixture = Fixture::new();
+    for allocation in [Allocation::OnDemand, Allocation::Pooling { instances: 2 }] {
+        let engine = Engine::new(Profile::Live, allocation).unwrap();
+        let component = fixture.store().get(&fixture.key, &engine).unwrap();
+        let mut store = wasmtime::Store::new(engine.wasmtime(), ());
+        store.set_epoch_deadline(1000);
+        let linker = wasmtime::component::Linker::new(engine.wasmtime());
+        let instance = linker.instantiate(&mut store, &component).unwrap();
+        let run = instance
+            .get_typed_func::<(), ()>(&mut store, "run")
+            .unwrap();
+        run.call(&mut store, ()).unwrap();
+    }
+}
+
 #[test]
 fn a_flipped_bit_anywhere_is_found() {
     let fixture = Fixture::new();

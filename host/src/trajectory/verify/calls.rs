@@ -19,11 +19,11 @@ pub(super) struct Calls {
     turns: HashMap<u64, Turns>,
     calls: HashMap<Key, Call>,
     open: u64,
+    steps: u64,
 }
 
 #[derive(Default)]
 struct Turns {
-    count: u64,
     /// Span of the last one, and its calls that are not invoked yet.
     last: u64,
     pending: VecDeque<Key>,
@@ -59,9 +59,14 @@ impl Calls {
             .insert(name.to_owned(), server.map(str::to_owned));
     }
 
-    /// Turns on the run's own level.
-    pub(super) fn turns(&self, scope: u64) -> u64 {
-        self.turns.get(&scope).map_or(0, |turns| turns.count)
+    /// Turns so far, those of sub-agents included: steps count through the whole run.
+    pub(super) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Whether the sub-agent with this frame has turns on record.
+    pub(super) fn has_turns(&self, frame: u64) -> bool {
+        self.turns.contains_key(&frame)
     }
 
     /// The span of the turn that made a call which has been invoked.
@@ -78,12 +83,12 @@ impl Calls {
         );
         spans.add(event, Span::Turn { step: event.step() }, out);
         let turns = self.turns.entry(event.parent).or_default();
-        turns.count += 1;
-        if event.step().is_some_and(|step| step != turns.count) {
+        self.steps += 1;
+        if event.step().is_some_and(|step| step != self.steps) {
             out.add(
                 Rule::StepGap,
                 "data.avp.step",
-                format_args!("expected {}", turns.count),
+                format_args!("expected {}", self.steps),
             );
         }
         not_invoked(&turns.pending, out);

@@ -48,7 +48,7 @@ impl Frames {
         }
         let step = match spans.get(event.parent) {
             Some(Span::Turn { step }) => step,
-            _ => Some(calls.turns(spans.agent())),
+            _ => Some(calls.steps()),
         };
         if event.step() != step {
             out.add(
@@ -114,7 +114,7 @@ impl Frames {
                 "is not what subagent_invoked says",
             );
         }
-        if calls.turns(frame.span) > 0
+        if calls.has_turns(frame.span)
             && event
                 .data
                 .get("avp.subagent.usage")

@@ -60,6 +60,8 @@ impl Prelude {
             .get("avp.commission")
             .filter(|value| !value.is_null());
         if let Commissioned::As(expected) = expected {
+            // AVP asks for the commission as it is (T§2.1) and for events that fit the schema (T§8.8). A
+            // commission of another version cannot have both: it may be there or be left out.
             let dropped = commission.is_none() && is_other_version(expected);
             if commission != Some(expected).filter(|value| !value.is_null()) && !dropped {
                 out.add(

@@ -123,7 +123,7 @@ rules! {
     ParentWrong = "parent-wrong", "T§2.1 M, T§5 M";
 
     // Turns and tools.
-    /// Turns count 1, 2, 3 …; a sub-agent's turns count by themselves.
+    /// Turns count from 1 without gaps; a sub-agent's turns count by themselves.
     StepGap = "step-gap", "T§8.3 M";
     /// What belongs to a turn has the step of the turn.
     StepWrong = "step-wrong", "T§8.4 M";
@@ -179,7 +179,7 @@ rules! {
     RunFile = "run-file", "wasm-agent";
     /// A record has its members in their order, without spaces, and nothing else.
     RecordFormat = "record-format", "wasm-agent";
-    /// Records count 0, 1, 2 …
+    /// Records count from 0 without gaps.
     ChainSeq = "chain-seq", "wasm-agent";
     /// A record names the hash of the one before it, the first one that of run.json.
     ChainPrev = "chain-prev", "wasm-agent";
