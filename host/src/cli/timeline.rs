@@ -192,14 +192,11 @@ fn audit(audit: &Value) -> Parts {
                 GREEN,
             )
         }
-        "file_changed" => {
-            let change = Fields(audit.get("change")?);
-            (
-                "file",
-                format!("{} {}", change.text("change"), change.text("path")),
-                GREEN,
-            )
-        }
+        "file_changed" => (
+            "file",
+            format!("{} {}", data.text("change"), data.text("path")),
+            GREEN,
+        ),
         "narrowed" => (
             "narrowed",
             format!("{}: the agent does not ask for it", data.text("subject")),

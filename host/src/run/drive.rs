@@ -13,6 +13,7 @@ use super::convert::{commission_for_guest, descriptor_from_guest};
 use super::host::{Agent, Entry};
 use super::outcome::{self, Crash, Ended, FileChange, Outcome};
 use super::supervise::{Cut, Interrupt, supervise};
+use super::workspaces::Workspaces;
 use crate::capabilities::Witness;
 use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::bindings::{self};
@@ -47,6 +48,7 @@ pub(super) struct Job {
     pub(super) agent: Agent,
     pub(super) commission: Commission,
     pub(super) grants: Arc<Grants>,
+    pub(super) workspaces: Workspaces,
     pub(super) session_id: String,
     pub(super) directory: Option<PathBuf>,
     pub(super) ledger: Ledger,
@@ -63,7 +65,7 @@ struct Finish {
 }
 
 /// Runs the guest, closes its account whatever happened, and sums it up.
-pub(super) async fn drive(job: Job) -> Outcome {
+pub(super) async fn drive(mut job: Job) -> Outcome {
     let meters = Arc::new(Meters::default());
     let stderr = captured(&job, Stream::Stderr);
     let stdout = match &job.agent.entry {
@@ -79,7 +81,10 @@ pub(super) async fn drive(job: Job) -> Outcome {
         }
     };
     let mut changes = None;
-    let finish = match (job.opening.refusal(), filesystem(&job.grants, &job.ledger)) {
+    let finish = match (
+        job.opening.refusal(),
+        filesystem(&job.grants, &job.workspaces, &job.ledger),
+    ) {
         (Some(refusal), _) => refused(refusal.message),
         (None, Err(error)) => host_fault(error.to_string()),
         (None, Ok(files)) => {
@@ -88,9 +93,35 @@ pub(super) async fn drive(job: Job) -> Outcome {
         }
     };
     let files = settle(changes).await;
-    let ended = close(&job, &meters, &stdout, &stderr, finish, files);
+    let to_apply = compare(std::mem::take(&mut job.workspaces)).await;
+    let outcome = close(&job, &meters, &stdout, &stderr, finish);
+    let outcome = end_account(
+        &job.ledger,
+        Outcome {
+            files,
+            to_apply,
+            ..outcome
+        },
+    );
     job.ledger.deliver().await;
-    ended
+    outcome
+}
+
+/// How many paths of copy-on-write directories wait for the operator, their patch written.
+async fn compare(workspaces: Workspaces) -> u64 {
+    let settled = tokio::task::spawn_blocking(move || workspaces.settle()).await;
+    match settled {
+        Ok(Ok(paths)) => paths as u64,
+        Ok(Err(error)) => {
+            // The copies are still there: applying them compares again.
+            tracing::warn!("could not compare the copies of this run: {error}");
+            0
+        }
+        Err(error) => {
+            tracing::warn!("could not compare the copies of this run: {error}");
+            0
+        }
+    }
 }
 
 /// The net effect of the run on its directories. Changed files are read once more for it.
@@ -177,7 +208,6 @@ fn close(
     stdout: &Captured,
     stderr: &Captured,
     finish: Finish,
-    files: Vec<FileChange>,
 ) -> Outcome {
     let Finish {
         mut ended,
@@ -221,7 +251,7 @@ fn close(
             StopReason::Error
         }
     };
-    let outcome = Outcome {
+    Outcome {
         format: outcome::FORMAT,
         run_id: job.commission.body().run_id.clone(),
         session_id: job.session_id.clone(),
@@ -230,7 +260,8 @@ fn close(
         output,
         completed: job.ledger.completed(),
         totals: job.ledger.totals(),
-        files,
+        files: Vec::new(),
+        to_apply: 0,
         wall_us: micros(meters.wall()),
         cpu_us: micros(meters.cpu()),
         memory_peak: meters.memory_peak(),
@@ -240,8 +271,7 @@ fn close(
             Entry::Command(_) => String::new(),
         },
         directory: job.directory.clone(),
-    };
-    end_account(&job.ledger, outcome)
+    }
 }
 
 /// The outcome of a run whose task is gone: a defect of the host.
@@ -311,7 +341,8 @@ pub(super) async fn describe(
     };
     let recorder = Recorder::new(Ids::seeded([1; 16]), "describe", None);
     let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), nothing, None);
-    let files = filesystem(&grants, &ledger).map_err(|error| error.to_string())?;
+    let files =
+        filesystem(&grants, &Workspaces::default(), &ledger).map_err(|error| error.to_string())?;
     let state = RunState {
         wasi: WasiCtx::builder().max_random_size(RANDOM_BYTES).build(),
         files,
@@ -375,16 +406,23 @@ fn new_store(
 }
 
 /// The granted directories, with the ledger as their witness.
-fn filesystem(grants: &Grants, ledger: &Ledger) -> Result<Filesystem, MountError> {
+fn filesystem(
+    grants: &Grants,
+    workspaces: &Workspaces,
+    ledger: &Ledger,
+) -> Result<Filesystem, MountError> {
     let mounts: Vec<Mount> = grants
         .dirs
         .iter()
         .map(|dir| Mount {
             host: dir.host.clone(),
             guest: dir.guest.clone(),
-            access: match dir.access {
-                Access::ReadOnly => filesystem::Access::ReadOnly,
-                Access::ReadWrite => filesystem::Access::ReadWrite,
+            access: match (dir.access, workspaces.tree(&dir.guest)) {
+                (Access::ReadOnly, _) => filesystem::Access::ReadOnly,
+                (Access::ReadWrite, _) => filesystem::Access::ReadWrite,
+                (Access::CopyOnWrite, Some(tree)) => filesystem::Access::CopyOnWrite { tree },
+                // Without a copy there is nothing that may be written to.
+                (Access::CopyOnWrite, None) => filesystem::Access::ReadOnly,
             },
         })
         .collect();

@@ -7,6 +7,7 @@ pub mod history;
 pub mod host;
 pub mod outcome;
 pub mod supervise;
+pub mod workspaces;
 
 pub use directory::{RunDir, RunsDir};
 pub use history::{HistoryError, PastEvent, PastRun, State};
@@ -15,3 +16,4 @@ pub use host::{
 };
 pub use outcome::{Ended, Outcome};
 pub use supervise::Interrupt;
+pub use workspaces::{Workspaces, WorkspacesError};
