@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::filesystem::{Filesystem, FilesystemView, FsView};
 use super::meters::{Limiter, Meters};
 use super::storage::Storage;
 use crate::grants::Grants;
@@ -14,6 +15,7 @@ use crate::trajectory::Ledger;
 pub struct RunState {
     pub(crate) wasi: WasiCtx,
     pub(crate) table: ResourceTable,
+    pub(crate) files: Filesystem,
     pub(crate) limiter: Limiter,
     pub(crate) meters: Arc<Meters>,
     pub(crate) grants: Arc<Grants>,
@@ -21,6 +23,12 @@ pub struct RunState {
     pub(crate) storage: Storage,
     pub(crate) run_id: Arc<str>,
     pub(crate) session_id: Arc<str>,
+}
+
+impl FilesystemView for RunState {
+    fn filesystem(&mut self) -> FsView<'_> {
+        FsView { fs: &mut self.files, table: &mut self.table }
+    }
 }
 
 impl WasiView for RunState {

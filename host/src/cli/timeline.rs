@@ -139,8 +139,11 @@ fn audit(audit: &Value) -> Parts {
             ("artifact", format!("{name} ({kind}, {})", size(data.number("bytes"))), GREEN)
         }
         "file_changed" => {
-            let change = Fields(audit.get("change")?);
-            ("file", format!("{} {}", change.text("change"), change.text("path")), GREEN)
+            let (change, path) = (data.text("change"), data.text("path"));
+            match audit.get("from") {
+                Some(_) => ("file", format!("{change} {} → {path}", data.text("from")), GREEN),
+                None => ("file", format!("{change} {path}"), GREEN),
+            }
         }
         "narrowed" => {
             ("narrowed", format!("{}: the agent does not ask for it", data.text("subject")), DIM)

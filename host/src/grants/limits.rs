@@ -23,6 +23,7 @@ pub struct Limits {
     pub instances: u64,
     pub handles: u64,
     pub disk_bytes: u64,
+    pub file_bytes: u64,
     pub files: u64,
 }
 
@@ -109,6 +110,9 @@ pub const TABLE: &[Limit] = &[
     limit!("disk-bytes", disk_bytes, Bytes, "1GiB",
         "bytes written to granted directories; further writes fail in the guest",
         "a build's worth of output"),
+    limit!("file-bytes", file_bytes, Bytes, "256MiB",
+        "size up to which one file may be made to grow; further writes fail in the guest",
+        "one file must not take all that `disk-bytes` allows"),
     limit!("files", files, Count, "10000",
         "files and directories created in granted directories; further ones fail in the guest",
         "a large checkout"),
@@ -130,6 +134,7 @@ impl Default for Limits {
             instances: 0,
             handles: 0,
             disk_bytes: 0,
+            file_bytes: 0,
             files: 0,
         };
         for limit in TABLE {

@@ -8,7 +8,7 @@
 //! ```
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use etcetera::{BaseStrategy, choose_base_strategy};
@@ -16,7 +16,6 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use crate::capabilities::storage::write_atomically;
 use crate::error::Hint;
 
 /// Version of `run.json`.
@@ -187,11 +186,11 @@ impl RunDir {
     pub fn write_request(&self, request: &Value) -> Result<Vec<u8>, DirectoryError> {
         let mut bytes = serde_json::to_vec_pretty(request).unwrap_or_default();
         bytes.push(b'\n');
-        write_atomically(&self.path, "run.json", &bytes).map_err(|source| DirectoryError::Io {
-            action: "write",
-            path: self.path.join("run.json"),
-            source,
-        })?;
+        let path = self.path.join("run.json");
+        tempfile::NamedTempFile::new_in(&self.path)
+            .and_then(|mut file| file.write_all(&bytes).map(|()| file))
+            .and_then(|file| Ok(file.persist(&path)?))
+            .map_err(|source| DirectoryError::Io { action: "write", path, source })?;
         Ok(bytes)
     }
 

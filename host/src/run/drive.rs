@@ -7,14 +7,16 @@ use std::time::Duration;
 use serde_json::Value;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap};
-use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx};
+use wasmtime_wasi::{I32Exit, WasiCtx};
 
 use super::convert::{commission_for_guest, descriptor_from_guest};
 use super::host::{Agent, Entry};
-use super::outcome::{self, Crash, Ended, Outcome};
+use super::outcome::{self, Crash, Ended, FileChange, Outcome};
 use super::supervise::{Cut, Interrupt, supervise};
 use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::bindings::{self};
+use crate::capabilities::Witness;
+use crate::capabilities::filesystem::{self, Changes, Filesystem, Mount, MountError, Protection};
 use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
@@ -72,13 +74,36 @@ pub(super) async fn drive(job: Job) -> Outcome {
             Captured::new(job.ledger.clone(), Lines::Events(binding), job.grants.limits.event_bytes)
         }
     };
-    let finish = match job.opening.refusal() {
-        Some(refusal) => refused(refusal.message),
-        None => run(&job, &meters, &stdout, &stderr).await,
+    let mut changes = None;
+    let finish = match (job.opening.refusal(), filesystem(&job.grants, &job.ledger)) {
+        (Some(refusal), _) => refused(refusal.message),
+        (None, Err(error)) => host_fault(error.to_string()),
+        (None, Ok(files)) => {
+            changes = Some(files.journal());
+            run(&job, &meters, &stdout, &stderr, files).await
+        }
     };
-    let ended = close(&job, &meters, &stdout, &stderr, finish);
+    let files = settle(changes).await;
+    let ended = close(&job, &meters, &stdout, &stderr, finish, files);
     job.ledger.deliver().await;
     ended
+}
+
+/// The net effect of the run on its directories. Changed files are read once more for it.
+async fn settle(changes: Option<Changes>) -> Vec<FileChange> {
+    let Some(changes) = changes else { return Vec::new() };
+    let settled = tokio::task::spawn_blocking(move || changes.finish()).await;
+    settled
+        .unwrap_or_default()
+        .into_iter()
+        .map(|change| FileChange {
+            path: change.path,
+            change: change.kind.as_str().into(),
+            bytes_written: change.bytes_written,
+            before: change.before.map(|digest| digest.to_string()),
+            after: change.after.map(|digest| digest.to_string()),
+        })
+        .collect()
 }
 
 fn captured(job: &Job, stream: Stream) -> Captured {
@@ -86,11 +111,19 @@ fn captured(job: &Job, stream: Stream) -> Captured {
     Captured::new(job.ledger.clone(), lines, job.grants.limits.event_bytes)
 }
 
-async fn run(job: &Job, meters: &Arc<Meters>, stdout: &Captured, stderr: &Captured) -> Finish {
-    let mut store = match new_store(job, meters, stdout, stderr) {
-        Ok(store) => store,
-        Err(error) => return host_fault(format!("cannot prepare the sandbox: {error:#}")),
+async fn run(
+    job: &Job,
+    meters: &Arc<Meters>,
+    stdout: &Captured,
+    stderr: &Captured,
+    files: Filesystem,
+) -> Finish {
+    let max = job.grants.limits.storage_bytes;
+    let storage = match job.directory.as_deref().map(|dir| Storage::open(dir, max)).transpose() {
+        Ok(storage) => storage.unwrap_or_else(|| Storage::none(max)),
+        Err(error) => return host_fault(format!("cannot open the run directory: {error}")),
     };
+    let mut store = new_store(job, meters, stdout, stderr, files, storage);
     let limits = &job.grants.limits;
     let guest = async {
         match &job.agent.entry {
@@ -130,6 +163,7 @@ fn close(
     stdout: &Captured,
     stderr: &Captured,
     finish: Finish,
+    files: Vec<FileChange>,
 ) -> Outcome {
     let Finish { mut ended, reason, output, error } = finish;
     let closed = (|| -> Result<StopReason, JournalError> {
@@ -172,7 +206,7 @@ fn close(
         output,
         completed: job.ledger.completed(),
         totals: job.ledger.totals(),
-        files: Vec::new(),
+        files,
         wall_us: micros(meters.wall()),
         cpu_us: micros(meters.cpu()),
         memory_peak: meters.memory_peak(),
@@ -240,13 +274,15 @@ pub(super) async fn describe(
     let nothing = FactLimits { facts: 0, fact_bytes: 0, total_bytes: 0 };
     let recorder = Recorder::new(Ids::seeded([1; 16]), "describe", None);
     let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), nothing, None);
+    let files = filesystem(&grants, &ledger).map_err(|error| error.to_string())?;
     let state = RunState {
         wasi: WasiCtx::builder().max_random_size(RANDOM_BYTES).build(),
+        files,
         table: table(&grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
         meters: meters.clone(),
         ledger,
-        storage: Storage::new(None, 0),
+        storage: Storage::none(0),
         run_id: Arc::from("describe"),
         session_id: Arc::from("describe"),
         grants: Arc::new(grants.clone()),
@@ -269,7 +305,9 @@ fn new_store(
     meters: &Arc<Meters>,
     stdout: &Captured,
     stderr: &Captured,
-) -> wasmtime::Result<Store<RunState>> {
+    files: Filesystem,
+    storage: Storage,
+) -> Store<RunState> {
     let grants = &job.grants;
     let mut wasi = WasiCtx::builder();
     wasi.stdout(stdout.clone()).stderr(stderr.clone()).max_random_size(RANDOM_BYTES);
@@ -281,25 +319,43 @@ fn new_store(
         let line = format!("{}\n", job.commission.raw().get());
         wasi.stdin(wasmtime_wasi::p2::pipe::MemoryInputPipe::new(line));
     }
-    for dir in &grants.dirs {
-        let permissions = match dir.access {
-            Access::ReadOnly => FsPerms::ReadOnly,
-            Access::ReadWrite => FsPerms::ReadWrite,
-        };
-        wasi.preopened_dir(&dir.host, &dir.guest, permissions)?;
-    }
     let state = RunState {
         wasi: wasi.build(),
+        files,
         table: table(grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
         meters: meters.clone(),
         ledger: job.ledger.clone(),
-        storage: Storage::new(job.directory.clone(), grants.limits.storage_bytes),
+        storage,
         run_id: Arc::from(job.commission.body().run_id.as_str()),
         session_id: Arc::from(job.session_id.as_str()),
         grants: grants.clone(),
     };
-    Ok(armed(&job.engine, state, grants))
+    armed(&job.engine, state, grants)
+}
+
+/// The granted directories, with the ledger as their witness.
+fn filesystem(grants: &Grants, ledger: &Ledger) -> Result<Filesystem, MountError> {
+    let mounts: Vec<Mount> = grants
+        .dirs
+        .iter()
+        .map(|dir| Mount {
+            host: dir.host.clone(),
+            guest: dir.guest.clone(),
+            access: match dir.access {
+                Access::ReadOnly => filesystem::Access::ReadOnly,
+                Access::ReadWrite => filesystem::Access::ReadWrite,
+            },
+        })
+        .collect();
+    let limits = filesystem::Limits {
+        disk_bytes: grants.limits.disk_bytes,
+        file_bytes: grants.limits.file_bytes,
+        files: grants.limits.files,
+        handles: grants.limits.handles,
+    };
+    let witness = Arc::new(Witness::new(ledger.clone()));
+    Filesystem::new(&mounts, limits, &Protection::default(), witness)
 }
 
 fn table(grants: &Grants) -> ResourceTable {

@@ -13,7 +13,7 @@ use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
 use super::outcome::Outcome;
 use super::supervise::Interrupt;
-use crate::capabilities::bindings;
+use crate::capabilities::{bindings, filesystem};
 use crate::capabilities::state::RunState;
 use crate::commission::Commission;
 use crate::descriptor::{Descriptor, DescriptorError};
@@ -115,6 +115,18 @@ struct Account {
 }
 
 impl Account {
+    /// Opens the trajectory. Where that fails no guest has run, and no half-written run is left behind.
+    fn or_removed<T>(
+        &self,
+        open: impl FnOnce(&Account) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        open(self).inspect_err(|_| {
+            if let Some(directory) = &self.directory {
+                let _ = std::fs::remove_dir_all(directory);
+            }
+        })
+    }
+
     fn handle(self, interrupt: Interrupt, task: tokio::task::JoinHandle<Outcome>) -> RunHandle {
         let Account { session_id, directory, events, .. } = self;
         RunHandle { session_id, directory, events, interrupt, task }
@@ -297,21 +309,24 @@ impl Host {
         let run_id = commission.body().run_id.clone();
         let account =
             self.open_account(&agent, commission.raw(), &run_id, provider, &grants, runs)?;
-        let opening = Opening::begin(
-            commission.clone(),
-            grants.to_guest_json(),
-            account.session_id.clone(),
-            account.ledger.clone(),
-        )?;
-        for subject in left_out {
-            account.ledger.audit(Audit::Narrowed { subject })?;
-        }
-        if let Entry::Agent(_) = agent.entry {
-            opening.describe(&agent.descriptor)?;
-            if opening.refusal().is_none() {
-                opening.start(&agent.descriptor)?;
+        let opening = account.or_removed(|account| {
+            let opening = Opening::begin(
+                commission.clone(),
+                grants.to_guest_json(),
+                account.session_id.clone(),
+                account.ledger.clone(),
+            )?;
+            for subject in left_out {
+                account.ledger.audit(Audit::Narrowed { subject })?;
             }
-        }
+            if let Entry::Agent(_) = agent.entry {
+                opening.describe(&agent.descriptor)?;
+                if opening.refusal().is_none() {
+                    opening.start(&agent.descriptor)?;
+                }
+            }
+            Ok(opening)
+        })?;
         let interrupt = Interrupt::default();
         let job = Job {
             engine: self.inner.engine.clone(),
@@ -346,7 +361,9 @@ impl Host {
             "commission has schema_version `{found}`; this host reads `{}`",
             crate::commission::SCHEMA_VERSION
         );
-        let refused = Opening::refuse(&account.ledger, &agent.descriptor, message)?;
+        let refused = account.or_removed(|account| {
+            Opening::refuse(&account.ledger, &agent.descriptor, message)
+        })?;
         let outcome = drive::not_started(&account.ledger, run_id, &account.session_id, refused);
         let outcome = Outcome { directory: account.directory.clone(), ..outcome };
         let ledger = account.ledger.clone();
@@ -464,6 +481,10 @@ impl RunHandle {
 /// all of it whether they use it or not (wasmtime.md §5).
 fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    // Ours takes the place of wasmtime-wasi's, whose context has no directories anyway.
+    linker.allow_shadowing(true);
+    filesystem::add_to_linker(linker)?;
+    linker.allow_shadowing(false);
     bindings::Agent::add_to_linker::<RunState, HasSelf<RunState>>(linker, |state| state)
 }
 

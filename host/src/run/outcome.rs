@@ -1,5 +1,6 @@
 //! How a run ended.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -97,7 +98,15 @@ pub struct FileChange {
     /// In the guest.
     pub path: String,
     /// What happened to it.
-    pub change: String,
+    pub change: Cow<'static, str>,
+    /// Bytes written to it in the whole run.
+    pub bytes_written: u64,
+    /// `sha256:…` of its content before the run; nothing when there was none or it is too large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// `sha256:…` of its content now; nothing when there is none or it is too large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }
 
 /// Version of the outcome document.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::audit::Audit;
-use super::event::{AgentStarted, Body, Origin};
+use super::event::{AgentStarted, Body, Event, Origin};
 use super::fact::{SubagentCall, SubagentResult, ToolResult, Turn, Usage};
 use super::fold::Totals;
 use super::journal::{Entry, Journal, JournalError, Link, Record};
@@ -60,6 +60,8 @@ struct Inner {
     bytes: u64,
     limit_noted: bool,
     completed: Option<String>,
+    /// Events the journal has not taken. There are some only after it failed.
+    unwritten: VecDeque<Event>,
     /// Records the listener has not got yet; nothing when there is no listener.
     undelivered: Option<VecDeque<Arc<Record>>>,
 }
@@ -98,6 +100,7 @@ impl Ledger {
             bytes: 0,
             limit_noted: false,
             completed: None,
+            unwritten: VecDeque::new(),
             undelivered: listener.is_some().then(VecDeque::new),
         };
         Ledger { inner: Arc::new(Mutex::new(inner)), listener }
@@ -350,24 +353,36 @@ impl Ledger {
 
 impl Inner {
     fn write(&mut self, now: Timestamp) -> Result<(), JournalError> {
-        for event in self.recorder.take() {
-            self.totals.add(&event);
-            self.append(now, Entry::Avp(event))?;
+        self.unwritten.extend(self.recorder.take());
+        while let Some(event) = self.unwritten.pop_front() {
+            match self.journal.append(now, Entry::Avp(event)) {
+                Ok(record) => self.written(record),
+                Err(failed) => {
+                    // Kept, so that a run whose disk was full can still be closed without a hole.
+                    if let Entry::Avp(event) = failed.entry {
+                        self.unwritten.push_front(event);
+                    }
+                    return Err(failed.error);
+                }
+            }
         }
         Ok(())
     }
 
     fn audit(&mut self, audit: Audit) -> Result<(), JournalError> {
         let now = self.clock.now();
-        self.append(now, Entry::Audit(audit))
+        let record = self.journal.append(now, Entry::Audit(audit)).map_err(|failed| failed.error)?;
+        self.written(record);
+        Ok(())
     }
 
-    fn append(&mut self, now: Timestamp, entry: Entry) -> Result<(), JournalError> {
-        let record = self.journal.append(now, entry)?;
+    fn written(&mut self, record: Arc<Record>) {
+        if let Entry::Avp(event) = &record.entry {
+            self.totals.add(event);
+        }
         if let Some(queue) = &mut self.undelivered {
             queue.push_back(record);
         }
-        Ok(())
     }
 }
 

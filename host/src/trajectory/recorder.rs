@@ -655,8 +655,9 @@ impl Recorder {
         Span { trace: self.ids.trace, id: self.ids.span(), parent }
     }
 
-    fn event(&mut self, time: Timestamp, span: Span, origin: Origin, body: Body) -> Event {
-        Event { id: self.ids.event(), time, subject: self.subject.clone(), span, origin, body }
+    /// An event without its id, which it gets when it is written: ids follow the order of the lines.
+    fn event(&self, time: Timestamp, span: Span, origin: Origin, body: Body) -> Event {
+        Event { id: String::new(), time, subject: self.subject.clone(), span, origin, body }
     }
 
     fn write_or_hold(&mut self, event: Event) {
@@ -669,6 +670,7 @@ impl Recorder {
     /// Events keep the time they were reported at, but a trajectory never goes back in time: what was
     /// held back behind a later chunk takes that chunk's time.
     fn write(&mut self, mut event: Event) {
+        event.id = self.ids.event();
         event.time = event.time.max(self.last_time);
         self.last_time = event.time;
         self.out.push(event);

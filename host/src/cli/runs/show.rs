@@ -180,7 +180,8 @@ fn ended(out: &mut Out, outcome: &Outcome) -> Result<(), Failure> {
         out.heading("Files")?;
         let mut table = Table::indented(2);
         for file in &outcome.files {
-            table.row([printable(&file.change).into(), printable(&file.path).into()]);
+            let written = Cell::right(size(file.bytes_written)).with(DIM);
+            table.row([printable(&file.change).into(), printable(&file.path).into(), written]);
         }
         out.table(&table)?;
     }
