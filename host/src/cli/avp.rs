@@ -12,6 +12,7 @@ use clap::Parser;
 use wasm_agent::error::Exit;
 use wasm_agent::run::Ended;
 
+use super::Done;
 use super::commission::{Asked, read, read_bytes};
 use super::failure::Failure;
 use super::grants::GrantFlags;
@@ -20,7 +21,6 @@ use super::load::{AgentArg, HostFlags};
 use super::out::print;
 use super::run::{Sink, follow};
 use super::usage;
-use super::Done;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -89,12 +89,16 @@ pub(super) async fn avp(args: Args) -> Done {
             }
             Ok(Exit::Success)
         }
-        Call::Run { commission, built_in, out } => {
+        Call::Run {
+            commission,
+            built_in,
+            out,
+        } => {
             let grants = args.grants.resolve()?;
             let mut asked = read(&commission)?;
             if let (Asked::Commission(commission), Some(built_in)) = (&mut asked, built_in) {
                 let built_in = read_bytes(&built_in, "the built-in fixture")?;
-                *commission = commission.with_built_in(&built_in)?;
+                **commission = commission.with_built_in(&built_in)?;
             }
             let host = args.host.host()?;
             let agent = args.agent.load(&host).await?;

@@ -35,13 +35,16 @@ impl CommissionFlags {
     pub(super) fn resolve(&self, descriptor: &Descriptor) -> Result<Asked, Failure> {
         let Some(source) = &self.commission else {
             let run_id = new_run_id()?;
-            let model = self.model.as_deref().or(descriptor.default_model.as_deref());
+            let model = self
+                .model
+                .as_deref()
+                .or(descriptor.default_model.as_deref());
             let task = self.task.as_deref();
             let commission = Commission::for_task(&run_id, model.unwrap_or(NO_MODEL), task)?;
-            return Ok(Asked::Commission(commission));
+            return Ok(Asked::Commission(Box::new(commission)));
         };
         let mut commission = match read(source)? {
-            Asked::Commission(commission) => commission,
+            Asked::Commission(commission) => *commission,
             unsupported @ Asked::Unsupported(_) => return Ok(unsupported),
         };
         if let Some(task) = &self.task {
@@ -50,14 +53,14 @@ impl CommissionFlags {
         if let Some(model) = &self.model {
             commission = commission.with_model(model)?;
         }
-        Ok(Asked::Commission(commission))
+        Ok(Asked::Commission(Box::new(commission)))
     }
 }
 
 /// What was asked for.
 pub(super) enum Asked {
     /// A commission this host reads.
-    Commission(Commission),
+    Commission(Box<Commission>),
     /// One of another version of AVP, which gets a trajectory that says so.
     Unsupported(Unsupported),
 }
@@ -73,9 +76,12 @@ impl Asked {
     ) -> Result<RunHandle, Failure> {
         let runs = Some(runs);
         Ok(match self {
-            Asked::Commission(commission) => {
-                host.start(RunRequest { agent, commission, grants, runs })?
-            }
+            Asked::Commission(commission) => host.start(RunRequest {
+                agent,
+                commission: *commission,
+                grants,
+                runs,
+            })?,
             Asked::Unsupported(unsupported) => host.refuse(&agent, &unsupported, &grants, runs)?,
         })
     }
@@ -84,7 +90,7 @@ impl Asked {
 /// Reads a commission from a file, from standard input, or from the argument itself.
 pub(super) fn read(source: &str) -> Result<Asked, Failure> {
     match Commission::parse(&read_bytes(source, "the commission")?) {
-        Ok(commission) => Ok(Asked::Commission(commission)),
+        Ok(commission) => Ok(Asked::Commission(Box::new(commission))),
         Err(CommissionError::UnsupportedVersion { found, run_id, raw }) => {
             let run_id = run_id.map_or_else(new_run_id, Ok)?;
             Ok(Asked::Unsupported(Unsupported { run_id, raw, found }))
@@ -103,11 +109,16 @@ pub(super) fn read_bytes(source: &str, what: &str) -> Result<Vec<u8>, Failure> {
     let read = if source == "-" {
         std::io::stdin().take(limit).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(Path::new(source)).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        std::fs::File::open(Path::new(source))
+            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
-    read.with_context(|| format!("cannot read {what} `{source}`")).map_err(|error| {
-        Failure::with_hint(error, "name a file, write JSON that starts with `{`, or `-` for standard input")
-    })?;
+    read.with_context(|| format!("cannot read {what} `{source}`"))
+        .map_err(|error| {
+            Failure::with_hint(
+                error,
+                "name a file, write JSON that starts with `{`, or `-` for standard input",
+            )
+        })?;
     Ok(bytes)
 }
 

@@ -16,17 +16,28 @@ pub(super) struct Failure {
 impl Failure {
     /// Nothing was run.
     pub(super) fn new(error: anyhow::Error) -> Failure {
-        Failure { error: Some(error), hint: None, exit: Exit::CannotRun }
+        Failure {
+            error: Some(error),
+            hint: None,
+            exit: Exit::CannotRun,
+        }
     }
 
     /// Nothing was run, and this may help.
     pub(super) fn with_hint(error: anyhow::Error, hint: impl Into<String>) -> Failure {
-        Failure { hint: Some(hint.into()), ..Failure::new(error) }
+        Failure {
+            hint: Some(hint.into()),
+            ..Failure::new(error)
+        }
     }
 
     /// Whoever read standard output has seen enough, as `head` does. That is no error.
     pub(super) fn reader_gone() -> Failure {
-        Failure { error: None, hint: None, exit: Exit::Success }
+        Failure {
+            error: None,
+            hint: None,
+            exit: Exit::Success,
+        }
     }
 
     /// Whether nothing is wrong but that nobody reads on.
@@ -36,7 +47,9 @@ impl Failure {
 
     /// Prints the error and its hint to standard error.
     pub(super) fn print(&self) -> Exit {
-        let Some(error) = &self.error else { return self.exit };
+        let Some(error) = &self.error else {
+            return self.exit;
+        };
         let mut message = String::new();
         for cause in error.chain() {
             let cause = cause.to_string();
@@ -58,6 +71,10 @@ impl Failure {
 impl<E: std::error::Error + Hint + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Failure {
         let hint = error.hint();
-        Failure { error: Some(anyhow::Error::new(error)), hint, exit: Exit::CannotRun }
+        Failure {
+            error: Some(anyhow::Error::new(error)),
+            hint,
+            exit: Exit::CannotRun,
+        }
     }
 }

@@ -42,7 +42,9 @@ pub(super) fn man(args: &ManArgs) -> Done {
     let Some(dir) = &args.out else {
         let mut page = Vec::new();
         let rendered = clap_mangen::Man::new(documented()).render(&mut page);
-        rendered.context("cannot write the manual page").map_err(Failure::new)?;
+        rendered
+            .context("cannot write the manual page")
+            .map_err(Failure::new)?;
         return write(&page);
     };
     std::fs::create_dir_all(dir)
@@ -62,7 +64,9 @@ fn write(bytes: &[u8]) -> Done {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::reader_gone()),
-        Err(error) => Err(Failure::new(anyhow::Error::new(error).context("cannot write to standard output"))),
+        Err(error) => Err(Failure::new(
+            anyhow::Error::new(error).context("cannot write to standard output"),
+        )),
         Ok(()) => Ok(Exit::Success),
     }
 }

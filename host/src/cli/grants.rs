@@ -41,7 +41,9 @@ impl GrantFlags {
     pub(super) fn any(&self) -> bool {
         self.grants.is_some()
             || self.timeout.is_some()
-            || [&self.dirs, &self.env, &self.args, &self.limits].iter().any(|flag| !flag.is_empty())
+            || [&self.dirs, &self.env, &self.args, &self.limits]
+                .iter()
+                .any(|flag| !flag.is_empty())
     }
 
     /// Grants as resolved from the file and the flags.
@@ -50,9 +52,14 @@ impl GrantFlags {
             Some(path) => GrantsFile::read(path)?,
             None => GrantsFile::default(),
         };
-        let mut flags = GrantsFile { args: self.args.clone(), ..GrantsFile::default() };
+        let mut flags = GrantsFile {
+            args: self.args.clone(),
+            ..GrantsFile::default()
+        };
         for dir in &self.dirs {
-            flags.dirs.push(dir.parse::<DirSpec>()?.relative_to(Path::new("")));
+            flags
+                .dirs
+                .push(dir.parse::<DirSpec>()?.relative_to(Path::new("")));
         }
         for pair in &self.env {
             let (name, value) = split(pair, "--env")?;

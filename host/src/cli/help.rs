@@ -53,7 +53,9 @@ pub(super) fn arranged(mut command: clap::Command) -> clap::Command {
         let _ = writeln!(groups, "{header}{title}:{header:#}");
         for name in *names {
             let found = command.find_subcommand(name);
-            let about = found.and_then(clap::Command::get_about).map(ToString::to_string);
+            let about = found
+                .and_then(clap::Command::get_about)
+                .map(ToString::to_string);
             let about = about.unwrap_or_default();
             let _ = writeln!(groups, "  {CYAN}{name:<12}{CYAN:#} {about}");
         }
@@ -73,10 +75,16 @@ mod tests {
 
     #[test]
     fn every_command_is_in_one_group() {
-        let mut grouped: Vec<_> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let mut grouped: Vec<_> = GROUPS
+            .iter()
+            .flat_map(|(_, names)| names.iter().copied())
+            .collect();
         grouped.sort_unstable();
         let command = command();
-        let mut names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let mut names: Vec<_> = command
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .collect();
         names.sort_unstable();
         assert_eq!(grouped, names);
     }

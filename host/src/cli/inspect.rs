@@ -9,7 +9,7 @@ use super::Done;
 use super::failure::Failure;
 use super::grants::GrantFlags;
 use super::load::AgentArg;
-use super::out::{BOLD, Cell, DIM, GREEN, Out, RED, Table, YELLOW, print_json, styled};
+use super::out::{BOLD, Cell, DIM, GREEN, Out, RED, Table, YELLOW, print_json, put, styled};
 use super::text::{printable, size};
 
 const EXAMPLES: &str = "\
@@ -35,14 +35,19 @@ pub(super) struct Args {
 }
 
 pub(super) fn inspect(args: &Args) -> Done {
-    let grants = args.grants.any().then(|| args.grants.resolve()).transpose()?;
+    let grants = args
+        .grants
+        .any()
+        .then(|| args.grants.resolve())
+        .transpose()?;
     let artifact = args.agent.artifact()?;
     let inspection = Inspection::of(&artifact);
     let authority = grants.map(|grants| Authority::of(&grants, artifact.ask()));
     if args.json {
-        let mut value = serde_json::to_value(&inspection).map_err(|error| Failure::new(error.into()))?;
+        let mut value =
+            serde_json::to_value(&inspection).map_err(|error| Failure::new(error.into()))?;
         if let Some(authority) = &authority {
-            value["authority"] = serde_json::json!(authority);
+            put(&mut value, "authority", serde_json::json!(authority));
         }
         print_json(&value)?;
         return Ok(Exit::Success);
@@ -69,10 +74,15 @@ fn component(out: &mut Out, artifact: &Artifact, inspection: &Inspection) -> Res
     if let Some(path) = artifact.path() {
         row("component", path.display().to_string());
     }
-    row("kind", match inspection.kind {
-        AgentKind::Agent => "agent (exports `describe` and `run`)".to_owned(),
-        AgentKind::Command => "command (wasi:cli/run; reads its commission from standard input)".to_owned(),
-    });
+    row(
+        "kind",
+        match inspection.kind {
+            AgentKind::Agent => "agent (exports `describe` and `run`)".to_owned(),
+            AgentKind::Command => {
+                "command (wasi:cli/run; reads its commission from standard input)".to_owned()
+            }
+        },
+    );
     row("size", size(inspection.size));
     row("digest", inspection.digest.to_string());
     let producers: Vec<_> = inspection
@@ -83,8 +93,17 @@ fn component(out: &mut Out, artifact: &Artifact, inspection: &Inspection) -> Res
     if !producers.is_empty() {
         row("made by", producers.join(", "));
     }
-    let exports = inspection.exports.iter().filter(|export| export.kind != ItemKind::Type);
-    row("exports", exports.map(|export| printable(&export.name)).collect::<Vec<_>>().join(", "));
+    let exports = inspection
+        .exports
+        .iter()
+        .filter(|export| export.kind != ItemKind::Type);
+    row(
+        "exports",
+        exports
+            .map(|export| printable(&export.name))
+            .collect::<Vec<_>>()
+            .join(", "),
+    );
     out.table(&table)
 }
 
@@ -99,11 +118,21 @@ fn asks(out: &mut Out, inspection: &Inspection) -> Result<(), Failure> {
     let mut table = Table::indented(2);
     for dir in ask.dirs() {
         let why = printable(dir.why.as_deref().unwrap_or_default());
-        table.row(["dir".into(), printable(&dir.path).into(), access(dir.access.to_string()), Cell::styled(DIM, why)]);
+        table.row([
+            "dir".into(),
+            printable(&dir.path).into(),
+            access(dir.access.to_string()),
+            Cell::styled(DIM, why),
+        ]);
     }
     for env in ask.env() {
         let why = printable(env.why.as_deref().unwrap_or_default());
-        table.row(["env".into(), printable(&env.name).into(), "".into(), Cell::styled(DIM, why)]);
+        table.row([
+            "env".into(),
+            printable(&env.name).into(),
+            "".into(),
+            Cell::styled(DIM, why),
+        ]);
     }
     if table.is_empty() {
         return out.line("  no directory and no variable: it gets none, whatever is granted");
@@ -123,7 +152,9 @@ fn imports(out: &mut Out, inspection: &Inspection) -> Result<(), Failure> {
             Need::Nothing => Cell::styled(DIM, "always there"),
             Need::Dir | Need::Env => format!("needs {}", import.need.grant()).into(),
             Need::Denied => Cell::styled(DIM, "always refused"),
-            Need::Network | Need::Unknown => Cell::styled(RED, format!("cannot start: {}", import.need.grant())),
+            Need::Network | Need::Unknown => {
+                Cell::styled(RED, format!("cannot start: {}", import.need.grant()))
+            }
         };
         table.row([
             printable(&import.item.name).into(),
@@ -143,23 +174,48 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
     let mut table = Table::indented(2);
     let mut head = "directories";
     for dir in &authority.dirs {
-        table.row([std::mem::take(&mut head).into(), dir_text(dir), access(dir.effective.unwrap_or("none")), dir_note(dir)]);
+        table.row([
+            std::mem::take(&mut head).into(),
+            dir_text(dir),
+            access(dir.effective.unwrap_or("none")),
+            dir_note(dir),
+        ]);
     }
     if authority.dirs.is_empty() {
         table.row([head.into(), none()]);
     }
     let mut head = "variables";
     for env in &authority.env {
-        let note = if env.effective { "" } else { "left out: the agent does not ask for it" };
+        let note = if env.effective {
+            ""
+        } else {
+            "left out: the agent does not ask for it"
+        };
         let name = Cell::from(printable(&env.name));
         let given = access(if env.effective { "set" } else { "none" });
-        table.row([std::mem::take(&mut head).into(), name, given, Cell::styled(YELLOW, note)]);
+        table.row([
+            std::mem::take(&mut head).into(),
+            name,
+            given,
+            Cell::styled(YELLOW, note),
+        ]);
     }
     if authority.env.is_empty() {
         table.row([head.into(), none()]);
     }
-    let args = authority.args.iter().map(|arg| format!("{:?}", printable(arg))).collect::<Vec<_>>();
-    table.row(["arguments".into(), if args.is_empty() { none() } else { args.join(" ").into() }]);
+    let args = authority
+        .args
+        .iter()
+        .map(|arg| format!("{:?}", printable(arg)))
+        .collect::<Vec<_>>();
+    table.row([
+        "arguments".into(),
+        if args.is_empty() {
+            none()
+        } else {
+            args.join(" ").into()
+        },
+    ]);
     let fixed = &authority.fixed;
     for (name, value) in [
         ("network", fixed.network),
@@ -168,18 +224,32 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
         ("clocks", fixed.clocks),
         ("random", fixed.random),
     ] {
-        table.row([name.into(), if value == "none" { none() } else { value.into() }]);
+        table.row([
+            name.into(),
+            if value == "none" {
+                none()
+            } else {
+                value.into()
+            },
+        ]);
     }
     out.table(&table)?;
     for missing in &authority.missing {
-        let text = format!("  not granted, though the agent asks for it: {}", printable(missing));
+        let text = format!(
+            "  not granted, though the agent asks for it: {}",
+            printable(missing)
+        );
         out.line(&styled(YELLOW, text))?;
     }
 
     out.heading("and use up")?;
     let mut table = Table::indented(2);
     for limit in &authority.limits {
-        let note = if limit.is_default { Cell::styled(DIM, "default") } else { "set".into() };
+        let note = if limit.is_default {
+            Cell::styled(DIM, "default")
+        } else {
+            "set".into()
+        };
         table.row([limit.name.into(), Cell::right(&*limit.value), note]);
     }
     out.table(&table)
@@ -193,7 +263,10 @@ fn dir_note(dir: &DirAuthority) -> Cell {
     let note = match dir.effective {
         Some(effective) if effective == dir.granted => String::new(),
         Some(_) => format!("granted {}; the agent asks for less", dir.granted),
-        None => format!("granted {}; left out: the agent does not ask for it", dir.granted),
+        None => format!(
+            "granted {}; left out: the agent does not ask for it",
+            dir.granted
+        ),
     };
     Cell::styled(YELLOW, note)
 }

@@ -35,19 +35,34 @@ pub(super) fn limits(args: &Args) -> Done {
         return Ok(Exit::Success);
     }
     let mut out = Out::new();
-    let name_width = TABLE.iter().map(|limit| limit.name.len()).max().unwrap_or(0);
+    let name_width = TABLE
+        .iter()
+        .map(|limit| limit.name.len())
+        .max()
+        .unwrap_or(0);
     for limit in TABLE {
         let mut head = (limit.name, limit.default);
-        let doc = wrapped(limit.doc, WIDTH).into_iter().map(|line| (line, clap::builder::styling::Style::new()));
-        let why = wrapped(limit.why, WIDTH).into_iter().map(|line| (line, DIM));
+        let doc = wrapped(limit.doc, WIDTH)
+            .into_iter()
+            .map(|line| (line, clap::builder::styling::Style::new()));
+        let why = wrapped(limit.why, WIDTH)
+            .into_iter()
+            .map(|line| (line, DIM));
         for (line, style) in doc.chain(why) {
             let (name, default) = std::mem::take(&mut head);
-            out.line(&format!("{BOLD}{name:name_width$}{BOLD:#}  {default:>9}  {}", styled(style, line)))?;
+            out.line(&format!(
+                "{BOLD}{name:name_width$}{BOLD:#}  {default:>9}  {}",
+                styled(style, line)
+            ))?;
         }
         out.line("")?;
     }
     for unit in [Unit::Bytes, Unit::Duration, Unit::Count] {
-        out.line(&format!("A {} is written like {}.", self::unit(unit), unit.example()))?;
+        out.line(&format!(
+            "A {} is written like {}.",
+            self::unit(unit),
+            unit.example()
+        ))?;
     }
     out.line("Set one with `--limit NAME=VALUE`, or under `[limits]` in a grants file.")?;
     out.finish()?;

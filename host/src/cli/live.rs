@@ -85,7 +85,13 @@ impl Live {
             View::Lines
         };
         let name = clipped(name, 32);
-        let live = Live { name, view, totals: Totals::default(), turns: Vec::new(), doing: None };
+        let live = Live {
+            name,
+            view,
+            totals: Totals::default(),
+            turns: Vec::new(),
+            doing: None,
+        };
         live.draw();
         live
     }
@@ -105,7 +111,10 @@ impl Live {
             View::Lines => {
                 let line = PastEvent::parse(record.line().as_bytes()).ok();
                 if let Some(moment) = line.as_ref().and_then(moment) {
-                    note(&format!("{}{:>10}{:#} {}", moment.style, moment.label, moment.style, moment.text));
+                    note(&format!(
+                        "{}{:>10}{:#} {}",
+                        moment.style, moment.label, moment.style, moment.text
+                    ));
                 }
             }
             View::Line(_) => {
@@ -129,7 +138,8 @@ impl Live {
         match &event.body {
             Body::AssistantMessage(message) => {
                 let acts = message.content.iter().any(|block| block.call().is_some());
-                self.turns.push(if acts { Turn::Acted } else { Turn::Spoke });
+                self.turns
+                    .push(if acts { Turn::Acted } else { Turn::Spoke });
             }
             Body::ToolInvoked(tool) => self.doing = Some(printable(&tool.name)),
             Body::ToolReturned(returned) if returned.result.is_error => {
@@ -210,7 +220,10 @@ mod tests {
         let live = Live {
             name: "audit".to_owned(),
             view: View::Quiet,
-            totals: Totals { cost_usd, ..Totals::default() },
+            totals: Totals {
+                cost_usd,
+                ..Totals::default()
+            },
             turns,
             doing: doing.map(str::to_owned),
         };
@@ -228,6 +241,9 @@ mod tests {
     fn a_long_run_shows_its_last_turns() {
         let mut turns = vec![Turn::Spoke; GLYPHS];
         turns.insert(0, Turn::Failed);
-        assert_eq!(live(turns, None, 0.0), format!("audit  …{}", "●".repeat(GLYPHS)));
+        assert_eq!(
+            live(turns, None, 0.0),
+            format!("audit  …{}", "●".repeat(GLYPHS))
+        );
     }
 }

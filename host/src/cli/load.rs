@@ -22,7 +22,12 @@ pub(super) struct HostFlags {
     runs: RunsFlags,
 
     /// Keep compiled components in this folder instead of the platform's cache directory
-    #[arg(long, value_name = "DIR", env = "WASM_AGENT_CACHE_DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "WASM_AGENT_CACHE_DIR",
+        hide_env_values = true
+    )]
     cache_dir: Option<PathBuf>,
 }
 
@@ -34,7 +39,10 @@ impl HostFlags {
             Some(strategy.cache_dir().join("wasm-agent"))
         });
         let cache = dir.map_or_else(Cache::disabled, Cache::open_or_disabled);
-        Ok(Host::new(HostOptions { cache, ..HostOptions::default() })?)
+        Ok(Host::new(HostOptions {
+            cache,
+            ..HostOptions::default()
+        })?)
     }
 
     /// The folder runs are kept in.
@@ -48,7 +56,12 @@ impl HostFlags {
 #[command(next_help_heading = "Host")]
 pub(super) struct RunsFlags {
     /// Keep runs in this folder instead of the platform's data directory
-    #[arg(long, value_name = "DIR", env = "WASM_AGENT_RUNS_DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "WASM_AGENT_RUNS_DIR",
+        hide_env_values = true
+    )]
     runs_dir: Option<PathBuf>,
 }
 
@@ -91,7 +104,9 @@ pub(super) fn project(dir: &Path) -> Result<Built, Failure> {
     let started = Instant::now();
     let built = build(dir, &mut |event| match event {
         BuildEvent::AddingTarget { target } => {
-            note(&format!("adding the target {target} to the toolchain with rustup"));
+            note(&format!(
+                "adding the target {target} to the toolchain with rustup"
+            ));
         }
         BuildEvent::Compiled { .. } => {
             if compiled == 0 {
@@ -103,7 +118,10 @@ pub(super) fn project(dir: &Path) -> Result<Built, Failure> {
     })?;
     if compiled > 0 {
         let (crates, took) = (plural(compiled, "crate"), duration(started.elapsed()));
-        note(&format!("built {}: {crates} compiled in {took}", built.name));
+        note(&format!(
+            "built {}: {crates} compiled in {took}",
+            built.name
+        ));
     }
     Ok(built)
 }

@@ -37,7 +37,11 @@ type Done = Result<Exit, Failure>;
 struct Cli {
     /// Use colours: auto, always or never
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
-    #[arg(hide_possible_values = true, hide_default_value = true, help_heading = "Global options")]
+    #[arg(
+        hide_possible_values = true,
+        hide_default_value = true,
+        help_heading = "Global options"
+    )]
     color: clap::ColorChoice,
 
     #[command(subcommand)]
@@ -78,7 +82,9 @@ fn command() -> clap::Command {
 
 /// Parses the command line, does what it says, and prints what went wrong.
 pub(crate) fn main() -> ExitCode {
-    let cli = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = command()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
     let done = match cli {
         Ok(cli) => {
             use_colors(cli.color);
@@ -134,7 +140,8 @@ fn on_runtime(work: impl Future<Output = Done>) -> Done {
 /// Diagnostics of the host itself go to standard error; `WASM_AGENT_LOG` says how much of them.
 fn start_logging() {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("WASM_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter =
+        EnvFilter::try_from_env("WASM_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

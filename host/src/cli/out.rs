@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 use clap::builder::styling::{AnsiColor, Style};
+use serde_json::Value;
 
 use super::failure::Failure;
 
@@ -32,7 +33,9 @@ impl Out {
 
     /// Standard output for text that is written as it is, escape sequences and all.
     pub(super) fn plain() -> Out {
-        Out(io::BufWriter::new(anstream::AutoStream::always_ansi(io::stdout())))
+        Out(io::BufWriter::new(anstream::AutoStream::always_ansi(
+            io::stdout(),
+        )))
     }
 
     /// Writes a line. Spaces at its end are left out.
@@ -65,8 +68,17 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
 
 /// Writes a JSON document to standard output.
 pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let json = serde_json::to_string_pretty(value).context("cannot write JSON").map_err(Failure::new)?;
+    let json = serde_json::to_string_pretty(value)
+        .context("cannot write JSON")
+        .map_err(Failure::new)?;
     print(&json)
+}
+
+/// Adds a member to a JSON object.
+pub(super) fn put(object: &mut Value, name: &str, value: impl Into<Value>) {
+    if let Value::Object(members) = object {
+        members.insert(name.to_owned(), value.into());
+    }
 }
 
 /// Writes a line to standard error. When that is gone there is nobody left to tell.
@@ -104,12 +116,20 @@ enum Align {
 impl Cell {
     /// A cell on the right side of its column: a number.
     pub(super) fn right(text: impl Into<String>) -> Cell {
-        Cell { text: text.into(), style: Style::new(), align: Align::Right }
+        Cell {
+            text: text.into(),
+            style: Style::new(),
+            align: Align::Right,
+        }
     }
 
     /// A cell in a style.
     pub(super) fn styled(style: Style, text: impl Into<String>) -> Cell {
-        Cell { text: text.into(), style, align: Align::Left }
+        Cell {
+            text: text.into(),
+            style,
+            align: Align::Left,
+        }
     }
 
     /// The same cell in a style.
@@ -131,7 +151,10 @@ impl<T: Into<String>> From<T> for Cell {
 impl Table {
     /// A table whose lines start with `indent` spaces.
     pub(super) fn indented(indent: usize) -> Table {
-        Table { indent, rows: Vec::new() }
+        Table {
+            indent,
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row.
@@ -148,10 +171,21 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column| self.rows.iter().filter_map(|row| row.get(column)).map(Cell::width).max();
-        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+        let width = |column| {
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(Cell::width)
+                .max()
+        };
+        let widths: Vec<usize> = (0..columns)
+            .map(|column| width(column).unwrap_or(0))
+            .collect();
         for row in &self.rows {
-            let last = row.iter().rposition(|cell| !cell.text.is_empty()).unwrap_or(0);
+            let last = row
+                .iter()
+                .rposition(|cell| !cell.text.is_empty())
+                .unwrap_or(0);
             write!(f, "{:1$}", "", self.indent)?;
             for (at, (cell, width)) in row.iter().zip(&widths).enumerate().take(last + 1) {
                 let fill = width.saturating_sub(cell.width());

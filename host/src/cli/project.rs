@@ -47,16 +47,26 @@ impl From<Language> for Lang {
 pub(super) fn new(args: &NewArgs) -> Done {
     let Some(name) = args.name.file_name().and_then(|name| name.to_str()) else {
         return Err(Failure::with_hint(
-            anyhow!("cannot make a project in `{}`: it has no name", args.name.display()),
+            anyhow!(
+                "cannot make a project in `{}`: it has no name",
+                args.name.display()
+            ),
             "write a name such as `my-agent`",
         ));
     };
     let files = scaffold::scaffold(&args.name, name, args.lang.into(), &sdk())?;
-    note(&format!("{} made {}", styled(GREEN, "✔"), styled(BOLD, args.name.display())));
+    note(&format!(
+        "{} made {}",
+        styled(GREEN, "✔"),
+        styled(BOLD, args.name.display())
+    ));
     for file in files {
         note(&format!("  {}", styled(DIM, file.display())));
     }
-    note(&format!("next: wasm-agent run {} \"hello\"", args.name.display()));
+    note(&format!(
+        "next: wasm-agent run {} \"hello\"",
+        args.name.display()
+    ));
     Ok(Exit::Success)
 }
 
@@ -94,14 +104,30 @@ pub(super) fn build(args: &BuildArgs) -> Done {
     let asks = match built.artifact.ask() {
         None => "no ask".to_owned(),
         Some(ask) => {
-            let dirs = ask.dirs().iter().map(|dir| format!("{}:{}", dir.path, dir.access));
-            let names = dirs.chain(ask.env().iter().map(|env| env.name.clone())).collect::<Vec<_>>();
-            if names.is_empty() { "asks for nothing".to_owned() } else { format!("asks for {}", names.join(", ")) }
+            let dirs = ask
+                .dirs()
+                .iter()
+                .map(|dir| format!("{}:{}", dir.path, dir.access));
+            let names = dirs
+                .chain(ask.env().iter().map(|env| env.name.clone()))
+                .collect::<Vec<_>>();
+            if names.is_empty() {
+                "asks for nothing".to_owned()
+            } else {
+                format!("asks for {}", names.join(", "))
+            }
         }
     };
     let bytes = size(built.artifact.bytes().len() as u64);
-    note(&format!("{} {} {what} ({bytes}, {asks})", styled(GREEN, "✔"), styled(BOLD, &built.name)));
-    note(&format!("next: wasm-agent run {} \"task\"", args.dir.display()));
+    note(&format!(
+        "{} {} {what} ({bytes}, {asks})",
+        styled(GREEN, "✔"),
+        styled(BOLD, &built.name)
+    ));
+    note(&format!(
+        "next: wasm-agent run {} \"task\"",
+        args.dir.display()
+    ));
     print(&path.display().to_string())?;
     Ok(Exit::Success)
 }

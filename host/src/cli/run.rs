@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::grants::GrantFlags;
 use super::live::{Live, Notes};
 use super::load::{AgentArg, HostFlags};
-use super::out::{self, print};
+use super::out::{self, print, put};
 use super::text::for_terminal;
 use super::{Done, EXIT_CODES};
 
@@ -116,7 +116,9 @@ pub(super) async fn follow(
         Ok(()) => Ok(outcome),
         // Whoever reads standard output may stop reading.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(outcome),
-        Err(error) => Err(Failure::new(anyhow::Error::new(error).context("cannot write the trajectory"))),
+        Err(error) => Err(Failure::new(
+            anyhow::Error::new(error).context("cannot write the trajectory"),
+        )),
     }
 }
 
@@ -134,9 +136,10 @@ fn interrupt_on_signals(interrupt: Interrupt, notes: Notes) {
 #[cfg(unix)]
 async fn wait_for_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    ) else {
         return std::future::pending().await;
     };
     tokio::select! {
@@ -191,17 +194,31 @@ fn print_answer(output: Option<&Value>) -> Result<(), Failure> {
         Some(value) => format!("{value:#}"),
     };
     // A terminal obeys what it is sent; a file or a program gets the answer as it is.
-    let text = if io::stdout().is_terminal() { for_terminal(&text) } else { text };
+    let text = if io::stdout().is_terminal() {
+        for_terminal(&text)
+    } else {
+        text
+    };
     seen(print(&text))
 }
 
 fn print_outcome(outcome: &Outcome) -> Result<(), Failure> {
     let mut value = serde_json::to_value(outcome).map_err(|error| Failure::new(error.into()))?;
-    value["directory"] = serde_json::json!(outcome.directory);
+    put(
+        &mut value,
+        "directory",
+        serde_json::json!(outcome.directory),
+    );
     seen(out::print_json(&value))
 }
 
 /// The exit code says how the run ended, even when nobody reads its answer to the end.
 fn seen(printed: Result<(), Failure>) -> Result<(), Failure> {
-    printed.or_else(|failure| if failure.is_reader_gone() { Ok(()) } else { Err(failure) })
+    printed.or_else(|failure| {
+        if failure.is_reader_gone() {
+            Ok(())
+        } else {
+            Err(failure)
+        }
+    })
 }

@@ -12,25 +12,27 @@ pub(super) fn printable(text: &str) -> String {
 
 /// The same, with at most `max` characters.
 pub(super) fn clipped(text: &str, max: usize) -> String {
-    let mut line = String::new();
-    let mut chars = text.trim().chars().map(|c| if is_command(c) { ' ' } else { c }).peekable();
-    for _ in 0..max {
-        match chars.next() {
-            Some(c) => line.push(c),
-            None => return line,
-        }
-    }
-    if chars.peek().is_some() {
+    let shown = text.chars().map(|c| if is_command(c) { ' ' } else { c });
+    let mut shown = shown.skip_while(|c| c.is_whitespace());
+    let mut line: String = shown.by_ref().take(max).collect();
+    if shown.any(|c| !c.is_whitespace()) {
         line.pop();
         line.push('…');
     }
+    line.truncate(line.trim_end().len());
     line
 }
 
 /// Text of a guest on its own lines, for a terminal.
 pub(super) fn for_terminal(text: &str) -> String {
     text.chars()
-        .map(|c| if is_command(c) && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c })
+        .map(|c| {
+            if is_command(c) && !matches!(c, '\n' | '\t') {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
         .collect()
 }
 
@@ -42,7 +44,11 @@ fn is_command(c: char) -> bool {
 
 /// `1 turn`, `2 turns`.
 pub(super) fn plural(count: u64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
+    if count == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{count} {noun}s")
+    }
 }
 
 /// `412 µs`, `3.2 ms`, `1.24 s`, `2m 05s`, `3h 07m`.
@@ -54,7 +60,11 @@ pub(super) fn duration(time: Duration) -> String {
         1_000..100_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
         100_000..1_000_000 => format!("{} ms", micros / 1_000),
         1_000_000..60_000_000 => {
-            format!("{}.{:02} s", micros / 1_000_000, micros % 1_000_000 / 10_000)
+            format!(
+                "{}.{:02} s",
+                micros / 1_000_000,
+                micros % 1_000_000 / 10_000
+            )
         }
         60_000_000..3_600_000_000 => format!("{}m {:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h {:02}m", seconds / 3600, seconds % 3600 / 60),
@@ -126,7 +136,10 @@ mod tests {
     fn nothing_a_guest_writes_commands_a_terminal() {
         let text = "\u{1b}[2Jred\r\n\u{202e}back\u{7}";
         assert_eq!(printable(text), "[2Jred   back");
-        assert_eq!(for_terminal(text), "\u{fffd}[2Jred\u{fffd}\n\u{fffd}back\u{fffd}");
+        assert_eq!(
+            for_terminal(text),
+            "\u{fffd}[2Jred\u{fffd}\n\u{fffd}back\u{fffd}"
+        );
         assert_eq!(clipped("äöüß", 4), "äöüß");
         assert_eq!(clipped("äöüßx", 4), "äöü…");
         assert_eq!(clipped("", 0), "");

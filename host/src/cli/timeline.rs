@@ -1,6 +1,8 @@
 //! One line a record: what happened in a run, for a person. `run` writes it when nobody watches a
 //! terminal, `runs show` afterwards.
 
+use std::time::Duration;
+
 use clap::builder::styling::Style;
 use serde_json::Value;
 use wasm_agent::run::PastEvent;
@@ -39,23 +41,55 @@ fn avp(event: &Value) -> Parts {
     let plain = Style::new();
     Some(match event.get("type")?.as_str()? {
         "avp.run_requested" => {
-            let prompt = data.0.pointer("/avp.commission/prompt").and_then(Value::as_str);
-            ("asked", clipped(prompt.unwrap_or("(no task)"), QUOTE), plain)
+            let prompt = data
+                .0
+                .pointer("/avp.commission/prompt")
+                .and_then(Value::as_str);
+            (
+                "asked",
+                clipped(prompt.unwrap_or("(no task)"), QUOTE),
+                plain,
+            )
         }
         "avp.agent_started" => {
-            let tools = data.0.get("avp.tools").and_then(Value::as_array).map_or(0, Vec::len);
-            ("started", plural(tools as u64, "tool"), plain)
+            let tools = data
+                .0
+                .get("avp.tools")
+                .and_then(Value::as_array)
+                .map_or(0, Vec::len);
+            let mut parts = Vec::new();
+            // What a commission says when no model is wanted.
+            parts.extend(
+                Some(data.text("avp.request.model"))
+                    .filter(|model| !matches!(model.as_str(), "" | "none/none")),
+            );
+            if tools > 0 {
+                parts.push(plural(tools as u64, "tool"));
+            }
+            ("started", parts.join(", "), plain)
         }
         "avp.assistant_message" => ("turn", turn(&data), CYAN),
         "avp.tool_invoked" => {
-            let input = data.0.get("avp.tool.input").map(Value::to_string).unwrap_or_default();
-            ("tool", format!("{} {}", data.text("avp.tool.name"), clipped(&input, QUOTE)), plain)
+            let name = data.text("avp.tool.name");
+            match data.0.get("avp.tool.input") {
+                Some(Value::Object(input)) if input.is_empty() => ("tool", name, plain),
+                Some(input) => (
+                    "tool",
+                    format!("{name} {}", clipped(&input.to_string(), QUOTE)),
+                    plain,
+                ),
+                None => ("tool", name, plain),
+            }
         }
         "avp.tool_returned" => {
             let result = Fields(data.0.get("avp.tool_result")?);
             let failed = result.0.get("is_error").and_then(Value::as_bool) == Some(true);
             let name = data.text("avp.tool.name");
-            let took = duration(std::time::Duration::from_millis(data.number("avp.duration_ms")));
+            // AVP counts in milliseconds: anything finer would be made up.
+            let took = match data.number("avp.duration_ms") {
+                ms @ ..1000 => format!("{ms} ms"),
+                ms => duration(Duration::from_millis(ms)),
+            };
             let content = match result.0.get("content") {
                 Some(Value::String(text)) => text.clone(),
                 Some(content) => content.to_string(),
@@ -70,7 +104,10 @@ fn avp(event: &Value) -> Parts {
         "avp.subagent_invoked" => ("delegated", data.text("avp.subagent.name"), CYAN),
         "avp.subagent_returned" => {
             let text = clipped(&data.text("avp.subagent.result.text"), QUOTE);
-            let (name, reason) = (data.text("avp.subagent.name"), data.text("avp.subagent.reason"));
+            let (name, reason) = (
+                data.text("avp.subagent.name"),
+                data.text("avp.subagent.reason"),
+            );
             ("returned", format!("{name} {reason}: {text}"), CYAN)
         }
         "avp.error_occurred" => {
@@ -89,7 +126,10 @@ fn avp(event: &Value) -> Parts {
 fn turn(data: &Fields<'_>) -> String {
     let content = data.0.get("avp.content").and_then(Value::as_array);
     let blocks = content.into_iter().flatten();
-    let said = blocks.filter_map(|block| block.get("text")?.as_str()).collect::<Vec<_>>().join(" ");
+    let said = blocks
+        .filter_map(|block| block.get("text")?.as_str())
+        .collect::<Vec<_>>()
+        .join(" ");
     let usage = data.0.get("avp.usage").map(Fields);
     let tokens = |name| usage.as_ref().map_or(0, |usage| usage.number(name));
     let (read, written) = (tokens("input_tokens"), tokens("output_tokens"));
@@ -97,7 +137,12 @@ fn turn(data: &Fields<'_>) -> String {
     if read + written > 0 {
         parts.push(format!("{read} → {written} tokens"));
     }
-    parts.extend(data.0.get("avp.cost_usd").and_then(Value::as_f64).and_then(money));
+    parts.extend(
+        data.0
+            .get("avp.cost_usd")
+            .and_then(Value::as_f64)
+            .and_then(money),
+    );
     if !said.trim().is_empty() {
         parts.push(clipped(&said, QUOTE));
     }
@@ -109,45 +154,73 @@ fn audit(audit: &Value) -> Parts {
     Some(match audit.get("kind")?.as_str()? {
         "denied" => {
             let (capability, subject) = (data.text("capability"), data.text("subject"));
-            ("denied", format!("{capability} {subject} ({})", data.text("rule")), YELLOW)
+            (
+                "denied",
+                format!("{capability} {subject} ({})", data.text("rule")),
+                YELLOW,
+            )
         }
         "limit" => {
             let name = data.text("name");
             let max = wasm_agent::grants::limits::show(&name, data.number("max"));
             ("limit", format!("{name} ({max})"), RED)
         }
-        "rejected" => {
-            ("rejected", format!("{}: {}", data.text("fact"), data.text("reason")), YELLOW)
-        }
+        "rejected" => (
+            "rejected",
+            format!("{}: {}", data.text("fact"), data.text("reason")),
+            YELLOW,
+        ),
         "output" => {
-            let label = if data.text("stream") == "stderr" { "stderr" } else { "stdout" };
+            let label = if data.text("stream") == "stderr" {
+                "stderr"
+            } else {
+                "stdout"
+            };
             (label, data.text("text"), DIM)
         }
         "malformed_line" => {
             let (line, reason) = (data.number("line"), data.text("reason"));
-            ("malformed", format!("line {line} of standard output: {reason}"), YELLOW)
+            (
+                "malformed",
+                format!("line {line} of standard output: {reason}"),
+                YELLOW,
+            )
         }
         "foreign_event" => {
             let kind = Fields(audit.get("event")?).text("type");
             ("foreign", format!("an event of type {kind}"), DIM)
         }
-        "progress" => ("progress", progress(&data.text("message"), audit.get("fraction")), CYAN),
+        "progress" => (
+            "progress",
+            progress(&data.text("message"), audit.get("fraction")),
+            CYAN,
+        ),
         "checkpoint" => ("checkpoint", size(data.number("bytes")), Style::new()),
         "completed" => ("completed", data.text("summary"), GREEN),
         "artifact" => {
             let (name, kind) = (data.text("name"), data.text("media_type"));
-            ("artifact", format!("{name} ({kind}, {})", size(data.number("bytes"))), GREEN)
+            (
+                "artifact",
+                format!("{name} ({kind}, {})", size(data.number("bytes"))),
+                GREEN,
+            )
         }
         "file_changed" => {
             let (change, path) = (data.text("change"), data.text("path"));
             match audit.get("from") {
-                Some(_) => ("file", format!("{change} {} → {path}", data.text("from")), GREEN),
+                Some(_) => (
+                    "file",
+                    format!("{change} {} → {path}", data.text("from")),
+                    GREEN,
+                ),
                 None => ("file", format!("{change} {path}"), GREEN),
             }
         }
-        "narrowed" => {
-            ("narrowed", format!("{}: the agent does not ask for it", data.text("subject")), DIM)
-        }
+        "narrowed" => (
+            "narrowed",
+            format!("{}: the agent does not ask for it", data.text("subject")),
+            DIM,
+        ),
         _ => return None,
     })
 }
@@ -185,7 +258,9 @@ mod tests {
     }
 
     fn event(kind: &str, data: &str) -> Option<String> {
-        show(&format!(r#""avp":{{"type":"avp.{kind}","data":{{{data}}}}}"#))
+        show(&format!(
+            r#""avp":{{"type":"avp.{kind}","data":{{{data}}}}}"#
+        ))
     }
 
     #[test]
@@ -200,7 +275,7 @@ mod tests {
             "avp.tool_result":{"content":"no\u001b[31m such file","is_error":true}"#;
         assert_eq!(
             event("tool_returned", failed).unwrap(),
-            "failed: grep after 3.0 ms: no [31m such file"
+            "failed: grep after 3 ms: no [31m such file"
         );
         assert_eq!(event("agent_described", ""), None);
     }

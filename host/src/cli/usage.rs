@@ -18,7 +18,10 @@ pub(super) fn explain(error: &clap::Error) -> Done {
             let _ = error.print();
             Ok(Exit::CannotRun)
         }
-        _ => Err(Failure::with_hint(anyhow::anyhow!(message(error)), hint(error))),
+        _ => Err(Failure::with_hint(
+            anyhow::anyhow!(message(error)),
+            hint(error),
+        )),
     }
 }
 
@@ -32,7 +35,10 @@ fn message(error: &clap::Error) -> String {
         }
         ErrorKind::UnknownArgument => format!("`{argument}` is one argument too many"),
         ErrorKind::InvalidSubcommand => {
-            format!("there is no command `{}`", get(ContextKind::InvalidSubcommand).unwrap_or_default())
+            format!(
+                "there is no command `{}`",
+                get(ContextKind::InvalidSubcommand).unwrap_or_default()
+            )
         }
         ErrorKind::MissingSubcommand => "a command is missing".to_owned(),
         ErrorKind::MissingRequiredArgument => format!("missing {argument}"),
@@ -40,7 +46,10 @@ fn message(error: &clap::Error) -> String {
         ErrorKind::InvalidValue => format!("`{value}` is not a value of `{argument}`"),
         ErrorKind::ValueValidation => {
             let reason = std::error::Error::source(error).map(|source| format!(": {source}"));
-            format!("`{value}` is not a value of `{argument}`{}", reason.unwrap_or_default())
+            format!(
+                "`{value}` is not a value of `{argument}`{}",
+                reason.unwrap_or_default()
+            )
         }
         ErrorKind::ArgumentConflict => match get(ContextKind::PriorArg) {
             Some(prior) if prior != argument => format!("`{argument}` does not go with `{prior}`"),
@@ -55,9 +64,13 @@ fn message(error: &clap::Error) -> String {
 }
 
 fn hint(error: &clap::Error) -> String {
-    for kind in [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue] {
+    for kind in [
+        ContextKind::SuggestedArg,
+        ContextKind::SuggestedSubcommand,
+        ContextKind::SuggestedValue,
+    ] {
         if let Some(similar) = error.get(kind) {
-            return format!("did you mean `{}`?", text(similar));
+            return format!("did you mean `{}`?", text(similar).replace(", ", "` or `"));
         }
     }
     if let Some(values @ ContextValue::Strings(list)) = error.get(ContextKind::ValidValue)
@@ -65,13 +78,25 @@ fn hint(error: &clap::Error) -> String {
     {
         return format!("values are {}", text(values));
     }
-    match error.get(ContextKind::Usage) {
-        Some(usage) => {
-            let usage = text(usage);
-            let usage = usage.trim_start_matches("Usage:").split_whitespace().collect::<Vec<_>>();
-            format!("usage is `{}`", usage.join(" "))
+    let usage = error.get(ContextKind::Usage).map(text).unwrap_or_default();
+    let usage: Vec<_> = usage
+        .trim_start_matches("Usage:")
+        .split_whitespace()
+        .collect();
+    let is_command = |word: &&&str| !word.starts_with(['<', '[', '-']);
+    let command = usage
+        .iter()
+        .take_while(is_command)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(" ");
+    match error.kind() {
+        _ if command.is_empty() => "`wasm-agent help` lists commands and options".to_owned(),
+        // The usage names what has to be there, and not what there is.
+        ErrorKind::UnknownArgument | ErrorKind::InvalidValue | ErrorKind::InvalidSubcommand => {
+            format!("`{command} --help` lists what there is")
         }
-        None => "`wasm-agent help` lists commands and options".to_owned(),
+        _ => format!("usage is `{}`", usage.join(" ")),
     }
 }
 
@@ -81,9 +106,11 @@ fn text(value: &ContextValue) -> String {
         ContextValue::String(text) => text.clone(),
         ContextValue::Strings(list) => list.join(", "),
         ContextValue::StyledStr(text) => text.to_string(),
-        ContextValue::StyledStrs(list) => {
-            list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        }
+        ContextValue::StyledStrs(list) => list
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
         ContextValue::Number(number) => number.to_string(),
         _ => String::new(),
     }
@@ -103,16 +130,36 @@ mod tests {
     #[test]
     fn each_kind_of_mistake_says_what_is_wrong_and_what_to_do() {
         for (args, message, hint) in [
-            (&["run", "a", "--dri", "x"][..], "there is no option `--dri`", "did you mean `--dir`?"),
-            (&["rnu"], "there is no command `rnu`", "did you mean `run`?"),
-            (&["run"], "missing <AGENT>", "usage is `wasm-agent run [OPTIONS] <AGENT> [TASK]`"),
-            (&["run", "a", "--dir"], "`--dir <HOST[::GUEST][:ro|:rw]>` needs a value", ""),
+            (
+                &["run", "a", "--dirr", "x"][..],
+                "there is no option `--dirr`",
+                "did you mean `--dir`?",
+            ),
+            (
+                &["insepct"],
+                "there is no command `insepct`",
+                "did you mean `inspect`?",
+            ),
+            (
+                &["run"],
+                "missing <AGENT>",
+                "usage is `wasm-agent run [OPTIONS] <AGENT> [TASK]`",
+            ),
+            (
+                &["run", "a", "--dir"],
+                "`--dir <HOST[::GUEST][:ro|:rw]>` needs a value",
+                "",
+            ),
             (
                 &["run", "a", "--format", "xml"],
                 "`xml` is not a value of `--format <FORMAT>`",
                 "values are text, json, avp",
             ),
-            (&["run", "a", "b", "c"], "`c` is one argument too many", "usage is "),
+            (
+                &["run", "a", "b", "c"],
+                "`c` is one argument too many",
+                "usage is ",
+            ),
             (
                 &["run", "a", "--timeout", "1s", "--timeout", "2s"],
                 "`--timeout <TIME>` is given more than once",

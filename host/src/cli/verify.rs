@@ -55,7 +55,11 @@ pub(super) fn verify(args: &Args) -> Done {
         }
         Verdict::Invalid => styled(RED, "invalid"),
     };
-    out.line(&format!("{verdict} {} {}", styled(DIM, "·"), plural(report.events, "event")))?;
+    out.line(&format!(
+        "{verdict} {} {}",
+        styled(DIM, "·"),
+        plural(report.events, "event")
+    ))?;
     if let Some(head) = &report.head {
         out.line(&styled(DIM, format!("head {head}")))?;
     }

@@ -119,7 +119,11 @@ impl Authority {
 
 impl LimitAuthority {
     fn new(((limit, value), (_, default)): ((&Limit, String), (&Limit, String))) -> LimitAuthority {
-        LimitAuthority { name: limit.name, is_default: value == default, value }
+        LimitAuthority {
+            name: limit.name,
+            is_default: value == default,
+            value,
+        }
     }
 }
 
@@ -131,7 +135,10 @@ fn missing(grants: &Grants, ask: &Ask) -> Vec<String> {
             below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
     });
-    let env = ask.env().iter().filter(|asked| !grants.env.contains_key(&asked.name));
+    let env = ask
+        .env()
+        .iter()
+        .filter(|asked| !grants.env.contains_key(&asked.name));
     let dirs = dirs.map(|dir| format!("{}:{}", dir.path, dir.access));
     dirs.chain(env.map(|env| env.name.clone())).collect()
 }
@@ -152,8 +159,15 @@ mod tests {
             access,
         };
         let mut grants = Grants {
-            dirs: vec![dir("/home", Access::ReadOnly), dir("/work", Access::ReadWrite)],
-            env: [("LANG".to_owned(), "C".to_owned()), ("TOKEN".to_owned(), "x".to_owned())].into(),
+            dirs: vec![
+                dir("/home", Access::ReadOnly),
+                dir("/work", Access::ReadWrite),
+            ],
+            env: [
+                ("LANG".to_owned(), "C".to_owned()),
+                ("TOKEN".to_owned(), "x".to_owned()),
+            ]
+            .into(),
             ..Grants::default()
         };
         grants.limits.set("events", "7").unwrap();
@@ -167,10 +181,17 @@ mod tests {
                 "env":[{"name":"LANG"},{"name":"LEVEL"}]}"#,
         );
         let authority = Authority::of(&grants(), Some(&ask));
-        let dirs: Vec<_> =
-            authority.dirs.iter().map(|dir| (&*dir.guest, dir.granted, dir.effective)).collect();
+        let dirs: Vec<_> = authority
+            .dirs
+            .iter()
+            .map(|dir| (&*dir.guest, dir.granted, dir.effective))
+            .collect();
         assert_eq!(dirs, [("/home", "ro", None), ("/work", "rw", Some("ro"))]);
-        let env: Vec<_> = authority.env.iter().map(|env| (&*env.name, env.effective)).collect();
+        let env: Vec<_> = authority
+            .env
+            .iter()
+            .map(|env| (&*env.name, env.effective))
+            .collect();
         assert_eq!(env, [("LANG", true), ("TOKEN", false)]);
         assert_eq!(authority.missing, ["/out:rw", "LEVEL"]);
     }
@@ -178,10 +199,18 @@ mod tests {
     #[test]
     fn without_an_ask_everything_granted_is_there_and_no_value_is_shown() {
         let authority = Authority::of(&grants(), None);
-        assert!(authority.dirs.iter().all(|dir| dir.effective == Some(dir.granted)));
+        assert!(
+            authority
+                .dirs
+                .iter()
+                .all(|dir| dir.effective == Some(dir.granted))
+        );
         assert!(authority.env.iter().all(|env| env.effective));
-        let changed: Vec<_> =
-            authority.limits.iter().filter(|limit| !limit.is_default).collect();
+        let changed: Vec<_> = authority
+            .limits
+            .iter()
+            .filter(|limit| !limit.is_default)
+            .collect();
         assert_eq!(changed.len(), 1);
         assert_eq!((changed[0].name, &*changed[0].value), ("events", "7"));
         let json = serde_json::to_string(&authority).unwrap();
@@ -190,7 +219,9 @@ mod tests {
 
     #[test]
     fn a_grant_below_or_at_a_path_answers_the_ask_and_one_beside_it_does_not() {
-        let ask = ask(r#"{"version":1,"dirs":[{"path":"/wor","access":"ro"},{"path":"/","access":"rw"}]}"#);
+        let ask = ask(
+            r#"{"version":1,"dirs":[{"path":"/wor","access":"ro"},{"path":"/","access":"rw"}]}"#,
+        );
         assert_eq!(Authority::of(&grants(), Some(&ask)).missing, ["/wor:ro"]);
     }
 }

@@ -294,7 +294,7 @@ impl Unit {
         };
         units
             .iter()
-            .find(|(factor, _)| value % factor == 0)
+            .find(|(factor, _)| value.is_multiple_of(*factor))
             .map_or_else(|| value.to_string(), |(factor, unit)| format!("{}{unit}", value / factor))
     }
 

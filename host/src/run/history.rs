@@ -93,7 +93,10 @@ pub enum PastBody {
 
 /// A run cannot be read back.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the message of each variant says what it means")]
+#[expect(
+    missing_docs,
+    reason = "the message of each variant says what it means"
+)]
 pub enum HistoryError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -102,7 +105,11 @@ pub enum HistoryError {
     #[error("cannot read `{}`: {reason}", path.display())]
     Malformed { path: PathBuf, reason: String },
     #[error("cannot read line {line} of `{}`: {reason}", path.display())]
-    Line { path: PathBuf, line: u64, reason: String },
+    Line {
+        path: PathBuf,
+        line: u64,
+        reason: String,
+    },
 }
 
 impl Hint for HistoryError {
@@ -112,7 +119,10 @@ impl Hint for HistoryError {
             HistoryError::Io { .. } => None,
             HistoryError::Malformed { path, .. } | HistoryError::Line { path, .. } => {
                 let run = path.parent().unwrap_or(path);
-                Some(format!("`wasm-agent verify {}` says what is wrong with it", run.display()))
+                Some(format!(
+                    "`wasm-agent verify {}` says what is wrong with it",
+                    run.display()
+                ))
             }
         }
     }
@@ -128,15 +138,27 @@ impl RunDir {
     pub fn summary(&self) -> Result<PastRun, HistoryError> {
         let request = self.request()?;
         let path = self.events();
-        let io_error = |source| HistoryError::Io { path: path.clone(), source };
+        let io_error = |source| HistoryError::Io {
+            path: path.clone(),
+            source,
+        };
         let last = match File::open(&path) {
             // The host was killed between writing what was asked and the first record.
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(io_error(error)),
             Ok(mut file) => last_line(&mut file).map_err(io_error)?,
         };
-        let malformed = |reason| HistoryError::Malformed { path: path.clone(), reason };
-        let state = match last.as_deref().map(outcome_of).transpose().map_err(malformed)?.flatten() {
+        let malformed = |reason| HistoryError::Malformed {
+            path: path.clone(),
+            reason,
+        };
+        let state = match last
+            .as_deref()
+            .map(outcome_of)
+            .transpose()
+            .map_err(malformed)?
+            .flatten()
+        {
             Some(mut outcome) => {
                 outcome.directory = Some(self.path().to_owned());
                 State::Ended(outcome)
@@ -154,11 +176,17 @@ impl RunDir {
     pub fn request(&self) -> Result<Request, HistoryError> {
         let value = self.read_request()?;
         let path = self.path().join("run.json");
-        let malformed = |reason| HistoryError::Malformed { path: path.clone(), reason };
+        let malformed = |reason| HistoryError::Malformed {
+            path: path.clone(),
+            reason,
+        };
         match value.get("format").and_then(Value::as_str) {
             Some(directory::FORMAT) => {}
             Some(other) => {
-                let reason = format!("its format is `{other}`, this host reads `{}`", directory::FORMAT);
+                let reason = format!(
+                    "its format is `{other}`, this host reads `{}`",
+                    directory::FORMAT
+                );
                 return Err(malformed(reason));
             }
             None => return Err(malformed("it does not say its format".to_owned())),
@@ -178,14 +206,21 @@ impl RunDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(HistoryError::Io { path, source }),
         };
-        Ok(Records { path, file, line: 0 })
+        Ok(Records {
+            path,
+            file,
+            line: 0,
+        })
     }
 
     fn totals_so_far(&self) -> Result<Totals, HistoryError> {
         let mut totals = Totals::default();
         for record in self.records()? {
             match record {
-                Ok(PastEvent { body: PastBody::Avp(event), .. }) => add(&mut totals, event.get()),
+                Ok(PastEvent {
+                    body: PastBody::Avp(event),
+                    ..
+                }) => add(&mut totals, event.get()),
                 Ok(_) => {}
                 // Whatever can be said of a damaged log is better than nothing.
                 Err(_) => break,
@@ -212,7 +247,10 @@ impl Iterator for Records {
         let mut text = Vec::new();
         if let Err(source) = file.take(MAX_LINE).read_until(b'\n', &mut text) {
             self.file = None;
-            return Some(Err(HistoryError::Io { path: self.path.clone(), source }));
+            return Some(Err(HistoryError::Io {
+                path: self.path.clone(),
+                source,
+            }));
         }
         if text.pop() != Some(b'\n') {
             self.file = None;
@@ -231,7 +269,11 @@ impl Iterator for Records {
 
 impl Records {
     fn malformed(&self, reason: String) -> HistoryError {
-        HistoryError::Line { path: self.path.clone(), line: self.line, reason }
+        HistoryError::Line {
+            path: self.path.clone(),
+            line: self.line,
+            reason,
+        }
     }
 }
 
@@ -250,18 +292,29 @@ impl PastEvent {
             avp: Option<Box<RawValue>>,
             audit: Option<Box<RawValue>>,
         }
-        let Line { seq, time, avp, audit } = serde_json::from_slice(line)?;
+        let Line {
+            seq,
+            time,
+            avp,
+            audit,
+        } = serde_json::from_slice(line)?;
         let body = match (avp, audit) {
             (Some(event), None) => PastBody::Avp(event),
             (None, Some(audit)) => PastBody::Audit(audit),
-            _ => return Err(serde_json::Error::custom("it has to hold either `avp` or `audit`")),
+            _ => {
+                return Err(serde_json::Error::custom(
+                    "it has to hold either `avp` or `audit`",
+                ));
+            }
         };
         Ok(PastEvent { seq, time, body })
     }
 }
 
 fn timestamp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    String::deserialize(deserializer)?
+        .parse()
+        .map_err(D::Error::custom)
 }
 
 /// The last whole line of a file, without its newline.
@@ -298,28 +351,43 @@ fn outcome_of(line: &[u8]) -> Result<Option<Box<Outcome>>, String> {
         kind: String,
         outcome: Option<Value>,
     }
-    let PastBody::Audit(audit) = PastEvent::parse(line).map_err(|error| error.to_string())?.body
+    let PastBody::Audit(audit) = PastEvent::parse(line)
+        .map_err(|error| error.to_string())?
+        .body
     else {
         return Ok(None);
     };
     let ended: Ended = serde_json::from_str(audit.get()).map_err(|error| error.to_string())?;
-    let outcome = match (ended.kind.as_str(), ended.outcome) {
-        ("run_ended", Some(outcome)) => outcome,
-        _ => return Ok(None),
+    let ("run_ended", Some(outcome)) = (ended.kind.as_str(), ended.outcome) else {
+        return Ok(None);
     };
-    let format = outcome.get("format").and_then(Value::as_str).unwrap_or_default();
+    let format = outcome
+        .get("format")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if format != outcome::FORMAT {
-        return Err(format!("its outcome has format `{format}`, this host reads `{}`", outcome::FORMAT));
+        return Err(format!(
+            "its outcome has format `{format}`, this host reads `{}`",
+            outcome::FORMAT
+        ));
     }
-    serde_json::from_value(outcome).map(Some).map_err(|error| format!("its outcome: {error}"))
+    serde_json::from_value(outcome)
+        .map(Some)
+        .map_err(|error| format!("its outcome: {error}"))
 }
 
 /// Adds an event to `totals` by its text. The fold of a run that goes on works on typed events.
 fn add(totals: &mut Totals, event: &str) {
-    let Ok(event) = serde_json::from_str::<Value>(event) else { return };
+    let Ok(event) = serde_json::from_str::<Value>(event) else {
+        return;
+    };
     let number = |pointer: &str| event.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
     totals.events += 1;
-    match event.get("type").and_then(Value::as_str).unwrap_or_default() {
+    match event
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+    {
         "avp.assistant_message" => {
             totals.turns += 1;
             totals.input_tokens += number("/data/avp.usage/input_tokens");
@@ -329,7 +397,9 @@ fn add(totals: &mut Totals, event: &str) {
         }
         "avp.tool_invoked" => totals.tool_calls += 1,
         "avp.tool_returned" => {
-            let failed = event.pointer("/data/avp.tool_result/is_error").and_then(Value::as_bool);
+            let failed = event
+                .pointer("/data/avp.tool_result/is_error")
+                .and_then(Value::as_bool);
             totals.tool_errors += u64::from(failed == Some(true));
         }
         "avp.subagent_invoked" => totals.subagents += 1,
@@ -345,7 +415,10 @@ fn add(totals: &mut Totals, event: &str) {
 /// The folder is there but cannot be read.
 pub fn artifacts(run: &Path) -> Result<Vec<(String, u64)>, HistoryError> {
     let path = run.join("artifacts");
-    let io_error = |source| HistoryError::Io { path: path.clone(), source };
+    let io_error = |source| HistoryError::Io {
+        path: path.clone(),
+        source,
+    };
     let entries = match std::fs::read_dir(&path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -372,7 +445,9 @@ mod tests {
         "commission":{"prompt":"hi"},"agent":{"name":"a","version":"1","digest":"sha256:00"},"grants":{}}"#;
 
     fn line(seq: u64, body: &str) -> String {
-        format!(r#"{{"seq":{seq},"time":"2026-01-01T00:00:00.000001Z","prev":"",{body},"hash":""}}"#)
+        format!(
+            r#"{{"seq":{seq},"time":"2026-01-01T00:00:00.000001Z","prev":"",{body},"hash":""}}"#
+        )
     }
 
     fn ended(output: &str) -> String {
@@ -381,7 +456,11 @@ mod tests {
             "ended":{{"kind":"limit","name":"wall","max":5}},"stop_reason":"interrupted",
             "output":"{output}","totals":{{"turns":2}},"files":[],"wall_us":7,"cpu_us":3,"memory_peak":1}}"#
         );
-        line(1, &format!(r#""audit":{{"kind":"run_ended","outcome":{outcome}}}"#)).replace('\n', "")
+        line(
+            1,
+            &format!(r#""audit":{{"kind":"run_ended","outcome":{outcome}}}"#),
+        )
+        .replace('\n', "")
     }
 
     /// A run directory with this log, in a folder that is removed with the first of the two.
@@ -396,7 +475,10 @@ mod tests {
     }
 
     fn turn() -> String {
-        line(0, r#""avp":{"type":"avp.assistant_message","data":{"avp.usage":{"input_tokens":3}}}"#)
+        line(
+            0,
+            r#""avp":{"type":"avp.assistant_message","data":{"avp.usage":{"input_tokens":3}}}"#,
+        )
     }
 
     #[test]
@@ -406,7 +488,9 @@ mod tests {
             let (_dir, run) = run(&format!("{}\n{}\n", turn(), ended(&output)));
             let past = run.summary().unwrap();
             assert_eq!(past.request.commission["prompt"], "hi");
-            let State::Ended(outcome) = past.state else { panic!("unfinished") };
+            let State::Ended(outcome) = past.state else {
+                panic!("unfinished")
+            };
             assert_eq!(outcome.output, Some(Value::String(output)));
             assert_eq!(outcome.totals.turns, 2);
             assert_eq!(outcome.exit(), crate::error::Exit::Limit);
@@ -418,15 +502,23 @@ mod tests {
     fn a_run_whose_host_was_killed_is_unfinished_and_keeps_what_was_recorded() {
         let torn = ended("done");
         let cut = torn.get(..torn.len() / 2).unwrap();
-        for log in [format!("{}\n{cut}", turn()), format!("{}\n{torn}", turn()), format!("{}\n", turn())] {
+        for log in [
+            format!("{}\n{cut}", turn()),
+            format!("{}\n{torn}", turn()),
+            format!("{}\n", turn()),
+        ] {
             let (_dir, run) = run(&log);
-            let State::Unfinished(totals) = run.summary().unwrap().state else { panic!("ended") };
+            let State::Unfinished(totals) = run.summary().unwrap().state else {
+                panic!("ended")
+            };
             assert_eq!((totals.turns, totals.input_tokens), (1, 3));
             assert_eq!(run.records().unwrap().filter_map(Result::ok).count(), 1);
         }
         let (_dir, run) = run("");
         fs::remove_file(run.events()).unwrap();
-        let State::Unfinished(totals) = run.summary().unwrap().state else { panic!("ended") };
+        let State::Unfinished(totals) = run.summary().unwrap().state else {
+            panic!("ended")
+        };
         assert_eq!(totals, Totals::default());
     }
 
@@ -436,13 +528,20 @@ mod tests {
         let records: Vec<_> = run.records().unwrap().collect();
         assert_eq!(records.len(), 2);
         let error = records.into_iter().next_back().unwrap().unwrap_err();
-        assert!(matches!(error, HistoryError::Line { line: 2, .. }), "{error}");
+        assert!(
+            matches!(error, HistoryError::Line { line: 2, .. }),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_request_of_another_format_is_not_guessed_at() {
         let (_dir, run) = run("");
-        fs::write(run.path().join("run.json"), REQUEST.replace("run@1", "run@2")).unwrap();
+        fs::write(
+            run.path().join("run.json"),
+            REQUEST.replace("run@1", "run@2"),
+        )
+        .unwrap();
         let error = run.summary().unwrap_err();
         assert!(error.to_string().contains("run@2"), "{error}");
     }

@@ -36,7 +36,10 @@ pub(super) fn remove(args: &Args) -> Done {
         dir.list()?
     } else {
         // Every id is looked up before the first run is gone.
-        args.ids.iter().map(|id| dir.find(id)).collect::<Result<_, _>>()?
+        args.ids
+            .iter()
+            .map(|id| dir.find(id))
+            .collect::<Result<_, _>>()?
     };
     runs.sort_by(|a, b| a.session_id().cmp(b.session_id()));
     runs.dedup();

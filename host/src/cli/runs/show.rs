@@ -11,7 +11,7 @@ use wasm_agent::run::{Outcome, PastRun, RunDir, State};
 use super::super::Done;
 use super::super::failure::Failure;
 use super::super::load::RunsFlags;
-use super::super::out::{BOLD, Cell, DIM, Out, Table, YELLOW, print_json, styled};
+use super::super::out::{BOLD, Cell, DIM, Out, Table, YELLOW, print_json, put, styled};
 use super::super::summary::{counts, summary, tail};
 use super::super::text::{age, clipped, duration, for_terminal, printable, size};
 use super::super::timeline::moment;
@@ -77,12 +77,12 @@ fn to_json(run: &RunDir) -> Result<Value, Failure> {
     });
     match state {
         State::Ended(outcome) => {
-            value["state"] = json!("ended");
-            value["outcome"] = json!(outcome);
+            put(&mut value, "state", json!("ended"));
+            put(&mut value, "outcome", json!(outcome));
         }
         State::Unfinished(totals) => {
-            value["state"] = json!("unfinished");
-            value["totals"] = json!(totals);
+            put(&mut value, "state", json!("unfinished"));
+            put(&mut value, "totals", json!(totals));
         }
     }
     Ok(value)
@@ -97,7 +97,11 @@ fn text(run: &RunDir) -> Result<(), Failure> {
         }
         State::Unfinished(totals) => {
             let name = styled(BOLD, printable(&request.agent.name));
-            let mut parts = vec![format!("{} {name} {}", styled(YELLOW, "■"), styled(YELLOW, "unfinished"))];
+            let mut parts = vec![format!(
+                "{} {name} {}",
+                styled(YELLOW, "■"),
+                styled(YELLOW, "unfinished")
+            )];
             parts.extend(counts(totals));
             out.line(&parts.join(" · "))?;
             out.line("  the account was never closed: the host was killed, or the run goes on")?;
@@ -115,7 +119,10 @@ fn text(run: &RunDir) -> Result<(), Failure> {
         let mut table = Table::indented(2);
         for (name, bytes) in artifacts {
             let path = run.path().join("artifacts").join(&name);
-            table.row([printable(&path.display().to_string()).into(), Cell::right(size(bytes)).with(DIM)]);
+            table.row([
+                printable(&path.display().to_string()).into(),
+                Cell::right(size(bytes)).with(DIM),
+            ]);
         }
         out.table(&table)?;
     }
@@ -127,10 +134,30 @@ fn asked(out: &mut Out, run: &RunDir, request: &Request) -> Result<(), Failure> 
     let mut row = |name: &str, value: String| table.row([Cell::styled(BOLD, name), value.into()]);
     row("run", run.path().display().to_string());
     let agent = format!("{} {}", request.agent.name, request.agent.version);
-    row("agent", format!("{} ({})", printable(&agent), clipped(&request.agent.digest, 20)));
+    row(
+        "agent",
+        format!(
+            "{} ({})",
+            printable(&agent),
+            clipped(&request.agent.digest, 20)
+        ),
+    );
     let passed = Timestamp::now().as_second() - request.started.as_second();
-    row("started", format!("{} UTC, {}", request.started.strftime("%Y-%m-%d %H:%M:%S"), age(passed)));
-    let text = |name: &str| request.commission.get(name).and_then(Value::as_str).map(printable);
+    row(
+        "started",
+        format!(
+            "{} UTC, {}",
+            request.started.strftime("%Y-%m-%d %H:%M:%S"),
+            age(passed)
+        ),
+    );
+    let text = |name: &str| {
+        request
+            .commission
+            .get(name)
+            .and_then(Value::as_str)
+            .map(printable)
+    };
     row("task", text("prompt").unwrap_or_else(|| "none".to_owned()));
     if let Some(model) = text("model").filter(|model| model != "none/none") {
         row("model", model);
@@ -141,14 +168,25 @@ fn asked(out: &mut Out, run: &RunDir, request: &Request) -> Result<(), Failure> 
 
 /// What was granted, in the words of the flags. Limits that are the default are left out.
 fn grants(grants: &Value) -> String {
-    let list = |name: &str| grants.get(name).and_then(Value::as_array).into_iter().flatten();
+    let list = |name: &str| {
+        grants
+            .get(name)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+    };
     let mut parts = Vec::new();
     for (name, flag) in [("dirs", "--dir"), ("env", "--env"), ("args", "--arg")] {
         let values = list(name).filter_map(Value::as_str);
         parts.extend(values.map(|value| format!("{flag} {}", printable(value))));
     }
     let default = Limits::default().to_json();
-    for (name, value) in grants.get("limits").and_then(Value::as_object).into_iter().flatten() {
+    for (name, value) in grants
+        .get("limits")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         if default.get(name) != Some(value) {
             let shown = match value {
                 Value::Number(number) => {
@@ -159,18 +197,30 @@ fn grants(grants: &Value) -> String {
             parts.push(format!("--limit {}={}", printable(name), printable(&shown)));
         }
     }
-    if parts.is_empty() { "none".to_owned() } else { parts.join(" ") }
+    if parts.is_empty() {
+        "none".to_owned()
+    } else {
+        parts.join(" ")
+    }
 }
 
 fn timeline(out: &mut Out, run: &RunDir, started: Timestamp) -> Result<(), Failure> {
     out.heading("Timeline")?;
     for record in run.records()? {
         let record = record?;
-        let Some(moment) = moment(&record) else { continue };
-        let since = record.time.duration_since(started).max(jiff::SignedDuration::ZERO);
+        let Some(moment) = moment(&record) else {
+            continue;
+        };
+        let since = record
+            .time
+            .duration_since(started)
+            .max(jiff::SignedDuration::ZERO);
         let since = format!("+{}", duration(since.unsigned_abs()));
         let (style, label) = (moment.style, moment.label);
-        out.line(&format!("  {DIM}{since:>9}{DIM:#}  {style}{label:<10}{style:#}  {}", moment.text))?;
+        out.line(&format!(
+            "  {DIM}{since:>9}{DIM:#}  {style}{label:<10}{style:#}  {}",
+            moment.text
+        ))?;
     }
     Ok(())
 }
@@ -181,7 +231,11 @@ fn ended(out: &mut Out, outcome: &Outcome) -> Result<(), Failure> {
         let mut table = Table::indented(2);
         for file in &outcome.files {
             let written = Cell::right(size(file.bytes_written)).with(DIM);
-            table.row([printable(&file.change).into(), printable(&file.path).into(), written]);
+            table.row([
+                printable(&file.change).into(),
+                printable(&file.path).into(),
+                written,
+            ]);
         }
         out.table(&table)?;
     }
