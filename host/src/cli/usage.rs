@@ -3,8 +3,8 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use wasm_agent::error::Exit;
 
-use super::Done;
 use super::failure::Failure;
+use super::{Done, command};
 
 /// Prints help or the version when that is what was asked for; otherwise says what is wrong.
 pub(super) fn explain(error: &clap::Error) -> Done {
@@ -78,26 +78,39 @@ fn hint(error: &clap::Error) -> String {
     {
         return format!("values are {}", text(values));
     }
-    let usage = error.get(ContextKind::Usage).map(text).unwrap_or_default();
-    let usage: Vec<_> = usage
-        .trim_start_matches("Usage:")
-        .split_whitespace()
-        .collect();
-    let is_command = |word: &&&str| !word.starts_with(['<', '[', '-']);
-    let command = usage
-        .iter()
-        .take_while(is_command)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(" ");
+    let Some((path, usage)) = usage(error) else {
+        return "`wasm-agent help` lists commands and options".to_owned();
+    };
     match error.kind() {
-        _ if command.is_empty() => "`wasm-agent help` lists commands and options".to_owned(),
         // The usage names what has to be there, and not what there is.
         ErrorKind::UnknownArgument | ErrorKind::InvalidValue | ErrorKind::InvalidSubcommand => {
-            format!("`{command} --help` lists what there is")
+            format!("`{path} --help` lists what there is")
         }
-        _ => format!("usage is `{}`", usage.join(" ")),
+        _ => format!("usage is `{usage}`"),
     }
+}
+
+/// The command that could not be read, and its usage. The usage that clap puts into an error lists what
+/// was given or set in the environment, too; only the names of commands are taken from it.
+fn usage(error: &clap::Error) -> Option<(String, String)> {
+    let given = error.get(ContextKind::Usage).map(text)?;
+    let mut words = given.trim_start_matches("Usage:").split_whitespace();
+    let root = command();
+    let mut path = root.get_name().to_owned();
+    if words.next()? != path {
+        return None;
+    }
+    let mut found = &root;
+    for word in words {
+        let Some(next) = found.find_subcommand(word) else {
+            break;
+        };
+        found = next;
+        path.push(' ');
+        path.push_str(word);
+    }
+    let usage = found.clone().render_usage().to_string();
+    Some((path, usage.trim_start_matches("Usage:").trim().to_owned()))
 }
 
 /// What clap knows, as plain text.
@@ -118,7 +131,6 @@ fn text(value: &ContextValue) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::command;
     use super::*;
 
     fn explained(args: &[&str]) -> (String, String) {
