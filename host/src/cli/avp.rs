@@ -40,7 +40,7 @@ pub(super) struct Args {
 
 /// What AVP's harness appends.
 #[derive(Parser)]
-#[command(no_binary_name = true, name = "wasm-agent avp")]
+#[command(no_binary_name = true, name = "avp")]
 enum Call {
     /// Write `{"type":"pong"}`
     Ping {

@@ -30,7 +30,7 @@ pub(super) struct Args {
     grants: GrantFlags,
 
     /// Print everything as one JSON document
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 

@@ -78,39 +78,62 @@ fn hint(error: &clap::Error) -> String {
     {
         return format!("values are {}", text(values));
     }
-    let Some((path, usage)) = usage(error) else {
-        return "`wasm-agent help` lists commands and options".to_owned();
-    };
+    let Usage { path, usage } = Usage::of(error);
     match error.kind() {
         // The usage names what has to be there, and not what there is.
-        ErrorKind::UnknownArgument | ErrorKind::InvalidValue | ErrorKind::InvalidSubcommand => {
+        ErrorKind::UnknownArgument | ErrorKind::InvalidValue | ErrorKind::InvalidSubcommand
+            if !is_positional(error) =>
+        {
             format!("`{path} --help` lists what there is")
         }
         _ => format!("usage is `{usage}`"),
     }
 }
 
-/// The command that could not be read, and its usage. The usage that clap puts into an error lists what
-/// was given or set in the environment, too; only the names of commands are taken from it.
-fn usage(error: &clap::Error) -> Option<(String, String)> {
-    let given = error.get(ContextKind::Usage).map(text)?;
-    let mut words = given.trim_start_matches("Usage:").split_whitespace();
-    let root = command();
-    let mut path = root.get_name().to_owned();
-    if words.next()? != path {
-        return None;
+fn is_positional(error: &clap::Error) -> bool {
+    let argument = error.get(ContextKind::InvalidArg).map(text);
+    argument.is_some_and(|argument| !argument.starts_with('-'))
+}
+
+/// How the command that could not be read is used.
+struct Usage {
+    /// Its name and those above it.
+    path: String,
+    usage: String,
+}
+
+impl Usage {
+    /// The usage that clap puts into an error lists what was given or set in the environment, too; only
+    /// the names of commands are taken from it.
+    fn of(error: &clap::Error) -> Usage {
+        let given = error.get(ContextKind::Usage).map(text).unwrap_or_default();
+        let given = given.trim_start_matches("Usage:").trim();
+        let mut words = given.split_whitespace();
+        let root = command();
+        let mut path = root.get_name().to_owned();
+        if words.next() != Some(&path) {
+            // What AVP's harness appends is parsed by itself.
+            let path = "wasm-agent avp".to_owned();
+            return Usage {
+                usage: format!("{path} AGENT {given}"),
+                path,
+            };
+        }
+        let mut found = &root;
+        for word in words {
+            let Some(next) = found.find_subcommand(word) else {
+                break;
+            };
+            found = next;
+            path.push(' ');
+            path.push_str(word);
+        }
+        let usage = found.clone().render_usage().to_string();
+        Usage {
+            path,
+            usage: usage.trim_start_matches("Usage:").trim().to_owned(),
+        }
     }
-    let mut found = &root;
-    for word in words {
-        let Some(next) = found.find_subcommand(word) else {
-            break;
-        };
-        found = next;
-        path.push(' ');
-        path.push_str(word);
-    }
-    let usage = found.clone().render_usage().to_string();
-    Some((path, usage.trim_start_matches("Usage:").trim().to_owned()))
 }
 
 /// What clap knows, as plain text.
