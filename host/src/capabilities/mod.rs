@@ -3,12 +3,16 @@
 //! A capability converts arguments, asks the ledger or the session, and converts the answer. It decides
 //! nothing about how a run is supervised, and knows nobody who starts one.
 
+pub mod activity;
+mod link;
 pub mod meters;
 pub mod session;
 pub mod state;
 pub mod stdio;
 pub mod storage;
 pub mod trajectory;
+
+pub(crate) use link::link;
 
 /// Types and traits generated from `wit/`.
 #[expect(missing_docs, reason = "generated; the WIT documents every item")]

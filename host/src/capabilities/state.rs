@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::activity::{Activity, Nature};
 use super::meters::{Limiter, Meters};
 use super::storage::Storage;
 use crate::grants::Grants;
@@ -16,11 +17,20 @@ pub struct RunState {
     pub(crate) table: ResourceTable,
     pub(crate) limiter: Limiter,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) activity: Arc<Activity>,
     pub(crate) grants: Arc<Grants>,
     pub(crate) ledger: Ledger,
     pub(crate) storage: Storage,
     pub(crate) run_id: Arc<str>,
     pub(crate) session_id: Arc<str>,
+}
+
+impl RunState {
+    /// Notes that the guest enters a host call.
+    pub(super) fn enter(&mut self, interface: &'static str, nature: Nature) -> &mut RunState {
+        self.activity.enter(interface, nature);
+        self
+    }
 }
 
 impl WasiView for RunState {

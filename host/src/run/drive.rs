@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 use wasmtime::component::ResourceTable;
-use wasmtime::{Store, Trap};
+use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx};
 
 use super::convert::{commission_for_guest, descriptor_from_guest};
 use super::host::{Agent, Entry};
 use super::outcome::{self, Crash, Ended, Outcome};
-use super::supervise::{Cut, Interrupt, supervise};
+use super::supervise::{Cut, Interrupt, Supervision, supervise};
+use super::watchdog::Policy;
+use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::bindings::{self};
 use crate::capabilities::meters::{LimitHit, Limiter, Meters, millis};
@@ -60,10 +62,16 @@ struct Finish {
     error: Option<(ErrorCode, String)>,
 }
 
+/// What is known of a guest while it runs, shared with its store.
+struct Watched {
+    meters: Arc<Meters>,
+    activity: Arc<Activity>,
+    stdout: Captured,
+    stderr: Captured,
+}
+
 /// Runs the guest, closes its account whatever happened, and sums it up.
 pub(super) async fn drive(job: Job) -> Outcome {
-    let meters = Arc::new(Meters::default());
-    let stderr = captured(&job, Stream::Stderr);
     let stdout = match &job.agent.entry {
         Entry::Agent(_) => captured(&job, Stream::Stdout),
         Entry::Command(_) => {
@@ -72,11 +80,17 @@ pub(super) async fn drive(job: Job) -> Outcome {
             Captured::new(job.ledger.clone(), Lines::Events(binding), job.grants.limits.event_bytes)
         }
     };
+    let watched = Watched {
+        meters: Arc::new(Meters::default()),
+        activity: Arc::new(Activity::new(&job.grants.limits)),
+        stderr: captured(&job, Stream::Stderr),
+        stdout,
+    };
     let finish = match job.opening.refusal() {
         Some(refusal) => refused(refusal.message),
-        None => run(&job, &meters, &stdout, &stderr).await,
+        None => run(&job, &watched).await,
     };
-    let ended = close(&job, &meters, &stdout, &stderr, finish);
+    let ended = close(&job, &watched, finish);
     job.ledger.deliver().await;
     ended
 }
@@ -86,8 +100,8 @@ fn captured(job: &Job, stream: Stream) -> Captured {
     Captured::new(job.ledger.clone(), lines, job.grants.limits.event_bytes)
 }
 
-async fn run(job: &Job, meters: &Arc<Meters>, stdout: &Captured, stderr: &Captured) -> Finish {
-    let mut store = match new_store(job, meters, stdout, stderr) {
+async fn run(job: &Job, watched: &Watched) -> Finish {
+    let mut store = match new_store(job, watched) {
         Ok(store) => store,
         Err(error) => return host_fault(format!("cannot prepare the sandbox: {error:#}")),
     };
@@ -106,13 +120,24 @@ async fn run(job: &Job, meters: &Arc<Meters>, stdout: &Captured, stderr: &Captur
             Entry::Command(pre) => {
                 let command = pre.instantiate_async(&mut store).await?;
                 let answer = command.wasi_cli_run().call_run(&mut store).await?;
-                Ok(command_ended(stdout, answer))
+                Ok(command_ended(&watched.stdout, answer))
             }
         }
     };
-    match supervise(guest, meters, limits, &job.interrupt).await {
-        Ok(Ok(finish)) => finish,
-        Ok(Err(error)) => failed(job, meters, stdout, &error),
+    let supervision = Supervision {
+        meters: &watched.meters,
+        activity: &watched.activity,
+        ledger: &job.ledger,
+        limits,
+        policy: Policy::of(limits),
+        interrupt: &job.interrupt,
+    };
+    match supervise(guest, supervision).await {
+        Ok(Ok(finish)) => {
+            watched.activity.finished();
+            finish
+        }
+        Ok(Err(error)) => failed(job, watched, &error),
         Err(Cut::Interrupted) => Finish {
             ended: Ended::Interrupted,
             reason: StopReason::Interrupted,
@@ -120,22 +145,24 @@ async fn run(job: &Job, meters: &Arc<Meters>, stdout: &Captured, stderr: &Captur
             error: None,
         },
         Err(Cut::Limit(hit)) => limit_reached(hit),
+        Err(Cut::Journal(error)) => host_fault(error.to_string()),
+        Err(Cut::Policy(error)) => host_fault(format!("cannot supervise the run: {error}")),
     }
 }
 
 /// Closes the account. A journal that fails here, too, is the host's fault, and the outcome says so.
-fn close(
-    job: &Job,
-    meters: &Meters,
-    stdout: &Captured,
-    stderr: &Captured,
-    finish: Finish,
-) -> Outcome {
+fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
+    let Watched { meters, activity, stdout, stderr } = watched;
+    // Before anything is added: what led to the end is before this record.
+    let diagnosis = diagnosis(job, watched, &finish.ended);
     let Finish { mut ended, reason, output, error } = finish;
     let closed = (|| -> Result<StopReason, JournalError> {
         stdout.finish()?;
         stderr.finish()?;
         if let Some(hit) = meters.refused() {
+            job.ledger.audit(Audit::Limit { name: hit.name, max: hit.max })?;
+        }
+        if let Some(hit) = activity.held_back() {
             job.ledger.audit(Audit::Limit { name: hit.name, max: hit.max })?;
         }
         if let Ended::Limit(LimitHit { name, max }) = ended
@@ -176,6 +203,8 @@ fn close(
         wall_ms: millis(meters.wall()),
         cpu_ms: millis(meters.cpu()),
         memory_peak: meters.memory_peak(),
+        host_calls: activity.seen().host_calls,
+        diagnosis,
         stderr_tail: stderr.tail(),
         stdout_tail: match &job.agent.entry {
             Entry::Agent(_) => stdout.tail(),
@@ -184,6 +213,16 @@ fn close(
         directory: job.directory.clone(),
     };
     end_account(&job.ledger, outcome)
+}
+
+/// What a guest that did not end by itself was doing.
+fn diagnosis(job: &Job, watched: &Watched, ended: &Ended) -> Option<Diagnosis> {
+    match ended {
+        Ended::Converged | Ended::Stopped { .. } | Ended::Refused { .. } => None,
+        Ended::Crashed(_) | Ended::Limit(_) | Ended::Interrupted | Ended::HostFault { .. } => {
+            Some(watched.activity.diagnosis(watched.meters.wall(), job.ledger.last_seq()))
+        }
+    }
 }
 
 /// The outcome of a run whose task is gone: a defect of the host.
@@ -236,6 +275,7 @@ pub(super) async fn describe(
     grants.limits.wall = millis(time);
     grants.limits.cpu = millis(time) / 2;
     let meters = Arc::new(Meters::default());
+    let activity = Arc::new(Activity::new(&grants.limits));
     // Nobody keeps what an agent reports while it only says who it is; a limit of none refuses it.
     let nothing = FactLimits { facts: 0, fact_bytes: 0, total_bytes: 0 };
     let recorder = Recorder::new(Ids::seeded([1; 16]), "describe", None);
@@ -245,7 +285,8 @@ pub(super) async fn describe(
         table: table(&grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
         meters: meters.clone(),
-        ledger,
+        activity: activity.clone(),
+        ledger: ledger.clone(),
         storage: Storage::new(None, 0),
         run_id: Arc::from("describe"),
         session_id: Arc::from("describe"),
@@ -256,20 +297,27 @@ pub(super) async fn describe(
         let agent = pre.instantiate_async(&mut store).await?;
         agent.call_describe(&mut store).await
     };
-    match supervise(guest, &meters, &grants.limits, &Interrupt::default()).await {
+    let supervision = Supervision {
+        meters: &meters,
+        activity: &activity,
+        ledger: &ledger,
+        limits: &grants.limits,
+        // There is nothing it could report: only its time counts.
+        policy: Policy { idle: None, ..Policy::of(&grants.limits) },
+        interrupt: &Interrupt::default(),
+    };
+    match supervise(guest, supervision).await {
         Ok(Ok(descriptor)) => descriptor_from_guest(descriptor),
         Ok(Err(error)) => Err(crash(&error).message),
         Err(Cut::Interrupted) => Err("interrupted".to_owned()),
+        Err(Cut::Journal(error)) => Err(error.to_string()),
+        Err(Cut::Policy(error)) => Err(error.to_string()),
         Err(Cut::Limit(hit)) => Err(format!("limit `{}` is reached ({} ms)", hit.name, hit.max)),
     }
 }
 
-fn new_store(
-    job: &Job,
-    meters: &Arc<Meters>,
-    stdout: &Captured,
-    stderr: &Captured,
-) -> wasmtime::Result<Store<RunState>> {
+fn new_store(job: &Job, watched: &Watched) -> wasmtime::Result<Store<RunState>> {
+    let Watched { meters, activity, stdout, stderr } = watched;
     let grants = &job.grants;
     let mut wasi = WasiCtx::builder();
     wasi.stdout(stdout.clone()).stderr(stderr.clone()).max_random_size(RANDOM_BYTES);
@@ -293,6 +341,7 @@ fn new_store(
         table: table(grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
         meters: meters.clone(),
+        activity: activity.clone(),
         ledger: job.ledger.clone(),
         storage: Storage::new(job.directory.clone(), grants.limits.storage_bytes),
         run_id: Arc::from(job.commission.body().run_id.as_str()),
@@ -314,7 +363,10 @@ fn armed(engine: &Engine, state: RunState, grants: &Grants) -> Store<RunState> {
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(usize::try_from(grants.limits.hostcall_bytes).unwrap_or(usize::MAX));
     store.set_epoch_deadline(1);
-    store.epoch_deadline_async_yield_and_update(1);
+    store.epoch_deadline_callback(|store| {
+        store.data().activity.computing();
+        Ok(UpdateDeadline::Yield(1))
+    });
     store
 }
 
@@ -374,15 +426,15 @@ fn command_ended(stdout: &Captured, answer: Result<(), ()>) -> Finish {
     }
 }
 
-fn failed(job: &Job, meters: &Meters, stdout: &Captured, error: &wasmtime::Error) -> Finish {
+fn failed(job: &Job, watched: &Watched, error: &wasmtime::Error) -> Finish {
     if let Some(error) = error.downcast_ref::<JournalError>() {
         return host_fault(error.to_string());
     }
     if let (Entry::Command(_), Some(exit)) = (&job.agent.entry, error.downcast_ref::<I32Exit>()) {
-        return command_ended(stdout, if exit.0 == 0 { Ok(()) } else { Err(()) });
+        return command_ended(&watched.stdout, if exit.0 == 0 { Ok(()) } else { Err(()) });
     }
     // A guest that was refused memory mostly aborts; the limit is the cause, the trap its symptom.
-    if let Some(hit) = meters.refused() {
+    if let Some(hit) = watched.meters.refused() {
         return limit_reached(hit);
     }
     let crash = crash(error);

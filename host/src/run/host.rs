@@ -7,13 +7,14 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 
 use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
 use super::outcome::Outcome;
 use super::supervise::Interrupt;
 use crate::capabilities::bindings;
+use crate::capabilities::link;
 use crate::capabilities::state::RunState;
 use crate::commission::Commission;
 use crate::descriptor::{Descriptor, DescriptorError};
@@ -458,13 +459,6 @@ impl RunHandle {
             Err(error) => drive::lost(self.session_id, self.directory, &error),
         }
     }
-}
-
-/// Everything a guest may import. WASI is linked whole and denied by context: language runtimes import
-/// all of it whether they use it or not (wasmtime.md §5).
-fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    bindings::Agent::add_to_linker::<RunState, HasSelf<RunState>>(linker, |state| state)
 }
 
 fn link_error(path: &Path, error: impl std::fmt::Display) -> AgentError {

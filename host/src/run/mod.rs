@@ -1,11 +1,13 @@
 //! One run: from a request to an outcome.
 
+pub mod breaker;
 mod convert;
 pub mod directory;
 mod drive;
 pub mod host;
 pub mod outcome;
 pub mod supervise;
+pub mod watchdog;
 
 pub use directory::{RunDir, RunsDir};
 pub use host::{Agent, AgentError, Host, HostError, HostOptions, RunHandle, RunRequest, StartError, Unsupported};

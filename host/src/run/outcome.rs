@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::capabilities::activity::Diagnosis;
 use crate::capabilities::meters::LimitHit;
 use crate::error::Exit;
 use crate::trajectory::{StopReason, Totals};
@@ -79,6 +80,11 @@ pub struct Outcome {
     pub cpu_ms: u64,
     /// Most bytes of linear memory.
     pub memory_peak: u64,
+    /// Calls of the host by the guest.
+    pub host_calls: u64,
+    /// What the guest was doing when it did not end by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Diagnosis>,
     /// End of what the guest wrote to standard error, at most 64 KiB.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stderr_tail: String,
@@ -119,6 +125,8 @@ impl Outcome {
             wall_ms: 0,
             cpu_ms: 0,
             memory_peak: 0,
+            host_calls: 0,
+            diagnosis: None,
             stderr_tail: String::new(),
             stdout_tail: String::new(),
             directory: None,
