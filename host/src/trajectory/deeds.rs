@@ -133,7 +133,7 @@ mod tests {
 
     use super::*;
     use crate::trajectory::content::Block;
-    use crate::trajectory::event::Origin;
+    use crate::trajectory::event::{AgentStarted, Origin};
     use crate::trajectory::fact::{ToolResult, Turn};
     use crate::trajectory::journal::{Journal, Link};
     use crate::trajectory::ledger::{FactLimits, Ledger};
@@ -142,7 +142,10 @@ mod tests {
     fn ledger() -> Ledger {
         let limits = FactLimits { facts: 10_000, fact_bytes: 1 << 20, total_bytes: 1 << 30 };
         let recorder = Recorder::new(Ids::seeded([0; 16]), "run", None);
-        Ledger::new(recorder, Journal::in_memory(Link::of(b"")), limits, None)
+        let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), limits, None);
+        let tools = vec![serde_json::from_value(json!({ "name": "build" })).unwrap()];
+        ledger.start(AgentStarted { tools, ..AgentStarted::default() }).unwrap();
+        ledger
     }
 
     /// A turn that calls a tool, and the tool's result.
@@ -156,8 +159,7 @@ mod tests {
             structured: None,
             is_error,
         };
-        // A tool the run does not have is answered by the host; both count as an answer.
-        let _ = ledger.tool_result(Origin::Claimed, result);
+        ledger.tool_result(Origin::Claimed, result).unwrap();
     }
 
     fn records(entries: impl IntoIterator<Item = Audit>) -> VecDeque<Deed> {
@@ -178,6 +180,11 @@ mod tests {
         assert_eq!(deeds.len(), 3, "{deeds:?}");
         assert_eq!(deeds[0], deeds[1]);
         assert_ne!(deeds[0], deeds[2]);
+        call(&ledger, "4", json!({ "a": 1, "b": [1, 2] }), "x", true);
+        call(&ledger, "5", json!({ "a": 1, "b": [1, 2] }), "y", false);
+        let others = ledger.take_deeds();
+        assert!(matches!(others[0], Deed::Failed(_)));
+        assert!(matches!(others[1], Deed::Called(_)) && others[1] != deeds[0]);
         assert!(ledger.take_deeds().is_empty());
     }
 

@@ -84,7 +84,7 @@ async fn a_guest_that_sleeps_is_noted_then_cut_and_the_record_says_what_it_did()
             tokio::time::sleep(Duration::from_secs(10)).await;
             run.activity.enter("wasi:cli/environment", Nature::Acts);
             run.activity.enter("wasi:io/poll", Nature::Looks);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         })
         .await;
     assert_eq!(hit, LimitHit { name: "idle", max: 300_000 });
