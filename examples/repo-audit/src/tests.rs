@@ -9,6 +9,10 @@ use wasm_agent_sdk::{Agent, Commission, Failure, Output};
 use crate::RepoAudit;
 use crate::audit::Phase;
 
+// Put in by name, so that an audit of this repository does not find its own fixtures.
+const TODO: &str = "TODO";
+const FIXME: &str = "FIXME";
+
 fn repository() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let copy = "The same long text, more than once, so that a copy of it can be told from chance.";
@@ -18,25 +22,25 @@ fn repository() -> tempfile::TempDir {
         ("LICENSE", "Apache License, Version 2.0\n".to_owned()),
         (
             "src/main.rs",
-            "// SPDX-License-Identifier: Apache-2.0\n// TODO(ada): split `this`\n".to_owned(),
+            format!("// SPDX-License-Identifier: Apache-2.0\n// {TODO}(ada): split `this`\n"),
         ),
         (
             "tool.py",
             format!(
-                "# FIXME rotate AKIA{}\nkey = \"AKIA{}\"\nx = 'TODO'\n",
+                "# {FIXME} rotate AKIA{}\nkey = \"AKIA{}\"\nx = '{TODO}'\n",
                 "IOSFODNN7EXAMPLQ", "IOSFODNN7EXAMPLR"
             ),
         ),
         (
             "notes.txt",
-            "A TODO in prose is none.\n- TODO: buy milk\n".to_owned(),
+            format!("A {TODO} in prose is none.\n- {TODO}: buy milk\n"),
         ),
         ("big.bin", "\0".repeat(600_000)),
         ("a.txt", copy.to_owned()),
         ("docs/b.txt", copy.to_owned()),
         ("ignored/c.txt", copy.to_owned()),
         ("target/d.txt", copy.to_owned()),
-        (".git/HEAD", "# TODO: nothing\n".to_owned()),
+        (".git/HEAD", format!("# {TODO}: nothing\n")),
     ] {
         write(dir.path(), path, &content);
     }
@@ -51,6 +55,7 @@ fn write(root: &Path, path: &str, content: &str) {
 
 fn task() -> Commission {
     Commission {
+        output_schema: Some(include_str!("../output.schema.json").into()),
         tools: Phase::ALL
             .iter()
             .map(|phase| phase.name().to_owned())
@@ -109,6 +114,22 @@ fn everything_is_found_with_its_owner() {
             {"path": "tool.py", "line": 2, "kind": "AWS access key", "characters": 20},
         ])
     );
+}
+
+#[test]
+fn an_answer_nobody_gave_a_schema_for_is_for_people() {
+    let dir = repository();
+    let people = Commission {
+        output_schema: None,
+        ..task()
+    };
+    let trial = TestHost::new()
+        .directory("/work", dir.path(), Access::ReadOnly)
+        .run(RepoAudit::run, people);
+    let Ok(Output::Text(text)) = trial.result else {
+        panic!("{:?}", trial.result);
+    };
+    assert!(text.starts_with("# Audit of `/work`"), "{text}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::meters::{LimitHit, millis};
 use crate::grants::Limits;
@@ -82,11 +82,23 @@ pub struct Seen {
     pub epochs: u64,
 }
 
+/// [`Doing`], in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "as `Doing`")]
+pub enum Occupation {
+    Computing,
+    HostCall,
+    Human,
+    Child,
+    Finished,
+}
+
 /// The explanation that goes with a run that was ended, or is about to be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnosis {
-    /// `computing`, `host_call`, `human`, `child` or `finished`.
-    pub doing: &'static str,
+    /// What it was doing.
+    pub doing: Occupation,
     /// The host call, when it is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<String>,
@@ -170,7 +182,11 @@ impl Activity {
     pub fn enter(&self, interface: &'static str, nature: Nature) {
         let mut inner = self.lock();
         inner.left_call();
-        inner.call = Some(Call { interface, function: None, nature });
+        inner.call = Some(Call {
+            interface,
+            function: None,
+            nature,
+        });
         inner.since = inner.now;
         inner.host_calls = inner.host_calls.saturating_add(1);
         if inner.now.saturating_sub(inner.second_began) >= Duration::from_secs(1) {
@@ -232,8 +248,14 @@ impl Activity {
         let doing = match inner.call {
             _ if inner.finished => Doing::Finished,
             None => Doing::Computing { since },
-            Some(Call { nature: Nature::AsksHuman, .. }) => Doing::WaitingForHuman { since },
-            Some(Call { nature: Nature::AwaitsChild, .. }) => Doing::WaitingForChild { since },
+            Some(Call {
+                nature: Nature::AsksHuman,
+                ..
+            }) => Doing::WaitingForHuman { since },
+            Some(Call {
+                nature: Nature::AwaitsChild,
+                ..
+            }) => Doing::WaitingForChild { since },
             Some(call) => Doing::InHostCall { call, since },
         };
         Seen {
@@ -249,7 +271,10 @@ impl Activity {
     pub fn pressure(&self) -> Pressure {
         let mut inner = self.lock();
         if inner.host_calls > inner.host_calls_max {
-            return Pressure::Over(LimitHit { name: "host-calls", max: inner.host_calls_max });
+            return Pressure::Over(LimitHit {
+                name: "host-calls",
+                max: inner.host_calls_max,
+            });
         }
         let until = inner.second_began.saturating_add(Duration::from_secs(1));
         if inner.calls_this_second > inner.rate_max && inner.now < until {
@@ -263,7 +288,10 @@ impl Activity {
     #[must_use]
     pub fn held_back(&self) -> Option<LimitHit> {
         let inner = self.lock();
-        inner.rate_hit.then_some(LimitHit { name: "host-call-rate", max: inner.rate_max })
+        inner.rate_hit.then_some(LimitHit {
+            name: "host-call-rate",
+            max: inner.rate_max,
+        })
     }
 
     /// Puts it in words, as of `now`.
@@ -271,11 +299,13 @@ impl Activity {
     pub fn diagnosis(&self, now: Duration, last_seq: Option<u64>) -> Diagnosis {
         let seen = self.seen();
         let (doing, call, since) = match seen.doing {
-            Doing::Computing { since } => ("computing", None, since),
-            Doing::InHostCall { call, since } => ("host_call", Some(call.to_string()), since),
-            Doing::WaitingForHuman { since } => ("human", None, since),
-            Doing::WaitingForChild { since } => ("child", None, since),
-            Doing::Finished => ("finished", None, now),
+            Doing::Computing { since } => (Occupation::Computing, None, since),
+            Doing::InHostCall { call, since } => {
+                (Occupation::HostCall, Some(call.to_string()), since)
+            }
+            Doing::WaitingForHuman { since } => (Occupation::Human, None, since),
+            Doing::WaitingForChild { since } => (Occupation::Child, None, since),
+            Doing::Finished => (Occupation::Finished, None, now),
         };
         Diagnosis {
             doing,
@@ -296,7 +326,11 @@ impl Activity {
 impl Inner {
     /// Noted by whatever comes next, so at most one epoch late.
     fn left_call(&mut self) {
-        if self.call.take().is_some_and(|call| call.nature != Nature::Looks) {
+        if self
+            .call
+            .take()
+            .is_some_and(|call| call.nature != Nature::Looks)
+        {
             self.last_activity = self.now;
         }
     }
@@ -330,8 +364,13 @@ mod tests {
         activity.enter("wasi:io/streams", Nature::Acts);
         activity.function("blocking-read");
         activity.tick(at(9));
-        let Doing::InHostCall { call, since } = activity.seen().doing else { panic!() };
-        assert_eq!((call.to_string().as_str(), since), ("wasi:io/streams.blocking-read", at(1)));
+        let Doing::InHostCall { call, since } = activity.seen().doing else {
+            panic!()
+        };
+        assert_eq!(
+            (call.to_string().as_str(), since),
+            ("wasi:io/streams.blocking-read", at(1))
+        );
         assert_eq!(activity.seen().last_activity, at(0), "it has not returned");
 
         activity.computing();
@@ -340,7 +379,10 @@ mod tests {
         activity.tick(at(12));
         activity.computing();
         assert_eq!(activity.seen().doing, Doing::Computing { since: at(9) });
-        assert_eq!((activity.seen().last_activity, activity.seen().epochs), (at(9), 2));
+        assert_eq!(
+            (activity.seen().last_activity, activity.seen().epochs),
+            (at(9), 2)
+        );
         activity.finished();
         assert_eq!(activity.seen().doing, Doing::Finished);
     }
@@ -373,30 +415,62 @@ mod tests {
     fn who_is_waited_for_is_told_apart() {
         let activity = activity();
         activity.enter("wasm-agent:agent/human", Nature::AsksHuman);
-        assert_eq!(activity.seen().doing, Doing::WaitingForHuman { since: at(0) });
+        assert_eq!(
+            activity.seen().doing,
+            Doing::WaitingForHuman { since: at(0) }
+        );
         activity.enter("wasm-agent:agent/agents", Nature::AwaitsChild);
-        assert_eq!(activity.seen().doing, Doing::WaitingForChild { since: at(0) });
+        assert_eq!(
+            activity.seen().doing,
+            Doing::WaitingForChild { since: at(0) }
+        );
     }
 
     #[test]
     fn a_guest_over_its_rate_is_held_back_to_the_end_of_the_second() {
-        let limits = Limits { host_call_rate: 2, host_calls: 5, ..Limits::default() };
+        let limits = Limits {
+            host_call_rate: 2,
+            host_calls: 5,
+            ..Limits::default()
+        };
         let activity = Activity::new(&limits);
         let call = || activity.enter("wasi:cli/stdout", Nature::Acts);
         activity.tick(Duration::from_millis(1500));
         call();
         call();
-        assert_eq!((activity.pressure(), activity.held_back()), (Pressure::None, None));
+        assert_eq!(
+            (activity.pressure(), activity.held_back()),
+            (Pressure::None, None)
+        );
         activity.tick(Duration::from_millis(1700));
         call();
-        assert_eq!(activity.pressure(), Pressure::HoldUntil(Duration::from_millis(2500)));
+        assert_eq!(
+            activity.pressure(),
+            Pressure::HoldUntil(Duration::from_millis(2500))
+        );
         activity.tick(Duration::from_millis(2500));
         assert_eq!(activity.pressure(), Pressure::None);
         call();
         call();
-        assert_eq!(activity.pressure(), Pressure::None, "a new second, and five calls in all");
+        assert_eq!(
+            activity.pressure(),
+            Pressure::None,
+            "a new second, and five calls in all"
+        );
         call();
-        assert_eq!(activity.pressure(), Pressure::Over(LimitHit { name: "host-calls", max: 5 }));
-        assert_eq!(activity.held_back(), Some(LimitHit { name: "host-call-rate", max: 2 }));
+        assert_eq!(
+            activity.pressure(),
+            Pressure::Over(LimitHit {
+                name: "host-calls",
+                max: 5
+            })
+        );
+        assert_eq!(
+            activity.held_back(),
+            Some(LimitHit {
+                name: "host-call-rate",
+                max: 2
+            })
+        );
     }
 }

@@ -4,6 +4,7 @@
 //! nothing about how a run is supervised, and knows nobody who starts one.
 
 pub mod activity;
+pub mod filesystem;
 mod link;
 pub mod meters;
 pub mod session;
@@ -11,6 +12,9 @@ pub mod state;
 pub mod stdio;
 pub mod storage;
 pub mod trajectory;
+mod witness;
+
+pub use witness::Witness;
 
 pub(crate) use link::link;
 

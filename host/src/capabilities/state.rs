@@ -6,6 +6,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::activity::{Activity, Nature};
+use super::filesystem::{Filesystem, FilesystemView, FsView};
 use super::meters::{Limiter, Meters};
 use super::storage::Storage;
 use crate::grants::Grants;
@@ -15,6 +16,7 @@ use crate::trajectory::Ledger;
 pub struct RunState {
     pub(crate) wasi: WasiCtx,
     pub(crate) table: ResourceTable,
+    pub(crate) files: Filesystem,
     pub(crate) limiter: Limiter,
     pub(crate) meters: Arc<Meters>,
     pub(crate) activity: Arc<Activity>,
@@ -33,8 +35,22 @@ impl RunState {
     }
 }
 
+impl FilesystemView for RunState {
+    fn filesystem(&mut self) -> FsView<'_> {
+        // Every call of the interface gets its view here.
+        self.enter("wasi:filesystem", Nature::Acts);
+        FsView {
+            fs: &mut self.files,
+            table: &mut self.table,
+        }
+    }
+}
+
 impl WasiView for RunState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }

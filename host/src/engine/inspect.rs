@@ -123,8 +123,8 @@ const KNOWN: &[Known] = &[
 
 /// Looks an import up: what it needs, and what it means in a few words.
 fn look_up(item: &Item) -> (Need, Option<&'static str>) {
-    if item.kind == ItemKind::Type {
-        return (Need::Nothing, Some("a type the world uses"));
+    if matches!(item.kind, ItemKind::Types | ItemKind::Type) {
+        return (Need::Nothing, Some("types"));
     }
     let Some(name) = item.interface() else {
         return (Need::Unknown, None);
@@ -226,10 +226,12 @@ impl Inspection {
         }
     }
 
-    /// The imports as a table, in the component's order.
+    /// The imports as a table, in the component's order. Single types are left out: a world that uses types
+    /// of an interface imports each of them beside it.
     pub fn rows(&self) -> Vec<Row> {
         self.imports
             .iter()
+            .filter(|import| import.item.kind != ItemKind::Type)
             .map(|import| Row {
                 import: import.item.name.clone(),
                 meaning: import.meaning.unwrap_or_default(),
@@ -407,6 +409,21 @@ mod tests {
     fn an_agent_that_imports_what_there_is_can_start() {
         let artifact = artifact(&["wasm-agent:agent/session@0.1.9", "wasi:io/poll@0.2.99"]);
         assert_eq!(Unmet::check(&artifact), Ok(()));
+    }
+
+    #[test]
+    fn an_interface_of_types_needs_no_host() {
+        use crate::engine::{Allocation, Cache, Engine, Profile};
+        let artifact = Artifact::from_bytes(sample::importing_types("my:own/types@1.0.0")).unwrap();
+        assert_eq!(Unmet::check(&artifact), Ok(()));
+        let kinds: Vec<_> = artifact.imports().iter().map(|item| item.kind).collect();
+        assert_eq!(kinds, [ItemKind::Types, ItemKind::Type]);
+        assert_eq!(Inspection::of(&artifact).rows().len(), 1);
+        // The linker says so too.
+        let engine = Engine::new(Profile::Live, Allocation::OnDemand).unwrap();
+        let component = engine.load(&artifact, &Cache::disabled()).unwrap();
+        let linker = wasmtime::component::Linker::<()>::new(engine.wasmtime());
+        assert!(linker.instantiate_pre(&component).is_ok());
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Engine {
                 .name("wasm-agent-compile".into())
                 .stack_size(COMPILER_STACK)
                 .spawn_scoped(scope, compile)
-                .map(|thread| thread.join())
+                .map(std::thread::ScopedJoinHandle::join)
         });
         let digest = artifact.digest();
         match compiled.map_err(LoadError::Thread)? {

@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 use wasmparser::{
-    Chunk, ComponentExternalKind, ComponentTypeRef, CustomSectionReader, Encoding, Parser, Payload,
+    Chunk, ComponentAlias, ComponentExternalKind, ComponentOuterAliasKind, ComponentType,
+    ComponentTypeRef, ComponentTypeSectionReader, CustomSectionReader, Encoding,
+    InstanceTypeDeclaration, Parser, Payload, TypeBounds,
 };
 
 use super::artifact::ArtifactProblem;
@@ -17,6 +19,12 @@ pub(super) const MAX_COMPONENT_NESTING: usize = 32;
 /// Types a type may be nested in. Far more than wasmparser's own limit of 100, because they are not counted
 /// exactly, and what is counted by chance must never be too much.
 pub(super) const MAX_TYPE_NESTING: usize = 5_000;
+
+/// Types may be nested this much where they are read on the caller's stack, whatever that is.
+const READ_NESTING: usize = 100;
+
+/// Types on the outermost level; the compiler has the same limit.
+const MAX_TYPES: usize = 1_000_000;
 
 /// Longest name that is kept of an import, export or producer, in bytes.
 pub(super) const MAX_NAME: usize = 512;
@@ -41,8 +49,12 @@ pub enum ItemKind {
     Function,
     /// An instance of an interface.
     Interface,
-    /// A type.
+    /// An instance of an interface that has only types: as an import it needs nothing of the host.
+    Types,
+    /// A type; as an import, one that is known from another import and needs nothing of the host.
     Type,
+    /// A type of its own, whose values only its maker can look into.
+    Resource,
     /// A value.
     Value,
     /// A core module.
@@ -139,30 +151,41 @@ impl Outline {
         }
         check_nesting(bytes)?;
         let mut outline = Outline::default();
+        let mut types = Types::default();
         for section in TopLevel::new(bytes) {
-            match section?.payload {
+            let section = section?;
+            let bytes = bytes.get(section.range).unwrap_or_default();
+            match section.payload {
                 Payload::Version {
                     encoding: Encoding::Module,
                     ..
                 } => return Err(ArtifactProblem::CoreModule),
+                Payload::ComponentTypeSection(section) => types.define(section, nesting(bytes))?,
+                Payload::ComponentAliasSection(aliases) => {
+                    for alias in aliases {
+                        if is_alias_of_type(&alias?) {
+                            types.push(TypeShape::Other)?;
+                        }
+                    }
+                }
                 Payload::ComponentImportSection(imports) => {
                     for import in imports {
                         let import = import?;
-                        push(
-                            &mut outline.imports,
-                            import.name.name,
-                            import_kind(import.ty),
-                        )?;
+                        let kind = types.import_kind(import.ty);
+                        if matches!(kind, ItemKind::Type | ItemKind::Resource) {
+                            types.push(TypeShape::Other)?;
+                        }
+                        push(&mut outline.imports, import.name.name, kind)?;
                     }
                 }
                 Payload::ComponentExportSection(exports) => {
                     for export in exports {
                         let export = export?;
-                        push(
-                            &mut outline.exports,
-                            export.name.name,
-                            export_kind(export.kind),
-                        )?;
+                        let kind = export_kind(export.kind);
+                        if kind == ItemKind::Type {
+                            types.push(TypeShape::Other)?;
+                        }
+                        push(&mut outline.exports, export.name.name, kind)?;
                     }
                 }
                 Payload::CustomSection(section) if section.name() == SECTION => {
@@ -235,15 +258,94 @@ fn push(items: &mut Vec<Item>, name: &str, kind: ItemKind) -> Result<(), Artifac
     Ok(())
 }
 
-fn import_kind(ty: ComponentTypeRef) -> ItemKind {
-    match ty {
-        ComponentTypeRef::Module(_) => ItemKind::Module,
-        ComponentTypeRef::Func(_) => ItemKind::Function,
-        ComponentTypeRef::Value(_) => ItemKind::Value,
-        ComponentTypeRef::Type(_) => ItemKind::Type,
-        ComponentTypeRef::Instance(_) => ItemKind::Interface,
-        ComponentTypeRef::Component(_) => ItemKind::Component,
+/// What matters here of a type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TypeShape {
+    /// An interface of nothing but types. The linker wants nothing for it.
+    OnlyTypes,
+    Other,
+}
+
+/// The types of the outermost level, by their index.
+#[derive(Default)]
+struct Types(Vec<TypeShape>);
+
+impl Types {
+    fn push(&mut self, shape: TypeShape) -> Result<(), ArtifactProblem> {
+        if self.0.len() == MAX_TYPES {
+            return Err(ArtifactProblem::TooManyItems { max: MAX_TYPES });
+        }
+        self.0.push(shape);
+        Ok(())
     }
+
+    /// Adds the types of a section. Where they may be `nesting` deep beyond what any stack can take, they
+    /// are counted and not read.
+    fn define(
+        &mut self,
+        section: ComponentTypeSectionReader<'_>,
+        nesting: usize,
+    ) -> Result<(), ArtifactProblem> {
+        if nesting > READ_NESTING {
+            return (0..section.count()).try_for_each(|_| self.push(TypeShape::Other));
+        }
+        for ty in section {
+            let shape = match ty? {
+                ComponentType::Instance(declarations)
+                    if !declarations.iter().any(needs_definition) =>
+                {
+                    TypeShape::OnlyTypes
+                }
+                _ => TypeShape::Other,
+            };
+            self.push(shape)?;
+        }
+        Ok(())
+    }
+
+    fn import_kind(&self, ty: ComponentTypeRef) -> ItemKind {
+        match ty {
+            ComponentTypeRef::Module(_) => ItemKind::Module,
+            ComponentTypeRef::Func(_) => ItemKind::Function,
+            ComponentTypeRef::Value(_) => ItemKind::Value,
+            ComponentTypeRef::Type(TypeBounds::Eq(_)) => ItemKind::Type,
+            ComponentTypeRef::Type(TypeBounds::SubResource) => ItemKind::Resource,
+            ComponentTypeRef::Instance(index) => {
+                let shape = usize::try_from(index)
+                    .ok()
+                    .and_then(|index| self.0.get(index));
+                match shape {
+                    Some(TypeShape::OnlyTypes) => ItemKind::Types,
+                    _ => ItemKind::Interface,
+                }
+            }
+            ComponentTypeRef::Component(_) => ItemKind::Component,
+        }
+    }
+}
+
+/// Whether a declaration of an interface is something a host has to provide: not a type, unless it is a
+/// resource.
+fn needs_definition(declaration: &InstanceTypeDeclaration<'_>) -> bool {
+    match declaration {
+        InstanceTypeDeclaration::Export { ty, .. } => {
+            !matches!(ty, ComponentTypeRef::Type(TypeBounds::Eq(_)))
+        }
+        _ => false,
+    }
+}
+
+fn is_alias_of_type(alias: &ComponentAlias<'_>) -> bool {
+    matches!(
+        alias,
+        ComponentAlias::InstanceExport {
+            kind: ComponentExternalKind::Type,
+            ..
+        } | ComponentAlias::Outer {
+            kind: ComponentOuterAliasKind::Type,
+            ..
+        }
+    )
 }
 
 fn export_kind(kind: ComponentExternalKind) -> ItemKind {

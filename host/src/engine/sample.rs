@@ -36,12 +36,42 @@ fn core_module(body: &[Instruction<'_>]) -> Module {
     module
 }
 
-/// A component that imports empty instances of `imports` and exports functions named `functions`.
+/// A component that imports `imports`, interfaces of one function, and exports functions named `functions`.
 pub(crate) fn component(imports: &[&str], functions: &[&str]) -> Vec<u8> {
-    build(imports, functions, &module()).finish()
+    let mut interface = InstanceType::new();
+    let no_parameters = [] as [(&str, wasm_encoder::ComponentValType); 0];
+    interface.ty().function().params(no_parameters).result(None);
+    interface.export("f", ComponentTypeRef::Func(0));
+    build(imports, &interface, functions, &module())
 }
 
-fn build(imports: &[&str], functions: &[&str], module: &Module) -> Component {
+/// An agent that imports `name`, an interface of one type, and that type as `t` beside it.
+pub(crate) fn importing_types(name: &str) -> Vec<u8> {
+    use wasm_encoder::ComponentSection as _;
+    let mut interface = InstanceType::new();
+    interface.ty().defined_type().enum_type(["a"]);
+    interface.export("t", ComponentTypeRef::Type(wasm_encoder::TypeBounds::Eq(0)));
+    let mut bytes = build(&[name], &interface, &["describe", "run"], &module());
+    let mut aliases = ComponentAliasSection::new();
+    aliases.alias(Alias::InstanceExport {
+        instance: 0,
+        kind: ComponentExportKind::Type,
+        name: "t",
+    });
+    aliases.append_to_component(&mut bytes);
+    let mut imports = ComponentImportSection::new();
+    let same = wasm_encoder::TypeBounds::Eq(2);
+    imports.import("t", ComponentTypeRef::Type(same));
+    imports.append_to_component(&mut bytes);
+    bytes
+}
+
+fn build(
+    imports: &[&str],
+    interface: &InstanceType,
+    functions: &[&str],
+    module: &Module,
+) -> Vec<u8> {
     let mut component = Component::new();
     component.section(&ModuleSection(module));
 
@@ -62,7 +92,7 @@ fn build(imports: &[&str], functions: &[&str], module: &Module) -> Component {
         .function()
         .params([] as [(&str, wasm_encoder::ComponentValType); 0])
         .result(None);
-    types.instance(&InstanceType::new());
+    types.instance(interface);
     component.section(&types);
 
     let mut section = ComponentImportSection::new();
@@ -80,7 +110,7 @@ fn build(imports: &[&str], functions: &[&str], module: &Module) -> Component {
         exports.export(*name, ComponentExportKind::Func, 0, None);
     }
     component.section(&exports);
-    component
+    component.finish()
 }
 
 /// The smallest component with the outline of an agent. Its functions have the wrong types: it can be
@@ -92,7 +122,7 @@ pub(crate) fn agent() -> Vec<u8> {
 /// An agent whose outline is good and whose code is not valid.
 pub(crate) fn invalid_agent() -> Vec<u8> {
     let broken = core_module(&[Instruction::I32Add, Instruction::End]);
-    build(&[], &["describe", "run"], &broken).finish()
+    build(&[], &InstanceType::new(), &["describe", "run"], &broken)
 }
 
 /// A component that exports an empty instance under `name`.

@@ -73,7 +73,10 @@ impl Breaker {
 impl Repetitions {
     fn new(name: &'static str, in_a_row: u64) -> Repetitions {
         Repetitions {
-            limit: LimitHit { name, max: in_a_row },
+            limit: LimitHit {
+                name,
+                max: in_a_row,
+            },
             in_a_row,
             in_window: in_a_row.saturating_mul(8).div_ceil(5),
             last: None,
@@ -83,14 +86,22 @@ impl Repetitions {
     }
 
     fn note(&mut self, now: Duration, fingerprint: Fingerprint) -> Option<LimitHit> {
-        self.row = if self.last == Some(fingerprint) { self.row.saturating_add(1) } else { 1 };
+        self.row = if self.last == Some(fingerprint) {
+            self.row.saturating_add(1)
+        } else {
+            1
+        };
         self.last = Some(fingerprint);
         let old = |(at, _): &(Duration, Fingerprint)| now.saturating_sub(*at) >= WINDOW;
         while self.recent.len() >= REMEMBERED || self.recent.front().is_some_and(old) {
             self.recent.pop_front();
         }
         self.recent.push_back((now, fingerprint));
-        let within = self.recent.iter().filter(|(_, found)| *found == fingerprint).count() as u64;
+        let within = self
+            .recent
+            .iter()
+            .filter(|(_, found)| *found == fingerprint)
+            .count() as u64;
         (self.row >= self.in_a_row || within >= self.in_window).then_some(self.limit)
     }
 
@@ -106,11 +117,21 @@ mod tests {
 
     use super::*;
 
-    const ERROR: LimitHit = LimitHit { name: "repeated-error", max: 5 };
-    const CALL: LimitHit = LimitHit { name: "repeated-call", max: 5 };
+    const ERROR: LimitHit = LimitHit {
+        name: "repeated-error",
+        max: 5,
+    };
+    const CALL: LimitHit = LimitHit {
+        name: "repeated-call",
+        max: 5,
+    };
 
     fn breaker() -> Breaker {
-        Breaker::new(&Limits { repeated_error: 5, repeated_call: 5, ..Limits::default() })
+        Breaker::new(&Limits {
+            repeated_error: 5,
+            repeated_call: 5,
+            ..Limits::default()
+        })
     }
 
     fn failed(what: u64) -> Deed {
@@ -138,7 +159,12 @@ mod tests {
     }
 
     fn repeat(deeds: &[Deed], times: usize) -> Vec<Deed> {
-        deeds.iter().copied().cycle().take(deeds.len() * times).collect()
+        deeds
+            .iter()
+            .copied()
+            .cycle()
+            .take(deeds.len() * times)
+            .collect()
     }
 
     #[test]
@@ -151,15 +177,20 @@ mod tests {
 
     #[test]
     fn eight_in_ten_minutes_are_too_many_with_others_in_between() {
-        assert_eq!(trip(repeat(&[called(1), called(2), called(3)], 9)), Some((22, CALL)));
+        assert_eq!(
+            trip(repeat(&[called(1), called(2), called(3)], 9)),
+            Some((22, CALL))
+        );
         let mut different = 100;
-        let errors = repeat(&[failed(1), called(0)], 9).into_iter().map(|deed| match deed {
-            Deed::Called(_) => {
-                different += 1;
-                called(different)
-            }
-            other => other,
-        });
+        let errors = repeat(&[failed(1), called(0)], 9)
+            .into_iter()
+            .map(|deed| match deed {
+                Deed::Called(_) => {
+                    different += 1;
+                    called(different)
+                }
+                other => other,
+            });
         assert_eq!(trip(errors), Some((15, ERROR)));
         assert_eq!(
             trip_every(150, repeat(&[failed(1), called(2)], 200)),
@@ -171,9 +202,15 @@ mod tests {
     #[test]
     fn progress_excuses_the_same_call_but_not_for_ever_the_same_error() {
         assert_eq!(trip(repeat(&[called(1), Deed::Progressed], 50)), None);
-        assert_eq!(trip(repeat(&[failed(1), Deed::Progressed], 50)), Some((15, ERROR)));
+        assert_eq!(
+            trip(repeat(&[failed(1), Deed::Progressed], 50)),
+            Some((15, ERROR))
+        );
         let four = repeat(&[failed(1)], 4);
-        assert_eq!(trip([&four[..], &[Deed::Progressed], &four[..3]].concat()), None);
+        assert_eq!(
+            trip([&four[..], &[Deed::Progressed], &four[..3]].concat()),
+            None
+        );
     }
 
     proptest! {

@@ -7,17 +7,19 @@ use std::time::Duration;
 use serde_json::Value;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap, UpdateDeadline};
-use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx};
+use wasmtime_wasi::{I32Exit, WasiCtx};
 
 use super::convert::{commission_for_guest, descriptor_from_guest};
 use super::host::{Agent, Entry};
-use super::outcome::{self, Crash, Ended, Outcome};
+use super::outcome::{self, Crash, Ended, FileChange, Outcome};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
 use super::watchdog::Policy;
+use crate::capabilities::Witness;
 use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::bindings::{self};
-use crate::capabilities::meters::{LimitHit, Limiter, Meters, millis};
+use crate::capabilities::filesystem::{self, Changes, Filesystem, Mount, MountError, Protection};
+use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
 use crate::capabilities::stdio::{Captured, Lines};
@@ -77,7 +79,11 @@ pub(super) async fn drive(job: Job) -> Outcome {
         Entry::Command(_) => {
             let minimal = job.agent.descriptor.clone();
             let binding = Binding::new(job.ledger.clone(), job.opening.clone(), minimal);
-            Captured::new(job.ledger.clone(), Lines::Events(binding), job.grants.limits.event_bytes)
+            Captured::new(
+                job.ledger.clone(),
+                Lines::Events(binding),
+                job.grants.limits.event_bytes,
+            )
         }
     };
     let watched = Watched {
@@ -86,25 +92,60 @@ pub(super) async fn drive(job: Job) -> Outcome {
         stderr: captured(&job, Stream::Stderr),
         stdout,
     };
-    let finish = match job.opening.refusal() {
-        Some(refusal) => refused(refusal.message),
-        None => run(&job, &watched).await,
+    let mut changes = None;
+    let finish = match (job.opening.refusal(), filesystem(&job.grants, &job.ledger)) {
+        (Some(refusal), _) => refused(refusal.message),
+        (None, Err(error)) => host_fault(error.to_string()),
+        (None, Ok(files)) => {
+            changes = Some(files.journal());
+            run(&job, &watched, files).await
+        }
     };
-    let ended = close(&job, &watched, finish);
+    let files = settle(changes).await;
+    let ended = close(&job, &watched, finish, files);
     job.ledger.deliver().await;
     ended
 }
 
+/// The net effect of the run on its directories. Changed files are read once more for it.
+async fn settle(changes: Option<Changes>) -> Vec<FileChange> {
+    let Some(changes) = changes else {
+        return Vec::new();
+    };
+    let settled = tokio::task::spawn_blocking(move || changes.finish()).await;
+    settled
+        .unwrap_or_default()
+        .into_iter()
+        .map(|change| FileChange {
+            path: change.path,
+            change: change.kind.as_str().to_owned(),
+            bytes_written: change.bytes_written,
+            before: change.before.map(|digest| digest.to_string()),
+            after: change.after.map(|digest| digest.to_string()),
+        })
+        .collect()
+}
+
 fn captured(job: &Job, stream: Stream) -> Captured {
-    let lines = Lines::Captured { stream, max: job.grants.limits.output_bytes };
+    let lines = Lines::Captured {
+        stream,
+        max: job.grants.limits.output_bytes,
+    };
     Captured::new(job.ledger.clone(), lines, job.grants.limits.event_bytes)
 }
 
-async fn run(job: &Job, watched: &Watched) -> Finish {
-    let mut store = match new_store(job, watched) {
-        Ok(store) => store,
-        Err(error) => return host_fault(format!("cannot prepare the sandbox: {error:#}")),
+async fn run(job: &Job, watched: &Watched, files: Filesystem) -> Finish {
+    let max = job.grants.limits.storage_bytes;
+    let storage = match job
+        .directory
+        .as_deref()
+        .map(|dir| Storage::open(dir, max))
+        .transpose()
+    {
+        Ok(storage) => storage.unwrap_or_else(|| Storage::none(max)),
+        Err(error) => return host_fault(format!("cannot open the run directory: {error}")),
     };
+    let mut store = new_store(job, watched, files, storage);
     let limits = &job.grants.limits;
     let guest = async {
         match &job.agent.entry {
@@ -151,19 +192,35 @@ async fn run(job: &Job, watched: &Watched) -> Finish {
 }
 
 /// Closes the account. A journal that fails here, too, is the host's fault, and the outcome says so.
-fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
-    let Watched { meters, activity, stdout, stderr } = watched;
+fn close(job: &Job, watched: &Watched, finish: Finish, files: Vec<FileChange>) -> Outcome {
+    let Watched {
+        meters,
+        activity,
+        stdout,
+        stderr,
+    } = watched;
     // Before anything is added: what led to the end is before this record.
     let diagnosis = diagnosis(job, watched, &finish.ended);
-    let Finish { mut ended, reason, output, error } = finish;
+    let Finish {
+        mut ended,
+        reason,
+        output,
+        error,
+    } = finish;
     let closed = (|| -> Result<StopReason, JournalError> {
         stdout.finish()?;
         stderr.finish()?;
         if let Some(hit) = meters.refused() {
-            job.ledger.audit(Audit::Limit { name: hit.name, max: hit.max })?;
+            job.ledger.audit(Audit::Limit {
+                name: hit.name,
+                max: hit.max,
+            })?;
         }
         if let Some(hit) = activity.held_back() {
-            job.ledger.audit(Audit::Limit { name: hit.name, max: hit.max })?;
+            job.ledger.audit(Audit::Limit {
+                name: hit.name,
+                max: hit.max,
+            })?;
         }
         if let Ended::Limit(LimitHit { name, max }) = ended
             && meters.refused().is_none()
@@ -186,7 +243,9 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
     let stop_reason = match closed {
         Ok(stopped) => stopped,
         Err(error) => {
-            ended = Ended::HostFault { message: error.to_string() };
+            ended = Ended::HostFault {
+                message: error.to_string(),
+            };
             StopReason::Error
         }
     };
@@ -199,9 +258,9 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         output,
         completed: job.ledger.completed(),
         totals: job.ledger.totals(),
-        files: Vec::new(),
-        wall_ms: millis(meters.wall()),
-        cpu_ms: millis(meters.cpu()),
+        files,
+        wall_us: micros(meters.wall()),
+        cpu_us: micros(meters.cpu()),
         memory_peak: meters.memory_peak(),
         host_calls: activity.seen().host_calls,
         diagnosis,
@@ -219,20 +278,27 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
 fn diagnosis(job: &Job, watched: &Watched, ended: &Ended) -> Option<Diagnosis> {
     match ended {
         Ended::Converged | Ended::Stopped { .. } | Ended::Refused { .. } => None,
-        Ended::Crashed(_) | Ended::Limit(_) | Ended::Interrupted | Ended::HostFault { .. } => {
-            Some(watched.activity.diagnosis(watched.meters.wall(), job.ledger.last_seq()))
-        }
+        Ended::Crashed(_) | Ended::Limit(_) | Ended::Interrupted | Ended::HostFault { .. } => Some(
+            watched
+                .activity
+                .diagnosis(watched.meters.wall(), job.ledger.last_seq()),
+        ),
     }
 }
 
 /// The outcome of a run whose task is gone: a defect of the host.
 pub(super) fn lost(
-    session_id: String,
+    session_id: &str,
     directory: Option<PathBuf>,
     error: &tokio::task::JoinError,
 ) -> Outcome {
-    let ended = Ended::HostFault { message: format!("the run's task failed: {error}") };
-    Outcome { directory, ..Outcome::without_guest("", &session_id, ended) }
+    let ended = Ended::HostFault {
+        message: format!("the run's task failed: {error}"),
+    };
+    Outcome {
+        directory,
+        ..Outcome::without_guest("", session_id, ended)
+    }
 }
 
 /// Closes the account of a run that was refused before there was a guest, and sums it up.
@@ -242,7 +308,9 @@ pub(super) fn not_started(
     session_id: &str,
     refusal: Refusal,
 ) -> Outcome {
-    let ended = Ended::Refused { message: refusal.message };
+    let ended = Ended::Refused {
+        message: refusal.message,
+    };
     let outcome = Outcome {
         totals: ledger.totals(),
         ..Outcome::without_guest(run_id, session_id, ended)
@@ -256,7 +324,9 @@ fn end_account(ledger: &Ledger, mut outcome: Outcome) -> Outcome {
     if let Err(error) = ledger.audit(Audit::RunEnded { outcome: record })
         && !matches!(outcome.ended, Ended::HostFault { .. })
     {
-        outcome.ended = Ended::HostFault { message: error.to_string() };
+        outcome.ended = Ended::HostFault {
+            message: error.to_string(),
+        };
     }
     outcome
 }
@@ -277,17 +347,23 @@ pub(super) async fn describe(
     let meters = Arc::new(Meters::default());
     let activity = Arc::new(Activity::new(&grants.limits));
     // Nobody keeps what an agent reports while it only says who it is; a limit of none refuses it.
-    let nothing = FactLimits { facts: 0, fact_bytes: 0, total_bytes: 0 };
+    let nothing = FactLimits {
+        facts: 0,
+        fact_bytes: 0,
+        total_bytes: 0,
+    };
     let recorder = Recorder::new(Ids::seeded([1; 16]), "describe", None);
     let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), nothing, None);
+    let files = filesystem(&grants, &ledger).map_err(|error| error.to_string())?;
     let state = RunState {
         wasi: WasiCtx::builder().max_random_size(RANDOM_BYTES).build(),
+        files,
         table: table(&grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
         meters: meters.clone(),
         activity: activity.clone(),
         ledger: ledger.clone(),
-        storage: Storage::new(None, 0),
+        storage: Storage::none(0),
         run_id: Arc::from("describe"),
         session_id: Arc::from("describe"),
         grants: Arc::new(grants.clone()),
@@ -303,7 +379,10 @@ pub(super) async fn describe(
         ledger: &ledger,
         limits: &grants.limits,
         // There is nothing it could report: only its time counts.
-        policy: Policy { idle: None, ..Policy::of(&grants.limits) },
+        policy: Policy {
+            idle: None,
+            ..Policy::of(&grants.limits)
+        },
         interrupt: &Interrupt::default(),
     };
     match supervise(guest, supervision).await {
@@ -316,12 +395,20 @@ pub(super) async fn describe(
     }
 }
 
-fn new_store(job: &Job, watched: &Watched) -> wasmtime::Result<Store<RunState>> {
-    let Watched { meters, activity, stdout, stderr } = watched;
+fn new_store(job: &Job, watched: &Watched, files: Filesystem, storage: Storage) -> Store<RunState> {
+    let Watched {
+        meters,
+        activity,
+        stdout,
+        stderr,
+    } = watched;
     let grants = &job.grants;
     let mut wasi = WasiCtx::builder();
-    wasi.stdout(stdout.clone()).stderr(stderr.clone()).max_random_size(RANDOM_BYTES);
-    wasi.arg(&job.agent.descriptor.agent_name).args(&grants.args);
+    wasi.stdout(stdout.clone())
+        .stderr(stderr.clone())
+        .max_random_size(RANDOM_BYTES);
+    wasi.arg(&job.agent.descriptor.agent_name)
+        .args(&grants.args);
     for (name, value) in &grants.env {
         wasi.env(name, value);
     }
@@ -329,26 +416,44 @@ fn new_store(job: &Job, watched: &Watched) -> wasmtime::Result<Store<RunState>> 
         let line = format!("{}\n", job.commission.raw().get());
         wasi.stdin(wasmtime_wasi::p2::pipe::MemoryInputPipe::new(line));
     }
-    for dir in &grants.dirs {
-        let permissions = match dir.access {
-            Access::ReadOnly => FsPerms::ReadOnly,
-            Access::ReadWrite => FsPerms::ReadWrite,
-        };
-        wasi.preopened_dir(&dir.host, &dir.guest, permissions)?;
-    }
     let state = RunState {
         wasi: wasi.build(),
+        files,
         table: table(grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
         meters: meters.clone(),
         activity: activity.clone(),
         ledger: job.ledger.clone(),
-        storage: Storage::new(job.directory.clone(), grants.limits.storage_bytes),
+        storage,
         run_id: Arc::from(job.commission.body().run_id.as_str()),
         session_id: Arc::from(job.session_id.as_str()),
         grants: grants.clone(),
     };
-    Ok(armed(&job.engine, state, grants))
+    armed(&job.engine, state, grants)
+}
+
+/// The granted directories, with the ledger as their witness.
+fn filesystem(grants: &Grants, ledger: &Ledger) -> Result<Filesystem, MountError> {
+    let mounts: Vec<Mount> = grants
+        .dirs
+        .iter()
+        .map(|dir| Mount {
+            host: dir.host.clone(),
+            guest: dir.guest.clone(),
+            access: match dir.access {
+                Access::ReadOnly => filesystem::Access::ReadOnly,
+                Access::ReadWrite => filesystem::Access::ReadWrite,
+            },
+        })
+        .collect();
+    let limits = filesystem::Limits {
+        disk_bytes: grants.limits.disk_bytes,
+        file_bytes: grants.limits.file_bytes,
+        files: grants.limits.files,
+        handles: grants.limits.handles,
+    };
+    let witness = Arc::new(Witness::new(ledger.clone()));
+    Filesystem::new(&mounts, limits, &Protection::default(), witness)
 }
 
 fn table(grants: &Grants) -> ResourceTable {
@@ -378,7 +483,9 @@ fn answered(answer: Result<types::Output, types::Failure>) -> Finish {
         error: None,
     };
     let stopped = |reason, message: String, error| Finish {
-        ended: Ended::Stopped { message: Some(message) },
+        ended: Ended::Stopped {
+            message: Some(message),
+        },
         reason,
         output: None,
         error,
@@ -410,7 +517,12 @@ fn command_ended(stdout: &Captured, answer: Result<(), ()>) -> Finish {
             StopReason::Converged => Ended::Converged,
             _ => Ended::Stopped { message: None },
         };
-        return Finish { ended, reason: claimed.reason, output: claimed.output, error: None };
+        return Finish {
+            ended,
+            reason: claimed.reason,
+            output: claimed.output,
+            error: None,
+        };
     }
     match answer {
         Ok(()) => Finish {
@@ -439,8 +551,16 @@ fn failed(job: &Job, watched: &Watched, error: &wasmtime::Error) -> Finish {
     }
     let crash = crash(error);
     let exhausted = [
-        ("too much data is being copied", "hostcall-bytes", job.grants.limits.hostcall_bytes),
-        ("resource table has no free keys", "handles", job.grants.limits.handles),
+        (
+            "too much data is being copied",
+            "hostcall-bytes",
+            job.grants.limits.hostcall_bytes,
+        ),
+        (
+            "resource table has no free keys",
+            "handles",
+            job.grants.limits.handles,
+        ),
     ];
     for (text, name, max) in exhausted {
         if crash.message.contains(text) {
@@ -460,7 +580,14 @@ fn crash(error: &wasmtime::Error) -> Crash {
     };
     let backtrace = error
         .downcast_ref::<wasmtime::WasmBacktrace>()
-        .map(|backtrace| backtrace.frames().iter().take(BACKTRACE_FRAMES).map(frame).collect())
+        .map(|backtrace| {
+            backtrace
+                .frames()
+                .iter()
+                .take(BACKTRACE_FRAMES)
+                .map(frame)
+                .collect()
+        })
         .unwrap_or_default();
     Crash { message, backtrace }
 }
@@ -494,7 +621,11 @@ fn limit_reached(hit: LimitHit) -> Finish {
         output: None,
         error: Some((
             ErrorCode::Unknown,
-            format!("limit `{}` is reached ({})", hit.name, crate::grants::limits::show(hit.name, hit.max)),
+            format!(
+                "limit `{}` is reached ({})",
+                hit.name,
+                crate::grants::limits::show(hit.name, hit.max)
+            ),
         )),
     }
 }

@@ -44,7 +44,9 @@ pub struct Interrupt {
 
 impl Default for Interrupt {
     fn default() -> Interrupt {
-        Interrupt { sender: Arc::new(watch::Sender::new(false)) }
+        Interrupt {
+            sender: Arc::new(watch::Sender::new(false)),
+        }
     }
 }
 
@@ -98,7 +100,10 @@ pub struct Supervision<'a> {
 /// Why it was cut short. The future, and the store in it, are dropped by then.
 pub async fn supervise<F: Future>(guest: F, by: Supervision<'_>) -> Result<F::Output, Cut> {
     let mut watchdog = Watchdog::new(by.policy).map_err(Cut::Policy)?;
-    let clock = Clock { origin: Instant::now(), before: by.meters.wall() };
+    let clock = Clock {
+        origin: Instant::now(),
+        before: by.meters.wall(),
+    };
     let mut guest = std::pin::pin!(Metered {
         guest: std::pin::pin!(guest),
         clock,
@@ -143,7 +148,11 @@ pub async fn supervise<F: Future>(guest: F, by: Supervision<'_>) -> Result<F::Ou
 impl Supervision<'_> {
     fn snapshot(&self, held: bool) -> Snapshot {
         let seen = self.activity.seen();
-        let pace = if held || self.ledger.waits_for_listener() { Pace::Host } else { Pace::Guest };
+        let pace = if held || self.ledger.waits_for_listener() {
+            Pace::Host
+        } else {
+            Pace::Guest
+        };
         Snapshot {
             doing: seen.doing,
             last_activity: seen.last_activity,
@@ -183,7 +192,9 @@ impl Clock {
 
     fn at(&self, time: Duration) -> Instant {
         // A limit is a week at most.
-        self.origin.checked_add(time.saturating_sub(self.before)).unwrap_or(self.origin)
+        self.origin
+            .checked_add(time.saturating_sub(self.before))
+            .unwrap_or(self.origin)
     }
 }
 
@@ -238,13 +249,18 @@ impl<F> Metered<'_, F> {
     fn over(&mut self, now: Duration, spent: Duration) -> Option<LimitHit> {
         let limits = self.by.limits;
         if spent > limits.cpu() {
-            return Some(LimitHit { name: "cpu", max: limits.cpu });
+            return Some(LimitHit {
+                name: "cpu",
+                max: limits.cpu,
+            });
         }
         if let Pressure::Over(hit) = self.by.activity.pressure() {
             return Some(hit);
         }
         let deeds = self.by.ledger.take_deeds();
-        deeds.into_iter().find_map(|deed| self.breaker.note(now, deed))
+        deeds
+            .into_iter()
+            .find_map(|deed| self.breaker.note(now, deed))
     }
 }
 
@@ -252,7 +268,10 @@ impl<F> Metered<'_, F> {
 #[cfg(unix)]
 fn thread_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
 }
 
 #[cfg(not(unix))]

@@ -131,7 +131,10 @@ pub enum Verdict {
 
 /// Why a run is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each holds the value of the policy that was reached")]
+#[expect(
+    missing_docs,
+    reason = "each holds the value of the policy that was reached"
+)]
 pub enum Reason {
     Wall(Duration),
     Cpu(Duration),
@@ -237,9 +240,17 @@ impl Policy {
         let without = ("waiting_without_progress", self.waiting_without_progress);
         let mut relations = vec![
             (("poll", self.poll), Relation::Above, zero),
-            (("status_interval", self.status_interval), Relation::Above, zero),
+            (
+                ("status_interval", self.status_interval),
+                Relation::Above,
+                zero,
+            ),
             (("wall_soft", self.wall_soft), Relation::AtMost, wall),
-            (("cpu_soft", self.cpu_soft), Relation::AtMost, ("cpu", self.cpu)),
+            (
+                ("cpu_soft", self.cpu_soft),
+                Relation::AtMost,
+                ("cpu", self.cpu),
+            ),
             (suspect, Relation::Above, zero),
             (suspect, Relation::Below, waiting),
             (without, Relation::Above, zero),
@@ -261,7 +272,13 @@ impl Policy {
                 Relation::Below => value < other_value,
             };
             if !holds {
-                return Err(PolicyError { field, value, relation, other, other_value });
+                return Err(PolicyError {
+                    field,
+                    value,
+                    relation,
+                    other,
+                    other_value,
+                });
             }
         }
         Ok(())
@@ -293,7 +310,10 @@ impl Watchdog {
     pub fn evaluate(&mut self, now: Duration, seen: &Snapshot) -> Judgement {
         let mut notices = Vec::new();
         if let Some(reason) = self.fired {
-            return Judgement { notices, verdict: Verdict::Fire(reason) };
+            return Judgement {
+                notices,
+                verdict: Verdict::Fire(reason),
+            };
         }
         let verdict = self.judge(now, seen, &mut notices);
         if let Verdict::Fire(reason) = verdict {
@@ -313,11 +333,21 @@ impl Watchdog {
     /// the moment further away.
     #[must_use]
     pub fn due(&self, now: Duration, seen: &Snapshot) -> Duration {
-        let Policy { wall, wall_soft, cpu_soft, idle_notice, idle, poll, .. } = self.policy;
+        let Policy {
+            wall,
+            wall_soft,
+            cpu_soft,
+            idle_notice,
+            idle,
+            poll,
+            ..
+        } = self.policy;
         let mut next = Duration::MAX;
         if !self.low_noted {
             // A guest has one thread: its computing is not faster than the clock.
-            next = next.min(wall_soft.saturating_sub(now)).min(cpu_soft.saturating_sub(seen.cpu));
+            next = next
+                .min(wall_soft.saturating_sub(now))
+                .min(cpu_soft.saturating_sub(seen.cpu));
         }
         if let Some(idle) = idle {
             let quiet_since = self.quiet_since(seen);
@@ -348,7 +378,9 @@ impl Watchdog {
             self.low_noted = true;
             notices.push(Notice::BudgetLow);
         }
-        let Some(idle) = policy.idle else { return Verdict::Continue };
+        let Some(idle) = policy.idle else {
+            return Verdict::Continue;
+        };
 
         if seen.pace == Pace::Host {
             self.held_back = now;
@@ -365,14 +397,18 @@ impl Watchdog {
             return Verdict::Continue;
         }
 
-        let waits =
-            matches!(seen.doing, Doing::WaitingForChild { .. } | Doing::WaitingForHuman { .. });
+        let waits = matches!(
+            seen.doing,
+            Doing::WaitingForChild { .. } | Doing::WaitingForHuman { .. }
+        );
         if !waits {
             self.exit_wait(notices);
         }
         // A wait that has passed its grace does not pass it again at every look.
         if self.wait.is_none() {
-            let until = *self.grace_until.get_or_insert(now.saturating_add(policy.grace));
+            let until = *self
+                .grace_until
+                .get_or_insert(now.saturating_add(policy.grace));
             if now < until {
                 return Verdict::Continue;
             }
@@ -388,7 +424,12 @@ impl Watchdog {
         let policy = self.policy;
         let mut wait = self.wait.unwrap_or_else(|| {
             notices.push(Notice::WaitingEntered);
-            Wait { began: now, counted: now, noted: now, suspected: false }
+            Wait {
+                began: now,
+                counted: now,
+                noted: now,
+                suspected: false,
+            }
         });
         self.waited = self.waited.saturating_add(now.saturating_sub(wait.counted));
         wait.counted = now;
@@ -434,9 +475,13 @@ impl Reason {
             Reason::Wall(max) => ("wall", max),
             Reason::Cpu(max) => ("cpu", max),
             Reason::Idle(max) => ("idle", max),
-            Reason::Waiting(max) => ("waiting", max),
+            // A longer idle limit; one of its own when there is someone to wait for.
+            Reason::Waiting(max) => ("idle", max),
         };
-        LimitHit { name, max: millis(max) }
+        LimitHit {
+            name,
+            max: millis(max),
+        }
     }
 }
 

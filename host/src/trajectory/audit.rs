@@ -94,8 +94,21 @@ pub enum Audit {
     },
     /// A file was changed through a granted directory.
     FileChanged {
-        /// The change.
-        change: Value,
+        /// In the guest.
+        path: String,
+        /// What happened to it.
+        change: &'static str,
+        /// What it was called before, when it was renamed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<String>,
+        /// Bytes written since it was opened.
+        bytes_written: u64,
+        /// Content before the run touched it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        before: Option<String>,
+        /// Content now.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after: Option<String>,
     },
     /// The component asked for less than the operator granted; the rest was not handed over.
     Narrowed {

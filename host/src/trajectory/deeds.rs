@@ -60,8 +60,10 @@ impl Fingerprint {
                 Fingerprint::of(&items.iter().map(Fingerprint::of_json).collect::<Vec<_>>())
             }
             Value::Object(map) => {
-                let mut entries: Vec<_> =
-                    map.iter().map(|(key, value)| (key, Fingerprint::of_json(value).0)).collect();
+                let mut entries: Vec<_> = map
+                    .iter()
+                    .map(|(key, value)| (key, Fingerprint::of_json(value).0))
+                    .collect();
                 entries.sort_unstable();
                 Fingerprint::of(&entries)
             }
@@ -80,12 +82,18 @@ impl Deeds {
                     return;
                 }
                 Body::ToolReturned(returned) => {
-                    let Some(what) = self.close(&returned.call_id) else { return };
+                    let Some(what) = self.close(&returned.call_id) else {
+                        return;
+                    };
                     let result = &returned.result;
                     let structured = result.structured_content.as_ref().map(Fingerprint::of_json);
                     let answer = (Fingerprint::of_json(&result.content), structured);
                     let deed = Fingerprint::of(&(what, answer));
-                    if result.is_error { Deed::Failed(deed) } else { Deed::Called(deed) }
+                    if result.is_error {
+                        Deed::Failed(deed)
+                    } else {
+                        Deed::Called(deed)
+                    }
                 }
                 // Waiting for a rate limit to pass is what an agent should do.
                 Body::ErrorOccurred(error) if error.code == ErrorCode::RateLimit => return,
@@ -95,9 +103,11 @@ impl Deeds {
             },
             Entry::Audit(audit) => match audit {
                 Audit::Rejected { fact, reason } => Deed::Failed(Fingerprint::of(&(fact, reason))),
-                Audit::Denied { capability, subject, rule } => {
-                    Deed::Failed(Fingerprint::of(&(capability, subject, rule)))
-                }
+                Audit::Denied {
+                    capability,
+                    subject,
+                    rule,
+                } => Deed::Failed(Fingerprint::of(&(capability, subject, rule))),
                 Audit::Artifact { .. }
                 | Audit::Checkpoint { .. }
                 | Audit::Completed { .. }
@@ -140,18 +150,30 @@ mod tests {
     use crate::trajectory::recorder::{Ids, Recorder};
 
     fn ledger() -> Ledger {
-        let limits = FactLimits { facts: 10_000, fact_bytes: 1 << 20, total_bytes: 1 << 30 };
+        let limits = FactLimits {
+            facts: 10_000,
+            fact_bytes: 1 << 20,
+            total_bytes: 1 << 30,
+        };
         let recorder = Recorder::new(Ids::seeded([0; 16]), "run", None);
         let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), limits, None);
         let tools = vec![serde_json::from_value(json!({ "name": "build" })).unwrap()];
-        ledger.start(AgentStarted { tools, ..AgentStarted::default() }).unwrap();
+        ledger
+            .start(AgentStarted {
+                tools,
+                ..AgentStarted::default()
+            })
+            .unwrap();
         ledger
     }
 
     /// A turn that calls a tool, and the tool's result.
     fn call(ledger: &Ledger, id: &str, input: Value, answer: &str, is_error: bool) {
         let block = json!({ "type": "tool_use", "id": id, "name": "build", "input": input });
-        let turn = Turn { content: vec![Block::parse(block).unwrap()], ..Turn::default() };
+        let turn = Turn {
+            content: vec![Block::parse(block).unwrap()],
+            ..Turn::default()
+        };
         ledger.assistant(Origin::Claimed, turn).unwrap();
         let result = ToolResult {
             call_id: id.to_owned(),
@@ -195,19 +217,31 @@ mod tests {
             subject: "/work/.git/config".to_owned(),
             rule: "protected".to_owned(),
         };
-        let output = || Audit::Progress { message: "x".to_owned(), fraction: None };
+        let output = || Audit::Progress {
+            message: "x".to_owned(),
+            fraction: None,
+        };
         let deeds = records([denied(), output(), denied()]);
         assert!(matches!(deeds[0], Deed::Failed(_)));
         assert_eq!((deeds.len(), deeds[0]), (2, deeds[1]));
-        let changed = Audit::FileChanged { change: Value::Null };
+        let changed = Audit::Checkpoint {
+            digest: String::new(),
+            bytes: 0,
+        };
         assert_eq!(records([changed]), [Deed::Progressed]);
     }
 
     #[test]
     fn a_flood_is_forgotten_from_its_beginning() {
-        let rejected = |n: usize| Audit::Rejected { fact: "x", reason: n.to_string() };
+        let rejected = |n: usize| Audit::Rejected {
+            fact: "x",
+            reason: n.to_string(),
+        };
         let deeds = records((0..10_000).map(rejected));
         assert_eq!(deeds.len(), KEPT);
-        assert_eq!(deeds[KEPT - 1], Deed::Failed(Fingerprint::of(&("x", "9999"))));
+        assert_eq!(
+            deeds[KEPT - 1],
+            Deed::Failed(Fingerprint::of(&("x", "9999")))
+        );
     }
 }

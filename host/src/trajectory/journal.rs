@@ -114,6 +114,15 @@ impl Hint for JournalError {
     }
 }
 
+/// A record that is not in the chain.
+#[derive(Debug)]
+pub struct Unwritten {
+    /// What it would have held.
+    pub entry: Entry,
+    /// Why it was not written.
+    pub error: JournalError,
+}
+
 /// Appends records to the chain and, where there is one, to the file.
 #[derive(Debug)]
 pub struct Journal {
@@ -129,15 +138,55 @@ struct LogFile {
     file: File,
     /// Bytes of whole records.
     len: u64,
-    /// After a failed write nothing more is written: what follows a hole would be worthless.
-    broken: bool,
+    /// The file ends in part of a record: what would follow it would be worthless.
+    torn: bool,
+    reserve: Option<Reserve>,
+}
+
+/// Disk space that is given back when the disk is full, so that a run can still be closed.
+#[derive(Debug)]
+struct Reserve(PathBuf);
+
+impl Reserve {
+    /// Enough for the records that close a run.
+    const BYTES: u64 = 64 << 10;
+
+    /// Takes the space; nothing when the file system does not give it away ahead of time.
+    fn take(log: &Path) -> Option<Reserve> {
+        let path = log.with_file_name(".reserve");
+        let file = File::create_new(&path).ok()?;
+        let reserve = Reserve(path);
+        #[cfg(target_os = "linux")]
+        rustix::fs::fallocate(
+            &file,
+            rustix::fs::FallocateFlags::empty(),
+            0,
+            Reserve::BYTES,
+        )
+        .ok()?;
+        #[cfg(not(target_os = "linux"))]
+        file.set_len(Reserve::BYTES).ok()?;
+        Some(reserve)
+    }
+}
+
+impl Drop for Reserve {
+    fn drop(&mut self) {
+        // What is left behind is 64 KiB of nothing in a run directory.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 impl Journal {
     /// A chain that is kept by whoever consumes the records, not on disk.
     #[must_use]
     pub fn in_memory(genesis: Link) -> Journal {
-        Journal { head: genesis, seq: 0, file: None, buffer: Vec::with_capacity(1024) }
+        Journal {
+            head: genesis,
+            seq: 0,
+            file: None,
+            buffer: Vec::with_capacity(1024),
+        }
     }
 
     /// A chain that is appended to a new file.
@@ -150,9 +199,22 @@ impl Journal {
             .append(true)
             .create_new(true)
             .open(path)
-            .map_err(|source| JournalError { path: path.to_owned(), source })?;
-        let log = LogFile { path: path.to_owned(), file, len: 0, broken: false };
-        Ok(Journal { file: Some(log), ..Journal::in_memory(genesis) })
+            .map_err(|source| JournalError {
+                path: path.to_owned(),
+                source,
+            })?;
+        let reserve = Reserve::take(path);
+        let log = LogFile {
+            path: path.to_owned(),
+            file,
+            len: 0,
+            torn: false,
+            reserve,
+        };
+        Ok(Journal {
+            file: Some(log),
+            ..Journal::in_memory(genesis)
+        })
     }
 
     /// Hash of the last record.
@@ -177,14 +239,20 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// The file cannot take it. Whatever part of the line was written is cut off again, and the chain
-    /// stays as it was.
-    pub fn append(&mut self, time: Timestamp, entry: Entry) -> Result<Arc<Record>, JournalError> {
+    /// The file cannot take it. Whatever part of the line was written is cut off again, the chain stays
+    /// as it was, and the reserve of disk space is given back: the next record may fit.
+    pub fn append(&mut self, time: Timestamp, entry: Entry) -> Result<Arc<Record>, Box<Unwritten>> {
         let (name, json) = match &entry {
             Entry::Avp(event) => ("avp", serde_json::to_string(event)),
             Entry::Audit(audit) => ("audit", serde_json::to_string(audit)),
         };
-        let json = json.map_err(|error| self.failure(io::Error::other(error)))?;
+        let json = match json {
+            Ok(json) => json,
+            Err(error) => {
+                let error = self.failure(io::Error::other(error));
+                return Err(Box::new(Unwritten { entry, error }));
+            }
+        };
         let buffer = &mut self.buffer;
         buffer.clear();
         let _ = write!(
@@ -201,25 +269,36 @@ impl Journal {
         let _ = write!(buffer, r#","hash":"{hash}"}}"#);
         let line: Box<str> = String::from_utf8_lossy(buffer).into();
         buffer.push(b'\n');
-        if let Some(log) = &mut self.file {
-            log.append(&self.buffer)?;
+        if let Some(log) = &mut self.file
+            && let Err(error) = log.append(&self.buffer)
+        {
+            return Err(Box::new(Unwritten { entry, error }));
         }
-        let record = Record { seq: self.seq, entry, line, body };
+        let record = Record {
+            seq: self.seq,
+            entry,
+            line,
+            body,
+        };
         self.head = hash;
         self.seq += 1;
         Ok(Arc::new(record))
     }
 
     fn failure(&self, source: io::Error) -> JournalError {
-        let path = self.file.as_ref().map(|log| log.path.clone()).unwrap_or_default();
+        let path = self
+            .file
+            .as_ref()
+            .map(|log| log.path.clone())
+            .unwrap_or_default();
         JournalError { path, source }
     }
 }
 
 impl LogFile {
     fn append(&mut self, line: &[u8]) -> Result<(), JournalError> {
-        let written = if self.broken {
-            Err(io::Error::other("an earlier write failed"))
+        let written = if self.torn {
+            Err(io::Error::other("an earlier record was written in part"))
         } else {
             self.file.write_all(line)
         };
@@ -229,12 +308,12 @@ impl LogFile {
                 Ok(())
             }
             Err(source) => {
-                if !self.broken {
-                    self.broken = true;
-                    // Best effort: a reader copes with a torn last line, it only looks worse.
-                    let _ = self.file.set_len(self.len);
-                }
-                Err(JournalError { path: self.path.clone(), source })
+                self.torn = self.torn || self.file.set_len(self.len).is_err();
+                self.reserve = None;
+                Err(JournalError {
+                    path: self.path.clone(),
+                    source,
+                })
             }
         }
     }

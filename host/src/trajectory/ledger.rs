@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::audit::Audit;
 use super::deeds::{Deed, Deeds};
-use super::event::{AgentStarted, Body, Origin};
+use super::event::{AgentStarted, Body, Event, Origin};
 use super::fact::{SubagentCall, SubagentResult, ToolResult, Turn, Usage};
 use super::fold::Totals;
 use super::journal::{Entry, Journal, JournalError, Link, Record};
@@ -62,6 +62,8 @@ struct Inner {
     limit_noted: bool,
     completed: Option<String>,
     deeds: Deeds,
+    /// Events the journal has not taken. There are some only after it failed.
+    unwritten: VecDeque<Event>,
     /// Records the listener has not got yet; nothing when there is no listener.
     undelivered: Option<VecDeque<Arc<Record>>>,
 }
@@ -75,7 +77,8 @@ struct Clock {
 
 impl Clock {
     fn now(&self) -> Timestamp {
-        let elapsed = SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::ZERO);
+        let elapsed =
+            SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::ZERO);
         self.start.checked_add(elapsed).unwrap_or(Timestamp::MAX)
     }
 }
@@ -93,7 +96,10 @@ impl Ledger {
         let inner = Inner {
             recorder,
             journal,
-            clock: Clock { start: Timestamp::now(), since: std::time::Instant::now() },
+            clock: Clock {
+                start: Timestamp::now(),
+                since: std::time::Instant::now(),
+            },
             totals: Totals::default(),
             limits,
             facts: 0,
@@ -101,21 +107,37 @@ impl Ledger {
             limit_noted: false,
             completed: None,
             deeds: Deeds::default(),
+            unwritten: VecDeque::new(),
             undelivered: listener.is_some().then(VecDeque::new),
         };
-        Ledger { inner: Arc::new(Mutex::new(inner)), listener }
+        Ledger {
+            inner: Arc::new(Mutex::new(inner)),
+            listener,
+        }
     }
 
     /// Hands records to the listener, waiting while it is behind. Cancel-safe: a record leaves the
     /// queue only once there is room for it.
     pub async fn deliver(&self) {
-        let Some(listener) = &self.listener else { return };
-        while self.lock().undelivered.as_ref().is_some_and(|queue| !queue.is_empty()) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        while self
+            .lock()
+            .undelivered
+            .as_ref()
+            .is_some_and(|queue| !queue.is_empty())
+        {
             let Ok(permit) = listener.reserve().await else {
                 self.lock().undelivered = None;
                 return;
             };
-            if let Some(record) = self.lock().undelivered.as_mut().and_then(VecDeque::pop_front) {
+            if let Some(record) = self
+                .lock()
+                .undelivered
+                .as_mut()
+                .and_then(VecDeque::pop_front)
+            {
                 permit.send(record);
             }
         }
@@ -124,8 +146,14 @@ impl Ledger {
     /// True while records wait for a listener that does not keep up.
     #[must_use]
     pub fn waits_for_listener(&self) -> bool {
-        self.listener.as_ref().is_some_and(|listener| listener.capacity() == 0)
-            && self.lock().undelivered.as_ref().is_some_and(|queue| !queue.is_empty())
+        self.listener
+            .as_ref()
+            .is_some_and(|listener| listener.capacity() == 0)
+            && self
+                .lock()
+                .undelivered
+                .as_ref()
+                .is_some_and(|queue| !queue.is_empty())
     }
 
     /// What the agent has done since the last time, as far as repetition is concerned.
@@ -205,7 +233,9 @@ impl Ledger {
     /// The fact is impossible, or the journal cannot be written. So for all facts below.
     pub fn assistant(&self, origin: Origin, turn: Turn) -> Result<Receipt, LedgerError> {
         let held = turn.key.is_some().then(|| to_value(&turn));
-        self.fact("assistant", held, |recorder, now| recorder.assistant(now, origin, turn))
+        self.fact("assistant", held, |recorder, now| {
+            recorder.assistant(now, origin, turn)
+        })
     }
 
     /// Records tokens and cost of the open turn.
@@ -217,7 +247,9 @@ impl Ledger {
         cost_usd: Option<f64>,
     ) -> Result<(), LedgerError> {
         let held = serde_json::json!({ "key": key, "usage": usage, "cost_usd": cost_usd });
-        self.fact("report-usage", Some(held), |recorder, _| recorder.usage(key, usage, cost_usd))
+        self.fact("report-usage", Some(held), |recorder, _| {
+            recorder.usage(key, usage, cost_usd)
+        })
     }
 
     /// Closes the open turn.
@@ -233,21 +265,31 @@ impl Ledger {
     #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
     pub fn tool_result(&self, origin: Origin, result: ToolResult) -> Result<(), LedgerError> {
         let held = self.holds_back().then(|| to_value(&result));
-        self.fact("report-tool-result", held, |recorder, now| recorder.tool_result(now, origin, result))
+        self.fact("report-tool-result", held, |recorder, now| {
+            recorder.tool_result(now, origin, result)
+        })
     }
 
     /// Opens the frame of a sub-agent.
     #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
     pub fn subagent_start(&self, origin: Origin, call: SubagentCall) -> Result<(), LedgerError> {
         let held = self.holds_back().then(|| to_value(&call));
-        self.fact("start-subagent", held, |recorder, now| recorder.subagent_start(now, origin, call))
+        self.fact("start-subagent", held, |recorder, now| {
+            recorder.subagent_start(now, origin, call)
+        })
     }
 
     /// Closes the frame of a sub-agent.
     #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
-    pub fn subagent_result(&self, origin: Origin, result: SubagentResult) -> Result<(), LedgerError> {
+    pub fn subagent_result(
+        &self,
+        origin: Origin,
+        result: SubagentResult,
+    ) -> Result<(), LedgerError> {
         let held = self.holds_back().then(|| to_value(&result));
-        self.fact("finish-subagent", held, |recorder, now| recorder.subagent_result(now, origin, result))
+        self.fact("finish-subagent", held, |recorder, now| {
+            recorder.subagent_result(now, origin, result)
+        })
     }
 
     /// Records an error that does not end the run.
@@ -272,7 +314,11 @@ impl Ledger {
     /// # Errors
     ///
     /// The journal cannot be written.
-    pub fn stop(&self, reason: StopReason, output: Option<Value>) -> Result<StopReason, JournalError> {
+    pub fn stop(
+        &self,
+        reason: StopReason,
+        output: Option<Value>,
+    ) -> Result<StopReason, JournalError> {
         let mut inner = self.lock();
         let now = inner.clock.now();
         let reason = inner.recorder.stop(now, reason, output);
@@ -299,7 +345,9 @@ impl Ledger {
         if inner.completed.is_some() {
             return Ok(false);
         }
-        inner.audit(Audit::Completed { summary: summary.clone() })?;
+        inner.audit(Audit::Completed {
+            summary: summary.clone(),
+        })?;
         inner.completed = Some(summary);
         Ok(true)
     }
@@ -357,7 +405,10 @@ impl Ledger {
                 Ok(done)
             }
             Err(rejected) => {
-                inner.audit(Audit::Rejected { fact: name, reason: rejected.to_string() })?;
+                inner.audit(Audit::Rejected {
+                    fact: name,
+                    reason: rejected.to_string(),
+                })?;
                 Err(rejected.into())
             }
         }
@@ -372,25 +423,40 @@ impl Ledger {
 
 impl Inner {
     fn write(&mut self, now: Timestamp) -> Result<(), JournalError> {
-        for event in self.recorder.take() {
-            self.totals.add(&event);
-            self.append(now, Entry::Avp(event))?;
+        self.unwritten.extend(self.recorder.take());
+        while let Some(event) = self.unwritten.pop_front() {
+            match self.journal.append(now, Entry::Avp(event)) {
+                Ok(record) => self.written(record),
+                Err(failed) => {
+                    // Kept, so that a run whose disk was full can still be closed without a hole.
+                    if let Entry::Avp(event) = failed.entry {
+                        self.unwritten.push_front(event);
+                    }
+                    return Err(failed.error);
+                }
+            }
         }
         Ok(())
     }
 
     fn audit(&mut self, audit: Audit) -> Result<(), JournalError> {
         let now = self.clock.now();
-        self.append(now, Entry::Audit(audit))
+        let record = self
+            .journal
+            .append(now, Entry::Audit(audit))
+            .map_err(|failed| failed.error)?;
+        self.written(record);
+        Ok(())
     }
 
-    fn append(&mut self, now: Timestamp, entry: Entry) -> Result<(), JournalError> {
-        let record = self.journal.append(now, entry)?;
+    fn written(&mut self, record: Arc<Record>) {
+        if let Entry::Avp(event) = &record.entry {
+            self.totals.add(event);
+        }
         self.deeds.note(&record.entry);
         if let Some(queue) = &mut self.undelivered {
             queue.push_back(record);
         }
-        Ok(())
     }
 }
 

@@ -26,8 +26,17 @@ impl Run {
     fn heard_by(room: usize, limits: Limits) -> Run {
         let (sender, records) = mpsc::channel(room);
         let recorder = Recorder::new(Ids::seeded([0; 16]), "run", None);
-        let facts = FactLimits { facts: 100, fact_bytes: 1000, total_bytes: 10_000 };
-        let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), facts, Some(sender));
+        let facts = FactLimits {
+            facts: 100,
+            fact_bytes: 1000,
+            total_bytes: 10_000,
+        };
+        let ledger = Ledger::new(
+            recorder,
+            Journal::in_memory(Link::of(b"")),
+            facts,
+            Some(sender),
+        );
         Run {
             meters: Meters::default(),
             activity: Activity::new(&limits),
@@ -61,7 +70,10 @@ impl Run {
     fn notices(&mut self) -> Vec<(&'static str, serde_json::Value)> {
         let mut notices = Vec::new();
         while let Ok(record) = self.records.try_recv() {
-            if let Entry::Audit(Audit::Supervision { notice, diagnosis, .. }) = &record.entry {
+            if let Entry::Audit(Audit::Supervision {
+                notice, diagnosis, ..
+            }) = &record.entry
+            {
                 notices.push((*notice, diagnosis.clone()));
             }
         }
@@ -87,16 +99,28 @@ async fn a_guest_that_sleeps_is_noted_then_cut_and_the_record_says_what_it_did()
             std::future::pending::<()>().await;
         })
         .await;
-    assert_eq!(hit, LimitHit { name: "idle", max: 300_000 });
+    assert_eq!(
+        hit,
+        LimitHit {
+            name: "idle",
+            max: 300_000
+        }
+    );
     let took = start.elapsed();
-    assert!(took >= Duration::from_millis(310_500) && took < Duration::from_secs(312), "{took:?}");
+    assert!(
+        took >= Duration::from_millis(310_500) && took < Duration::from_secs(312),
+        "{took:?}"
+    );
 
     run.ledger.deliver().await;
     let notices = run.notices();
     let names: Vec<_> = notices.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["idle", "hard_stop"]);
     let (_, last) = &notices[1];
-    assert_eq!((&last["doing"], &last["call"]), (&"host_call".into(), &"wasi:io/poll".into()));
+    assert_eq!(
+        (&last["doing"], &last["call"]),
+        (&"host_call".into(), &"wasi:io/poll".into())
+    );
     assert_eq!(last["host_calls"], 2);
     assert_eq!(last["last_seq"], 0);
     assert!(last["for_ms"].as_u64().unwrap() >= 300_000, "{last}");
@@ -115,8 +139,18 @@ async fn a_guest_that_acts_now_and_then_is_cut_at_the_wall_limit_after_a_warning
             }
         })
         .await;
-    assert_eq!(hit, LimitHit { name: "wall", max: 3_600_000 });
-    assert!(start.elapsed() <= Duration::from_millis(3_600_010), "{:?}", start.elapsed());
+    assert_eq!(
+        hit,
+        LimitHit {
+            name: "wall",
+            max: 3_600_000
+        }
+    );
+    assert!(
+        start.elapsed() <= Duration::from_millis(3_600_010),
+        "{:?}",
+        start.elapsed()
+    );
     run.ledger.deliver().await;
     let names: Vec<_> = run.notices().iter().map(|(name, _)| *name).collect();
     assert_eq!(names, ["budget_low", "hard_stop"]);
@@ -128,7 +162,8 @@ async fn heartbeats_do_not_keep_a_guest_alive() {
     let hit = run
         .limit(async {
             loop {
-                run.activity.enter("wasm-agent:agent/trajectory", Nature::Acts);
+                run.activity
+                    .enter("wasm-agent:agent/trajectory", Nature::Acts);
                 run.activity.says("still working");
                 run.activity.enter("wasi:clocks/wall-clock", Nature::Looks);
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -141,16 +176,26 @@ async fn heartbeats_do_not_keep_a_guest_alive() {
 #[tokio::test(start_paused = true)]
 async fn a_guest_that_waits_for_a_slow_listener_is_not_idle() {
     let mut run = Run::heard_by(1, Limits::default());
-    let progress = || Audit::Progress { message: "x".to_owned(), fraction: None };
+    let progress = || Audit::Progress {
+        message: "x".to_owned(),
+        fraction: None,
+    };
     let hit = run
         .limit(async {
             run.ledger.audit(progress()).unwrap();
             run.ledger.audit(progress()).unwrap();
-            run.activity.enter("wasm-agent:agent/trajectory", Nature::Acts);
+            run.activity
+                .enter("wasm-agent:agent/trajectory", Nature::Acts);
             run.ledger.deliver().await;
         })
         .await;
-    assert_eq!(hit, LimitHit { name: "wall", max: 600_000 });
+    assert_eq!(
+        hit,
+        LimitHit {
+            name: "wall",
+            max: 600_000
+        }
+    );
     assert!(run.notices().is_empty());
 }
 
@@ -163,7 +208,13 @@ async fn a_guest_that_computes_for_ever_is_cut_at_the_cpu_limit() {
         context.waker().wake_by_ref();
         Poll::<()>::Pending
     });
-    assert_eq!(run.limit(spin).await, LimitHit { name: "cpu", max: 20 });
+    assert_eq!(
+        run.limit(spin).await,
+        LimitHit {
+            name: "cpu",
+            max: 20
+        }
+    );
 }
 
 /// Calls the host `calls` times in each poll, for ever.
@@ -180,7 +231,13 @@ async fn flood(activity: &Activity, calls: u64) {
 async fn too_many_host_calls_end_a_run() {
     let run = Run::new(limits(|limits| limits.host_calls = 1000));
     let hit = run.limit(flood(&run.activity, 300)).await;
-    assert_eq!(hit, LimitHit { name: "host-calls", max: 1000 });
+    assert_eq!(
+        hit,
+        LimitHit {
+            name: "host-calls",
+            max: 1000
+        }
+    );
     assert_eq!(run.activity.seen().host_calls, 1200);
 }
 
@@ -195,7 +252,13 @@ async fn host_calls_are_held_to_their_rate() {
     assert_eq!(hit.name, "host-calls");
     // 120 calls a second until the 1000th is passed.
     assert_eq!(start.elapsed().as_secs(), 8);
-    assert_eq!(run.activity.held_back(), Some(LimitHit { name: "host-call-rate", max: 100 }));
+    assert_eq!(
+        run.activity.held_back(),
+        Some(LimitHit {
+            name: "host-call-rate",
+            max: 100
+        })
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -211,7 +274,16 @@ async fn the_same_refusal_again_and_again_ends_a_run() {
             }
         })
         .await;
-    assert_eq!((hit, tries), (LimitHit { name: "repeated-error", max: 5 }, 5));
+    assert_eq!(
+        (hit, tries),
+        (
+            LimitHit {
+                name: "repeated-error",
+                max: 5
+            },
+            5
+        )
+    );
     run.ledger.deliver().await;
     assert_eq!(run.notices().last().unwrap().0, "hard_stop");
 }
@@ -225,14 +297,17 @@ impl Ledger {
             reason: crate::trajectory::StopReason::Converged,
             usage: None,
         };
-        self.subagent_result(crate::trajectory::Origin::Claimed, result).unwrap_err();
+        self.subagent_result(crate::trajectory::Origin::Claimed, result)
+            .unwrap_err();
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_guest_that_is_done_counts_as_done_when_its_time_runs_out_at_the_same_moment() {
     let run = Run::new(limits(|limits| limits.wall = 1000));
-    let done = run.supervise(tokio::time::sleep(Duration::from_millis(990))).await;
+    let done = run
+        .supervise(tokio::time::sleep(Duration::from_millis(990)))
+        .await;
     assert!(matches!(done, Ok(())), "{done:?}");
 }
 

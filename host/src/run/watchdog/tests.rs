@@ -9,7 +9,11 @@ fn s(seconds: u64) -> Duration {
 
 /// The numbers of seeds.md §10, with a ceiling far away.
 fn policy() -> Policy {
-    Policy { wall: s(100_000), wall_soft: s(90_000), ..Policy::default() }
+    Policy {
+        wall: s(100_000),
+        wall_soft: s(90_000),
+        ..Policy::default()
+    }
 }
 
 fn watchdog(policy: Policy) -> Watchdog {
@@ -27,16 +31,29 @@ fn computing(last_activity: u64) -> Snapshot {
 }
 
 fn sleeping(last_activity: u64) -> Snapshot {
-    let call = Call { interface: "wasi:io/poll", function: None, nature: Nature::Looks };
-    Snapshot { doing: Doing::InHostCall { call, since: s(0) }, ..computing(last_activity) }
+    let call = Call {
+        interface: "wasi:io/poll",
+        function: None,
+        nature: Nature::Looks,
+    };
+    Snapshot {
+        doing: Doing::InHostCall { call, since: s(0) },
+        ..computing(last_activity)
+    }
 }
 
 fn waiting(last_activity: u64) -> Snapshot {
-    Snapshot { doing: Doing::WaitingForChild { since: s(0) }, ..computing(last_activity) }
+    Snapshot {
+        doing: Doing::WaitingForChild { since: s(0) },
+        ..computing(last_activity)
+    }
 }
 
 fn child(evidence: Evidence) -> Snapshot {
-    Snapshot { child: evidence, ..waiting(0) }
+    Snapshot {
+        child: evidence,
+        ..waiting(0)
+    }
 }
 
 /// Evaluates once a second, from `from` to `to`, and gives every notice with its time.
@@ -70,7 +87,10 @@ fn activity_ends_the_quiet_and_the_next_one_is_noted_again() {
     let (notices, _) = watch(&mut dog, 0, 100, &computing(0));
     assert_eq!(notices, [(30, Notice::Idle)]);
     let (notices, verdict) = watch(&mut dog, 101, 399, &computing(100));
-    assert_eq!((notices, verdict), (vec![(130, Notice::Idle)], Verdict::Continue));
+    assert_eq!(
+        (notices, verdict),
+        (vec![(130, Notice::Idle)], Verdict::Continue)
+    );
 }
 
 #[test]
@@ -83,63 +103,129 @@ fn grace_is_not_extended_by_asking_and_ends_at_once_when_it_is_zero() {
     let judgement = dog.evaluate(Duration::from_millis(300_500), &computing(0));
     assert_eq!(judgement.verdict, Verdict::Fire(Reason::Idle(s(300))));
 
-    let mut dog = watchdog(Policy { grace: s(0), ..policy() });
-    assert_eq!(dog.evaluate(s(300), &computing(0)).verdict, Verdict::Fire(Reason::Idle(s(300))));
+    let mut dog = watchdog(Policy {
+        grace: s(0),
+        ..policy()
+    });
+    assert_eq!(
+        dog.evaluate(s(300), &computing(0)).verdict,
+        Verdict::Fire(Reason::Idle(s(300)))
+    );
 }
 
 #[test]
 fn late_activity_cancels_the_grace() {
     let mut dog = watchdog(policy());
     dog.evaluate(s(300), &computing(0));
-    assert_eq!(dog.evaluate(s(301), &computing(300)).verdict, Verdict::Continue);
+    assert_eq!(
+        dog.evaluate(s(301), &computing(300)).verdict,
+        Verdict::Continue
+    );
     // The next time it is idle, it has its whole grace again.
-    assert_eq!(dog.evaluate(s(600), &computing(300)).verdict, Verdict::Continue);
-    assert_eq!(dog.evaluate(s(601), &computing(300)).verdict, Verdict::Fire(Reason::Idle(s(300))));
+    assert_eq!(
+        dog.evaluate(s(600), &computing(300)).verdict,
+        Verdict::Continue
+    );
+    assert_eq!(
+        dog.evaluate(s(601), &computing(300)).verdict,
+        Verdict::Fire(Reason::Idle(s(300)))
+    );
 }
 
 #[test]
 fn a_wait_that_begins_in_the_grace_defers_the_end() {
     let mut dog = watchdog(policy());
-    assert_eq!(dog.evaluate(s(300), &computing(0)).verdict, Verdict::Continue);
+    assert_eq!(
+        dog.evaluate(s(300), &computing(0)).verdict,
+        Verdict::Continue
+    );
     assert_eq!(dog.evaluate(s(301), &waiting(0)).verdict, Verdict::Waiting);
     // When it is over without any activity, a new grace begins.
     let judgement = dog.evaluate(s(302), &computing(0));
     assert_eq!(judgement.notices, [Notice::WaitingExited]);
     assert_eq!(judgement.verdict, Verdict::Continue);
-    assert_eq!(dog.evaluate(s(303), &computing(0)).verdict, Verdict::Fire(Reason::Idle(s(300))));
+    assert_eq!(
+        dog.evaluate(s(303), &computing(0)).verdict,
+        Verdict::Fire(Reason::Idle(s(300)))
+    );
 }
 
 #[test]
 fn idling_can_be_unlimited_but_the_ceiling_stays() {
-    let mut dog = watchdog(Policy { idle: None, wall: s(5000), wall_soft: s(4000), ..policy() });
+    let mut dog = watchdog(Policy {
+        idle: None,
+        wall: s(5000),
+        wall_soft: s(4000),
+        ..policy()
+    });
     let (notices, verdict) = watch(&mut dog, 0, 6000, &sleeping(0));
-    assert_eq!(notices, [(4000, Notice::BudgetLow), (5000, Notice::HardStop)]);
+    assert_eq!(
+        notices,
+        [(4000, Notice::BudgetLow), (5000, Notice::HardStop)]
+    );
     assert_eq!(verdict, Verdict::Fire(Reason::Wall(s(5000))));
 }
 
 #[test]
 fn the_ceiling_fires_whatever_the_guest_does() {
-    let policy = Policy { wall: s(3300), wall_soft: s(3000), ..policy() };
-    for seen in [computing(3299), sleeping(3299), waiting(0), child(Evidence::OnlyHeartbeats)] {
+    let policy = Policy {
+        wall: s(3300),
+        wall_soft: s(3000),
+        ..policy()
+    };
+    for seen in [
+        computing(3299),
+        sleeping(3299),
+        waiting(0),
+        child(Evidence::OnlyHeartbeats),
+    ] {
         let mut dog = watchdog(policy);
-        assert_eq!(dog.evaluate(s(3300), &seen).verdict, Verdict::Fire(Reason::Wall(s(3300))));
+        assert_eq!(
+            dog.evaluate(s(3300), &seen).verdict,
+            Verdict::Fire(Reason::Wall(s(3300)))
+        );
     }
     // In the grace.
-    let mut dog = watchdog(Policy { wall: s(300), wall_soft: s(300), grace: s(9), ..policy });
-    assert_eq!(dog.evaluate(s(300), &computing(0)).verdict, Verdict::Fire(Reason::Wall(s(300))));
+    let mut dog = watchdog(Policy {
+        wall: s(300),
+        wall_soft: s(300),
+        grace: s(9),
+        ..policy
+    });
+    assert_eq!(
+        dog.evaluate(s(300), &computing(0)).verdict,
+        Verdict::Fire(Reason::Wall(s(300)))
+    );
     // Computing is a ceiling, too.
     let mut dog = watchdog(policy);
-    let seen = Snapshot { cpu: policy.cpu, ..computing(0) };
-    assert_eq!(dog.evaluate(s(1), &seen).verdict, Verdict::Fire(Reason::Cpu(policy.cpu)));
+    let seen = Snapshot {
+        cpu: policy.cpu,
+        ..computing(0)
+    };
+    assert_eq!(
+        dog.evaluate(s(1), &seen).verdict,
+        Verdict::Fire(Reason::Cpu(policy.cpu))
+    );
 }
 
 #[test]
 fn the_soft_limit_comes_once_and_before_the_hard_one() {
-    let mut dog = watchdog(Policy { wall: s(3300), wall_soft: s(3000), idle: None, ..policy() });
+    let mut dog = watchdog(Policy {
+        wall: s(3300),
+        wall_soft: s(3000),
+        idle: None,
+        ..policy()
+    });
     let (notices, _) = watch(&mut dog, 2990, 3400, &computing(0));
-    assert_eq!(notices, [(3000, Notice::BudgetLow), (3300, Notice::HardStop)]);
+    assert_eq!(
+        notices,
+        [(3000, Notice::BudgetLow), (3300, Notice::HardStop)]
+    );
     let mut dog = watchdog(policy());
-    let seen = Snapshot { cpu: dog.policy.cpu_soft, ..computing(0) };
+    let seen = Snapshot {
+        cpu: dog.policy.cpu_soft,
+        ..computing(0)
+    };
     assert_eq!(dog.evaluate(s(1), &seen).notices, [Notice::BudgetLow]);
 }
 
@@ -151,7 +237,10 @@ fn waiting_defers_and_does_not_count_as_activity() {
     assert_eq!(verdict, Verdict::Waiting);
     // The child is gone and nothing was reported: still idle since 0.
     let (notices, verdict) = watch(&mut dog, 311, 320, &computing(0));
-    assert_eq!(notices, [(311, Notice::WaitingExited), (312, Notice::HardStop)]);
+    assert_eq!(
+        notices,
+        [(311, Notice::WaitingExited), (312, Notice::HardStop)]
+    );
     assert_eq!(verdict, Verdict::Fire(Reason::Idle(s(300))));
 }
 
@@ -161,12 +250,19 @@ fn waiting_ends_at_its_ceiling_with_every_event_in_between() {
     let (notices, verdict) = watch(&mut dog, 0, 9999, &waiting(0));
     assert_eq!(verdict, Verdict::Fire(Reason::Waiting(s(1800))));
     let at = |notice| -> Vec<u64> {
-        notices.iter().filter(|(_, found)| *found == notice).map(|(at, _)| *at).collect()
+        notices
+            .iter()
+            .filter(|(_, found)| *found == notice)
+            .map(|(at, _)| *at)
+            .collect()
     };
     assert_eq!(at(Notice::WaitingEntered), [301]);
     assert_eq!(at(Notice::WaitingSuspected), [901]);
     assert_eq!(at(Notice::HardStop), [2101]);
-    assert_eq!(at(Notice::WaitingProgress), (1..60).map(|n| 301 + 30 * n).collect::<Vec<_>>());
+    assert_eq!(
+        at(Notice::WaitingProgress),
+        (1..60).map(|n| 301 + 30 * n).collect::<Vec<_>>()
+    );
     assert_eq!(dog.waited(), s(1800));
 }
 
@@ -174,7 +270,11 @@ fn waiting_ends_at_its_ceiling_with_every_event_in_between() {
 fn a_person_may_take_as_long_as_a_child_that_makes_progress() {
     let mut dog = watchdog(policy());
     let doing = Doing::WaitingForHuman { since: s(0) };
-    let seen = Snapshot { doing, child: Evidence::Spinning, ..computing(0) };
+    let seen = Snapshot {
+        doing,
+        child: Evidence::Spinning,
+        ..computing(0)
+    };
     let (_, verdict) = watch(&mut dog, 0, 9999, &seen);
     assert_eq!(verdict, Verdict::Fire(Reason::Waiting(s(1800))));
 }
@@ -184,7 +284,11 @@ fn a_child_without_progress_is_waited_for_less() {
     for evidence in [Evidence::OnlyHeartbeats, Evidence::Spinning] {
         let mut dog = watchdog(policy());
         let (notices, verdict) = watch(&mut dog, 0, 9999, &child(evidence));
-        assert_eq!(verdict, Verdict::Fire(Reason::Waiting(s(600))), "{evidence:?}");
+        assert_eq!(
+            verdict,
+            Verdict::Fire(Reason::Waiting(s(600))),
+            "{evidence:?}"
+        );
         assert_eq!(notices.last(), Some(&(901, Notice::HardStop)));
     }
 }
@@ -194,7 +298,9 @@ fn the_ceiling_follows_the_evidence_of_each_moment() {
     let mut dog = watchdog(policy());
     let (_, verdict) = watch(&mut dog, 0, 1500, &child(Evidence::Progress));
     assert_eq!(verdict, Verdict::Waiting);
-    let verdict = dog.evaluate(s(1501), &child(Evidence::OnlyHeartbeats)).verdict;
+    let verdict = dog
+        .evaluate(s(1501), &child(Evidence::OnlyHeartbeats))
+        .verdict;
     assert_eq!(verdict, Verdict::Fire(Reason::Waiting(s(600))));
 }
 
@@ -213,7 +319,10 @@ fn time_spent_waiting_survives_activity_and_oscillation() {
         let waited = dog.waited();
         now += 402;
         let judgement = dog.evaluate(s(now), &computing(now));
-        assert_eq!((judgement.verdict, dog.waited()), (Verdict::Continue, waited));
+        assert_eq!(
+            (judgement.verdict, dog.waited()),
+            (Verdict::Continue, waited)
+        );
         assert_eq!(judgement.notices, [Notice::WaitingExited]);
     }
     assert_eq!(fired, Some(Reason::Waiting(s(1800))));
@@ -233,7 +342,10 @@ fn asking_often_does_not_count_a_wait_twice() {
 #[test]
 fn a_listener_that_does_not_keep_up_is_not_the_guests_idleness() {
     let mut dog = watchdog(policy());
-    let held = Snapshot { pace: Pace::Host, ..sleeping(0) };
+    let held = Snapshot {
+        pace: Pace::Host,
+        ..sleeping(0)
+    };
     assert_eq!(watch(&mut dog, 0, 1000, &held), (vec![], Verdict::Continue));
     let (notices, _) = watch(&mut dog, 1001, 1400, &sleeping(0));
     assert_eq!(notices, [(1030, Notice::Idle), (1301, Notice::HardStop)]);
@@ -249,7 +361,10 @@ fn a_policy_that_contradicts_itself_names_both_fields() {
     };
     assert_eq!(wrong(|p| p.idle = Some(s(0))), ("idle", "zero"));
     assert_eq!(wrong(|p| p.poll = s(0)), ("poll", "zero"));
-    assert_eq!(wrong(|p| p.status_interval = s(0)), ("status_interval", "zero"));
+    assert_eq!(
+        wrong(|p| p.status_interval = s(0)),
+        ("status_interval", "zero")
+    );
     assert_eq!(wrong(|p| p.waiting = s(299)), ("suspect", "waiting"));
     assert_eq!(
         wrong(|p| {
@@ -268,7 +383,10 @@ fn a_policy_that_contradicts_itself_names_both_fields() {
     );
     assert_eq!(wrong(|p| p.suspect = s(0)), ("suspect", "zero"));
     assert_eq!(wrong(|p| p.suspect = s(1800)), ("suspect", "waiting"));
-    assert_eq!(wrong(|p| p.waiting_without_progress = s(0)), ("waiting_without_progress", "zero"));
+    assert_eq!(
+        wrong(|p| p.waiting_without_progress = s(0)),
+        ("waiting_without_progress", "zero")
+    );
     assert_eq!(
         wrong(|p| p.waiting_without_progress = s(1801)),
         ("waiting_without_progress", "waiting")
@@ -276,13 +394,21 @@ fn a_policy_that_contradicts_itself_names_both_fields() {
     assert_eq!(wrong(|p| p.idle_notice = s(301)), ("idle_notice", "idle"));
     assert_eq!(wrong(|p| p.wall_soft = s(100_001)), ("wall_soft", "wall"));
     assert_eq!(wrong(|p| p.cpu_soft = s(100_001)), ("cpu_soft", "cpu"));
-    let error = Watchdog::new(Policy { suspect: s(1800), ..policy() }).unwrap_err();
+    let error = Watchdog::new(Policy {
+        suspect: s(1800),
+        ..policy()
+    })
+    .unwrap_err();
     let text = "`suspect` (1800s) has to be less than `waiting` (1800s)";
     assert_eq!(error.to_string(), text);
 }
 
 fn any_snapshot() -> impl Strategy<Value = Snapshot> {
-    let call = Call { interface: "x", function: None, nature: Nature::Acts };
+    let call = Call {
+        interface: "x",
+        function: None,
+        nature: Nature::Acts,
+    };
     let doing = prop_oneof![
         Just(Doing::Computing { since: s(0) }),
         Just(Doing::InHostCall { call, since: s(0) }),

@@ -1,0 +1,85 @@
+//! Directory listings: bounded, and always in the same order.
+
+use std::fs::File;
+
+use rustix::fs::{AtFlags, FileType, OFlags};
+use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorType, DirectoryEntry, ErrorCode};
+
+use super::quota::Permit;
+use super::refusal::Refusal;
+use super::sys;
+
+/// Entries a directory may have to be listed. A listing is kept in the host's memory as a whole.
+const ENTRIES_MAX: usize = 200_000;
+
+/// What is left of a listing.
+pub(super) struct Listing {
+    entries: std::vec::IntoIter<Result<DirectoryEntry, ErrorCode>>,
+    _permit: Permit,
+}
+
+impl Listing {
+    /// Reads a directory as a whole, sorted by name: the order of the disk would tell runs apart.
+    pub(super) fn read(dir: &File, permit: Permit) -> Result<Listing, Refusal> {
+        // A handle of its own: the position in a directory belongs to the open file.
+        let dir = sys::find_dir(dir, ".")?.reopen(OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut entries = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            if entries.len() == ENTRIES_MAX {
+                return Err(ErrorCode::Overflow.into());
+            }
+            let kind = match entry.file_type() {
+                FileType::Unknown => kind_of(&dir, name),
+                kind => kind,
+            };
+            // Names that are not UTF-8 have no place in a WIT string.
+            let name = name.to_owned().into_string();
+            entries.push(match name {
+                Ok(name) => Ok(DirectoryEntry {
+                    type_: descriptor_type(kind),
+                    name,
+                }),
+                Err(_) => Err(ErrorCode::IllegalByteSequence),
+            });
+        }
+        entries.sort_by(|a, b| {
+            let name =
+                |entry: &Result<DirectoryEntry, _>| entry.as_ref().ok().map(|it| it.name.clone());
+            name(a).cmp(&name(b))
+        });
+        Ok(Listing {
+            entries: entries.into_iter(),
+            _permit: permit,
+        })
+    }
+
+    pub(super) fn next(&mut self) -> Option<Result<DirectoryEntry, ErrorCode>> {
+        self.entries.next()
+    }
+}
+
+/// Some file systems do not say in a listing what an entry is.
+fn kind_of(dir: &File, name: &std::ffi::CStr) -> FileType {
+    match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+        Err(_) => FileType::Unknown,
+    }
+}
+
+fn descriptor_type(kind: FileType) -> DescriptorType {
+    match kind {
+        FileType::RegularFile => DescriptorType::RegularFile,
+        FileType::Directory => DescriptorType::Directory,
+        FileType::Symlink => DescriptorType::SymbolicLink,
+        FileType::Fifo => DescriptorType::Fifo,
+        FileType::Socket => DescriptorType::Socket,
+        FileType::CharacterDevice => DescriptorType::CharacterDevice,
+        FileType::BlockDevice => DescriptorType::BlockDevice,
+        FileType::Unknown => DescriptorType::Unknown,
+    }
+}

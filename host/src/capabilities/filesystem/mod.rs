@@ -1,0 +1,293 @@
+//! `wasi:filesystem`: the directories the operator granted, and the one place where a path of a guest
+//! meets the disk.
+//!
+//! Everything a path can do (opening, creating, removing, renaming, linking) is resolved, judged and done
+//! here; what happens to a file that is already open (reading, writing, its metadata) is left to
+//! wasmtime-wasi, with every write counted on the way. Resource types are wasmtime-wasi's, so that
+//! streams work with the rest of WASI.
+//!
+//! What holds, beyond what WASI itself promises:
+//!
+//! - Only regular files and directories are opened. A FIFO or device is refused before anything happens
+//!   to it, so that no thread of the host waits on one.
+//! - Rules are decided about the place a path leads to, not about its spelling, and what is opened is
+//!   what was judged, even when somebody else renames things meanwhile ([`sys`] says how).
+//! - Protected paths ([`PROTECTED`]) are not created, changed, removed, renamed or linked, whatever they
+//!   are reached through.
+//! - A file with names that this run did not give it is not written in place: they may lie elsewhere.
+//! - Symbolic links that lead out of the directory are neither made nor moved into place.
+//! - Every change is told to an [`Observer`] and shows in [`Changes::changes`].
+//! - Bytes, files and handles are bounded by [`Limits`].
+//!
+//! Granted directories are separate devices to a guest: what would rename or link between them gets
+//! `cross-device`. Listings are sorted. Something that is refused is an error code, never a trap.
+
+pub mod cow;
+mod descriptor;
+mod digest;
+mod disk;
+mod guard;
+mod lease;
+mod listing;
+mod log;
+mod names;
+mod observe;
+mod open;
+mod place;
+mod protect;
+mod quota;
+mod refusal;
+mod resolve;
+mod stream;
+mod symlink;
+mod sys;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime_wasi::filesystem::WasiFilesystemCtx;
+use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
+
+use crate::error::Hint;
+
+pub use digest::Digest;
+pub use observe::{Change, ChangeKind, Denial, FileChange, LimitHit, Observer, Operation};
+pub use protect::{PROTECTED, Protected, Protection, Scope};
+pub use quota::Limits;
+
+/// What a guest may do in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading.
+    ReadOnly,
+    /// Reading and writing.
+    ReadWrite,
+    /// Reading and writing of a copy; the directory itself is not touched.
+    CopyOnWrite {
+        /// The copy: [`cow::Workspace::tree`].
+        tree: PathBuf,
+    },
+}
+
+/// A directory of the host that a guest gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The directory. Links in it are followed: the operator wrote it.
+    pub host: PathBuf,
+    /// Where the guest finds it: absolute, for example `/work`.
+    pub guest: String,
+    /// What may be done there.
+    pub access: Access,
+}
+
+/// Where work that may block is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Threading {
+    /// On tokio's blocking threads: a slow disk holds up nobody but its own run.
+    #[default]
+    Pool,
+    /// On the thread that drives the guest. An order of magnitude quicker for small files, and a slow
+    /// disk then holds up that thread; for hosts that have given the run a thread of its own.
+    Caller,
+}
+
+/// A granted directory cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[expect(
+    missing_docs,
+    reason = "the message of each variant says what it means"
+)]
+pub enum MountError {
+    #[error("cannot open the granted directory `{}`: {source}", host.display())]
+    Open { host: PathBuf, source: io::Error },
+    #[error("cannot grant `{}`: it shows the host itself, not files", host.display())]
+    Pseudo { host: PathBuf },
+    #[error("cannot guard the granted directory `{}` on this system: {source}", host.display())]
+    Unguarded { host: PathBuf, source: io::Error },
+}
+
+impl Hint for MountError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            MountError::Open { .. } | MountError::Pseudo { .. } => None,
+            MountError::Unguarded { .. } => Some(
+                "granting directories needs Linux 5.6 (`openat2`) and a mounted `/proc`".to_owned(),
+            ),
+        }
+    }
+}
+
+/// The directories of one run. Lives in the store's state; what has to outlive the store is in its
+/// [`Changes`].
+pub struct Filesystem {
+    disk: Arc<disk::Disk>,
+    wasi: WasiFilesystemCtx,
+    threading: Threading,
+    open: HashMap<u32, descriptor::Handle>,
+}
+
+impl Filesystem {
+    /// Opens the granted directories. None is a fine number of them: the guest then has no files.
+    ///
+    /// # Errors
+    /// A directory cannot be opened, or is one that shows the host itself (`/proc`, `/sys`), or the
+    /// system lacks what the guards are built on.
+    pub fn new(
+        mounts: &[Mount],
+        limits: Limits,
+        protection: &Protection,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Filesystem, MountError> {
+        let roots = mounts.iter().map(open_root).collect::<Result<_, _>>()?;
+        Ok(Filesystem {
+            disk: Arc::new(disk::Disk::new(
+                roots,
+                limits,
+                protect::Rules::new(protection),
+                observer,
+            )),
+            wasi: WasiFilesystemCtx::default(),
+            threading: Threading::default(),
+            open: HashMap::new(),
+        })
+    }
+
+    /// Chooses where work that may block is done.
+    #[must_use]
+    pub fn with_threading(mut self, threading: Threading) -> Filesystem {
+        self.threading = threading;
+        self
+    }
+
+    /// What is known of the run's changes; valid after the store is gone.
+    #[must_use]
+    pub fn journal(&self) -> Changes {
+        Changes(Arc::clone(&self.disk))
+    }
+}
+
+fn open_root(mount: &Mount) -> Result<disk::Root, MountError> {
+    let host = || mount.host.clone();
+    let open = |source| MountError::Open {
+        host: host(),
+        source,
+    };
+    let unguarded = |source| MountError::Unguarded {
+        host: host(),
+        source,
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open_dir = |path: &PathBuf| {
+        rustix::fs::openat(CWD, path, flags, Mode::empty())
+            .map(File::from)
+            .map_err(|errno| open(errno.into()))
+    };
+    let granted = open_dir(&mount.host)?;
+    let dir = match &mount.access {
+        Access::ReadOnly | Access::ReadWrite => granted.try_clone().map_err(open)?,
+        Access::CopyOnWrite { tree } => open_dir(tree)?,
+    };
+    if sys::is_pseudo(&dir).map_err(open)? {
+        return Err(MountError::Pseudo { host: host() });
+    }
+    sys::probe(&dir).map_err(unguarded)?;
+    // Of what was granted, also when it is a copy that is written: that is what rules are about.
+    let at = sys::location(&granted).map_err(unguarded)?;
+    let tail = at
+        .iter()
+        .skip(1)
+        .map(|name| protect::fold(&name.to_string_lossy()))
+        .collect();
+    let device = sys::inode(&dir.metadata().map_err(open)?).device;
+    Ok(disk::Root {
+        guest: mount.guest.clone(),
+        dir: Arc::new(dir),
+        writable: match mount.access {
+            Access::ReadOnly => false,
+            Access::ReadWrite | Access::CopyOnWrite { .. } => true,
+        },
+        device,
+        tail,
+    })
+}
+
+/// What a run has done to its directories.
+#[derive(Clone)]
+pub struct Changes(Arc<disk::Disk>);
+
+/// How much of the limits is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Growth of files in bytes.
+    pub disk_bytes: u64,
+    /// Files, directories and links created and not deleted again.
+    pub files: u64,
+    /// Files, directories, streams and listings open now.
+    pub handles: u64,
+}
+
+impl Changes {
+    /// The net effect of the run so far, ordered by path. Reads changed files: call it where blocking is
+    /// allowed.
+    #[must_use]
+    pub fn changes(&self) -> Vec<FileChange> {
+        self.0.changes()
+    }
+
+    /// Tells the observer of files that are still open for writing, and gives the net effect of the run.
+    /// Call it once, after the store is dropped, where blocking is allowed.
+    #[must_use]
+    pub fn finish(&self) -> Vec<FileChange> {
+        self.0.renew_budget();
+        self.0.tell_open();
+        self.0.changes()
+    }
+
+    /// How much of the limits is used.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let (disk_bytes, files) = self.0.used();
+        Usage {
+            disk_bytes,
+            files,
+            handles: self.0.handles.open(),
+        }
+    }
+}
+
+/// Our `wasi:filesystem`, with what it needs to answer a call.
+pub struct FsView<'a> {
+    /// The run's directories.
+    pub fs: &'a mut Filesystem,
+    /// The store's resources: the same table the rest of WASI uses.
+    pub table: &'a mut ResourceTable,
+}
+
+/// A store's state that has a [`Filesystem`].
+pub trait FilesystemView: Send {
+    /// The part of the state the file system needs.
+    fn filesystem(&mut self) -> FsView<'_>;
+}
+
+struct HasFilesystem;
+
+impl HasData for HasFilesystem {
+    type Data<'a> = FsView<'a>;
+}
+
+/// Adds `wasi:filesystem/types` and `wasi:filesystem/preopens`, and nothing else, to a linker.
+///
+/// # Errors
+/// The linker has them already.
+pub fn add_to_linker<T: FilesystemView + 'static>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    types::add_to_linker::<T, HasFilesystem>(linker, T::filesystem)?;
+    preopens::add_to_linker::<T, HasFilesystem>(linker, T::filesystem)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,455 @@
+//! Paths inside writable directories that a guest cannot change: what other programs of the operator's
+//! run, obey or trust without being asked.
+//!
+//! A rule is about names at any depth, since a working copy holds other working copies. Names are compared
+//! without case and without what some file systems ignore in them, on every system: a tree that is written
+//! on Linux is checked out on macOS.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+/// What of a protected path is kept from changing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// It, and everything below it.
+    Tree,
+    /// It, as long as it is not a directory.
+    File,
+}
+
+/// A protected path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protected {
+    /// Names separated by `/`; `*` stands for any characters of one name.
+    pub pattern: &'static str,
+    /// What is kept from changing.
+    pub scope: Scope,
+    /// Why.
+    pub reason: &'static str,
+}
+
+const fn tree(pattern: &'static str, reason: &'static str) -> Protected {
+    Protected {
+        pattern,
+        scope: Scope::Tree,
+        reason,
+    }
+}
+
+const GIT: &str = "git runs programs it names";
+const SHELL: &str = "a shell runs it when it starts or enters the directory";
+const EDITOR: &str = "an editor runs what it says when the folder is opened";
+const AGENT: &str = "it configures other agents and the programs they start";
+const CI: &str = "it runs with the secrets of the repository once it is pushed";
+const HOOK: &str = "it names programs that run when something is committed";
+const TOOL: &str = "it tells a package manager where to get code from, or with which credentials";
+const KEYS: &str = "it holds keys, or says which ones are trusted";
+const LOGIN: &str = "it is started at login";
+
+/// Every protected path.
+///
+/// CI definitions are among them although they are only code of the repository: they run elsewhere,
+/// unreviewed, with credentials, once somebody pushes the branch.
+pub const PROTECTED: &[Protected] = &[
+    tree(".git/hooks", GIT),
+    tree(".git/config", GIT),
+    tree(".git/config.worktree", GIT),
+    // Both say where the real configuration is.
+    tree(".git/commondir", GIT),
+    Protected {
+        pattern: ".git",
+        scope: Scope::File,
+        reason: "git takes the repository from where it points, and runs programs named there",
+    },
+    // Repositories of submodules and worktrees, each with hooks and configuration of its own.
+    tree(".git/modules", GIT),
+    tree(".git/worktrees", GIT),
+    tree(".gitmodules", GIT),
+    tree(".gitconfig", GIT),
+    tree(".config/git", GIT),
+    tree(".bashrc", SHELL),
+    tree(".bash_profile", SHELL),
+    tree(".bash_login", SHELL),
+    tree(".bash_logout", SHELL),
+    tree(".bash_aliases", SHELL),
+    tree(".profile", SHELL),
+    tree(".zshrc", SHELL),
+    tree(".zshenv", SHELL),
+    tree(".zprofile", SHELL),
+    tree(".zlogin", SHELL),
+    tree(".zlogout", SHELL),
+    tree(".kshrc", SHELL),
+    tree(".cshrc", SHELL),
+    tree(".tcshrc", SHELL),
+    tree(".config/fish", SHELL),
+    tree(".envrc", SHELL),
+    tree(".direnv", SHELL),
+    tree(".vscode", EDITOR),
+    tree("*.code-workspace", EDITOR),
+    tree(".idea", EDITOR),
+    tree(".zed", EDITOR),
+    tree(".fleet", EDITOR),
+    tree(".devcontainer", EDITOR),
+    tree(".devcontainer.json", EDITOR),
+    tree(".vimrc", EDITOR),
+    tree(".vim", EDITOR),
+    tree(".exrc", EDITOR),
+    tree(".nvimrc", EDITOR),
+    tree(".nvim.lua", EDITOR),
+    tree(".config/nvim", EDITOR),
+    tree(".emacs", EDITOR),
+    tree(".emacs.d", EDITOR),
+    tree(".dir-locals.el", EDITOR),
+    tree(".mcp.json", AGENT),
+    tree(".claude", AGENT),
+    tree(".claude.json", AGENT),
+    tree(".cursor", AGENT),
+    tree(".codex", AGENT),
+    tree(".gemini", AGENT),
+    tree(".windsurf", AGENT),
+    tree(".continue", AGENT),
+    tree(".roo", AGENT),
+    tree(".aider.conf.yml", AGENT),
+    tree(".github/workflows", CI),
+    tree(".github/actions", CI),
+    tree(".gitlab-ci.yml", CI),
+    tree(".circleci", CI),
+    tree(".husky", HOOK),
+    tree(".pre-commit-config.yaml", HOOK),
+    tree("lefthook.yml", HOOK),
+    tree(".npmrc", TOOL),
+    tree(".yarnrc", TOOL),
+    tree(".yarnrc.yml", TOOL),
+    tree(".pnpmfile.cjs", TOOL),
+    tree(".pypirc", TOOL),
+    tree(".config/pip", TOOL),
+    tree(".pip", TOOL),
+    tree(".condarc", TOOL),
+    tree(".cargo/config", TOOL),
+    tree(".cargo/config.toml", TOOL),
+    tree(".cargo/credentials*", TOOL),
+    tree(".gem/credentials", TOOL),
+    tree(".m2/settings*.xml", TOOL),
+    tree(".gradle/init*", TOOL),
+    tree(".netrc", KEYS),
+    tree("_netrc", KEYS),
+    tree(".ssh", KEYS),
+    tree(".gnupg", KEYS),
+    tree(".aws", KEYS),
+    tree(".azure", KEYS),
+    tree(".kube", KEYS),
+    tree(".docker", KEYS),
+    tree(".config/gcloud", KEYS),
+    tree(".config/autostart", LOGIN),
+    tree(".config/systemd", LOGIN),
+    tree("Library/LaunchAgents", LOGIN),
+];
+
+/// Which paths inside writable directories are kept from changing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// [`PROTECTED`], and these patterns of the operator's.
+    Standard(Vec<String>),
+    /// None; and files with names outside the directory may be written in place. The operator has said so
+    /// in as many words.
+    Off,
+}
+
+impl Default for Protection {
+    fn default() -> Protection {
+        Protection::Standard(Vec::new())
+    }
+}
+
+/// What happens to a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// A file is created, changed or removed.
+    File,
+    /// A directory is created, changed or removed; it is empty then.
+    Dir,
+    /// A name comes to stand for something that is there already, or stops to: a rename, a link. What
+    /// lies below it comes and goes with it.
+    Whole,
+}
+
+/// The rules of a run, ready to be compared.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    rules: Vec<Rule>,
+    /// Rules by their first name.
+    first: HashMap<String, Vec<usize>>,
+    /// Rules whose first name has a `*`.
+    wild: Vec<usize>,
+    off: bool,
+}
+
+#[derive(Debug)]
+struct Rule {
+    parts: Vec<String>,
+    scope: Scope,
+    text: String,
+}
+
+impl Rules {
+    pub(super) fn new(protection: &Protection) -> Rules {
+        let mut rules = Rules::default();
+        let Protection::Standard(extra) = protection else {
+            rules.off = true;
+            return rules;
+        };
+        for Protected {
+            pattern,
+            scope,
+            reason,
+        } in PROTECTED
+        {
+            rules.add(pattern, *scope, reason);
+        }
+        for pattern in extra {
+            rules.add(pattern, Scope::Tree, "the operator says so");
+        }
+        rules
+    }
+
+    fn add(&mut self, pattern: &str, scope: Scope, reason: &str) {
+        let parts: Vec<String> = pattern
+            .split('/')
+            .map(fold)
+            .filter(|part| !part.is_empty())
+            .collect();
+        let Some(first) = parts.first() else {
+            return;
+        };
+        let index = self.rules.len();
+        if first.contains('*') {
+            self.wild.push(index);
+        } else {
+            self.first.entry(first.clone()).or_default().push(index);
+        }
+        self.rules.push(Rule {
+            parts,
+            scope,
+            text: format!("`{pattern}` is protected: {reason}"),
+        });
+    }
+
+    pub(super) fn off(&self) -> bool {
+        self.off
+    }
+
+    /// The rule that keeps something from happening at `rel` in a directory whose own last names on the
+    /// host are `tail`.
+    ///
+    /// A rule decides only when its last name is inside: who grants `.vscode` itself means it, who grants
+    /// `.git` still has its `hooks` protected.
+    pub(super) fn find(&self, tail: &[String], rel: &Path, act: Act) -> Option<&str> {
+        if self.rules.is_empty() {
+            return None;
+        }
+        let mut names = tail.to_vec();
+        names.extend(rel.iter().map(|name| fold(&name.to_string_lossy())));
+        for start in 0..names.len() {
+            let here = names.get(start..)?;
+            let by_name = here.first().and_then(|name| self.first.get(name));
+            let candidates = by_name.into_iter().flatten().chain(&self.wild);
+            for rule in candidates.filter_map(|index| self.rules.get(*index)) {
+                if rule.decides(here, tail.len().saturating_sub(start), act) {
+                    return Some(&rule.text);
+                }
+            }
+        }
+        None
+    }
+
+    /// The names that are protected in every `.git`, if git's rules are on.
+    pub(super) fn in_git(&self) -> impl Iterator<Item = (&str, &str)> {
+        let rules = self.first.get(".git").into_iter().flatten();
+        rules
+            .filter_map(|index| self.rules.get(*index))
+            .filter_map(|rule| match rule.parts.as_slice() {
+                [_, name] => Some((name.as_str(), rule.text.as_str())),
+                _ => None,
+            })
+    }
+}
+
+impl Rule {
+    /// Whether it decides about the path `names`, of which the first `outside` are not the guest's.
+    fn decides(&self, names: &[String], outside: usize, act: Act) -> bool {
+        let same = self
+            .parts
+            .iter()
+            .zip(names)
+            .all(|(part, name)| matches(part, name));
+        if !same {
+            return false;
+        }
+        if names.len() < self.parts.len() {
+            // It lies above what is protected, and would bring it or take it along.
+            return act == Act::Whole && names.len() > outside;
+        }
+        if self.parts.len() <= outside {
+            return false;
+        }
+        match self.scope {
+            Scope::Tree => true,
+            Scope::File => names.len() == self.parts.len() && act != Act::Dir,
+        }
+    }
+}
+
+/// Compares a name with a pattern in which `*` stands for any characters. Linear but for the last star.
+fn matches(pattern: &str, name: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut name) = name.strip_prefix(head) else {
+        return false;
+    };
+    let mut parts: Vec<&str> = rest.split('*').collect();
+    let last = parts.pop().unwrap_or_default();
+    for part in parts {
+        match name.find(part) {
+            Some(at) => name = name.get(at + part.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    name.ends_with(last)
+}
+
+/// A name as the most forgiving file system would take it.
+///
+/// Case is folded by way of upper case, so that letters that only differ in lower case (`ſ`, `ﬁ`) meet.
+/// HFS+ ignores characters without width; Windows ignores dots and spaces at the end, takes what follows a
+/// colon for a stream of the same file, and gives `.git` the short name `GIT~1`.
+pub(super) fn fold(name: &str) -> String {
+    let name = name.split(':').next().unwrap_or_default();
+    let name: String = name
+        .chars()
+        .filter(|c| !is_ignored(*c))
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .collect();
+    let name = name.trim_end_matches(['.', ' ']);
+    match name.strip_prefix("git~") {
+        Some(digits) if !digits.is_empty() && digits.bytes().all(|c| c.is_ascii_digit()) => {
+            ".git".to_owned()
+        }
+        _ => name.to_owned(),
+    }
+}
+
+fn is_ignored(c: char) -> bool {
+    matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{200b}'
+        | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{00ad}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denied(path: &str, act: Act) -> bool {
+        denied_in(&[], path, act)
+    }
+
+    fn denied_in(tail: &[&str], path: &str, act: Act) -> bool {
+        let tail: Vec<String> = tail.iter().map(|name| fold(name)).collect();
+        let rules = Rules::new(&Protection::Standard(vec!["Secret/*.key".to_owned()]));
+        rules.find(&tail, Path::new(path), act).is_some()
+    }
+
+    #[test]
+    fn protected_in_every_spelling() {
+        for path in [
+            ".git/hooks",
+            ".git/hooks/pre-commit",
+            "a/b/.git/hooks/x",
+            ".GIT/Hooks/x",
+            ".git./hooks /x",
+            ".g\u{200c}it/config",
+            "GIT~1/config",
+            ".git/config::$DATA",
+            ".git/con\u{fb01}g",
+            ".ba\u{17f}hrc",
+            ".git",
+            ".mcp.json",
+            "x/.VSCODE/tasks.json",
+            "my.code-workspace",
+            ".cargo/credentials.toml",
+            "secret/a.KEY",
+        ] {
+            assert!(denied(path, Act::File), "{path}");
+        }
+        for path in [
+            ".git/HEAD",
+            ".git/objects/ab/cd",
+            ".gitignore",
+            "git/hooks",
+            "hooks",
+            "config",
+            ".github/CODEOWNERS",
+            "src/bashrc",
+            "secret/key",
+            ".code-workspaces",
+        ] {
+            assert!(!denied(path, Act::File), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_lies_above_moves_nowhere() {
+        for path in [".git", ".github", ".cargo", "a/.config", "Secret"] {
+            assert!(denied(path, Act::Whole), "{path}");
+            assert!(!denied(path, Act::Dir), "{path}");
+        }
+        assert!(!denied("a", Act::Whole));
+        assert!(!denied("src/config", Act::Whole));
+    }
+
+    #[test]
+    fn granting_a_protected_directory_means_it() {
+        assert!(!denied_in(&["home", ".vscode"], "tasks.json", Act::File));
+        assert!(!denied_in(&[".git", "hooks"], "pre-commit", Act::File));
+        assert!(denied_in(&["repo", ".git"], "hooks/pre-commit", Act::File));
+        assert!(denied_in(&["repo", ".git"], "config", Act::File));
+        assert!(denied_in(&[".github"], "workflows", Act::Dir));
+        assert!(denied_in(&[".vscode"], "a/.vscode/b", Act::File));
+    }
+
+    #[test]
+    fn every_pattern_protects_itself() {
+        let rules = Rules::new(&Protection::default());
+        for rule in PROTECTED {
+            let path = rule.pattern.replace('*', "x");
+            assert!(
+                rules.find(&[], Path::new(&path), Act::File).is_some(),
+                "{path}"
+            );
+            let upper = format!("deep/{}", path.to_uppercase());
+            assert!(
+                rules.find(&[], Path::new(&upper), Act::Whole).is_some(),
+                "{upper}"
+            );
+        }
+        assert!(
+            Rules::new(&Protection::Off)
+                .find(&[], Path::new(".git/hooks"), Act::File)
+                .is_none()
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn folding_twice_is_folding_once(name in ".{0,24}") {
+            let once = fold(&name);
+            proptest::prop_assert_eq!(fold(&once), once);
+        }
+
+        #[test]
+        fn nothing_below_a_protected_tree_is_free(below in "[a-zA-Z0-9./~ -]{0,30}") {
+            let path = format!(".git/hooks/{below}");
+            assert!(denied(&path, Act::File) || Path::new(&path).iter().any(|name| name == ".."));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Streams on files: wasmtime-wasi's own, with every byte counted on the way.
+
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
+use wasmtime_wasi::p2::{
+    DynInputStream, DynOutputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult,
+};
+
+use super::lease::Lease;
+use super::quota::Permit;
+
+/// Why a write did not take place, found again by `filesystem-error-code`.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("cannot write to the file: {0}")]
+pub(super) struct WriteRefused(pub(super) ErrorCode);
+
+/// Where the next byte goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Position {
+    At(u64),
+    End,
+}
+
+/// An output stream on a file that counts before it writes.
+pub(super) struct CountedOutput {
+    inner: DynOutputStream,
+    file: Arc<File>,
+    position: Position,
+    lease: Lease,
+    _permit: Permit,
+}
+
+impl CountedOutput {
+    pub(super) fn new(
+        inner: DynOutputStream,
+        file: Arc<File>,
+        position: Position,
+        lease: Lease,
+        permit: Permit,
+    ) -> CountedOutput {
+        CountedOutput {
+            inner,
+            file,
+            position,
+            lease,
+            _permit: permit,
+        }
+    }
+
+    /// Counts `len` more bytes, or says why they may not be written. Nothing is on its way meanwhile:
+    /// `inner` takes a write only when the one before is done, so that the file's size is its size.
+    fn count(&mut self, len: usize) -> StreamResult<()> {
+        let len = len as u64;
+        let size = self.file.metadata().map_err(failed)?.len();
+        let start = match self.position {
+            Position::At(start) => start,
+            Position::End => size,
+        };
+        let end = start.saturating_add(len);
+        let disk = self.lease.disk();
+        if let Err(limit) = disk.grow(self.lease.inode(), size, end) {
+            let code = disk.hit(limit);
+            return Err(StreamError::LastOperationFailed(WriteRefused(code).into()));
+        }
+        if let Position::At(start) = &mut self.position {
+            *start = end;
+        }
+        // Said before it happens: a write that is cut off half-way is a write.
+        disk.wrote(self.lease.inode(), len);
+        Ok(())
+    }
+}
+
+fn failed(error: io::Error) -> StreamError {
+    StreamError::LastOperationFailed(error.into())
+}
+
+#[async_trait]
+impl OutputStream for CountedOutput {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.count(bytes.len())?;
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        self.inner.flush()
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        self.inner.check_write()
+    }
+
+    async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
+        // Wait for what is on its way first, so that the end of the file is where it seems to be.
+        self.inner.write_ready().await?;
+        self.count(bytes.len())?;
+        self.inner.blocking_write_and_flush(bytes).await
+    }
+
+    async fn cancel(&mut self) {
+        self.inner.cancel().await;
+    }
+}
+
+#[async_trait]
+impl Pollable for CountedOutput {
+    async fn ready(&mut self) {
+        self.inner.ready().await;
+    }
+}
+
+/// An input stream on a file that counts as a handle.
+pub(super) struct CountedInput {
+    inner: DynInputStream,
+    _lease: Lease,
+    _permit: Permit,
+}
+
+impl CountedInput {
+    pub(super) fn new(inner: DynInputStream, lease: Lease, permit: Permit) -> CountedInput {
+        CountedInput {
+            inner,
+            _lease: lease,
+            _permit: permit,
+        }
+    }
+}
+
+#[async_trait]
+impl InputStream for CountedInput {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        self.inner.read(size)
+    }
+
+    async fn blocking_read(&mut self, size: usize) -> StreamResult<Bytes> {
+        self.inner.blocking_read(size).await
+    }
+
+    async fn cancel(&mut self) {
+        self.inner.cancel().await;
+    }
+}
+
+#[async_trait]
+impl Pollable for CountedInput {
+    async fn ready(&mut self) {
+        self.inner.ready().await;
+    }
+}
