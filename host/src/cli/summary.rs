@@ -87,7 +87,7 @@ pub(super) fn details(outcome: &Outcome, stderr: Stderr) -> String {
             }
         }
         if hidden > 0 {
-            let more = format!("and {} more", plural(hidden as u64, "call"));
+            let more = format!("and {}", plural(hidden as u64, "more call"));
             let _ = write!(text, "\n    {}", styled(DIM, more));
         }
     }
