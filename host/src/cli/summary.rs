@@ -175,8 +175,7 @@ fn hint(outcome: &Outcome) -> Option<String> {
                 && !crash.backtrace.iter().any(|frame| frame.ends_with(')')) =>
         {
             Some(
-                "with `debug = \"line-tables-only\"` in the agent's `[profile.release]`, \
-                 frames name file and line"
+                "for file and line, set `debug = \"line-tables-only\"` in `[profile.release]`"
                     .to_owned(),
             )
         }
