@@ -29,7 +29,10 @@ impl<'de> Deserialize<'de> for LimitHit {
         }
         let Written { name, max } = Written::deserialize(deserializer)?;
         let limit = limits::find(&name).map_err(D::Error::custom)?;
-        Ok(LimitHit { name: limit.name, max })
+        Ok(LimitHit {
+            name: limit.name,
+            max,
+        })
     }
 }
 
@@ -98,7 +101,9 @@ impl Meters {
     pub fn left(&self, limits: &Limits) -> Left {
         let wall_ms = limits.wall.saturating_sub(millis(self.wall()));
         let cpu_ms = limits.cpu.saturating_sub(millis(self.cpu()));
-        let memory_bytes = limits.memory.saturating_sub(self.memory.load(Ordering::Relaxed));
+        let memory_bytes = limits
+            .memory
+            .saturating_sub(self.memory.load(Ordering::Relaxed));
         Left {
             wall_ms,
             cpu_ms,
@@ -183,9 +188,12 @@ impl ResourceLimiter for Limiter {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        let total = self.elements.saturating_add(desired.saturating_sub(current) as u64);
+        let total = self
+            .elements
+            .saturating_add(desired.saturating_sub(current) as u64);
         if total > self.elements_max {
-            self.meters.note_refused("table-elements", self.elements_max);
+            self.meters
+                .note_refused("table-elements", self.elements_max);
             return Ok(false);
         }
         self.elements = total;
@@ -212,12 +220,24 @@ mod tests {
     #[test]
     fn memories_are_counted_together() {
         let meters = Arc::new(Meters::default());
-        let limits = Limits { memory: 100, ..Limits::default() };
+        let limits = Limits {
+            memory: 100,
+            ..Limits::default()
+        };
         let mut limiter = Limiter::new(meters.clone(), &limits);
         assert!(limiter.memory_growing(0, 60, None).unwrap());
-        assert!(!limiter.memory_growing(0, 60, None).unwrap(), "a second memory of 60");
+        assert!(
+            !limiter.memory_growing(0, 60, None).unwrap(),
+            "a second memory of 60"
+        );
         assert!(limiter.memory_growing(0, 40, None).unwrap());
-        assert_eq!(meters.refused(), Some(LimitHit { name: "memory", max: 100 }));
+        assert_eq!(
+            meters.refused(),
+            Some(LimitHit {
+                name: "memory",
+                max: 100
+            })
+        );
         assert_eq!(meters.memory_peak(), 100);
     }
 }

@@ -132,6 +132,9 @@ fn parts(outcome: &Outcome) -> Vec<String> {
             plural(outcome.files.len() as u64, "file")
         ));
     }
+    if outcome.to_apply > 0 {
+        parts.push(format!("{} to apply", plural(outcome.to_apply, "change")));
+    }
     if outcome.wall_us > 0 {
         parts.push(duration(outcome.wall()));
     }
@@ -164,6 +167,12 @@ pub(super) fn tail(text: &str) -> Vec<String> {
 
 /// What to do about it.
 fn hint(outcome: &Outcome) -> Option<String> {
+    if outcome.to_apply > 0 {
+        return Some(format!(
+            "review `workspace.patch` in the run directory, then `wasm-agent apply {}`",
+            outcome.session_id
+        ));
+    }
     match &outcome.ended {
         Ended::Limit(hit) => {
             let more = limits::show(hit.name, hit.max.saturating_mul(2));

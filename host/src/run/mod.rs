@@ -7,9 +7,13 @@ pub mod history;
 pub mod host;
 pub mod outcome;
 pub mod supervise;
+pub mod workspaces;
 
 pub use directory::{RunDir, RunsDir};
 pub use history::{HistoryError, PastEvent, PastRun, State};
-pub use host::{Agent, AgentError, Host, HostError, HostOptions, RunHandle, RunRequest, StartError, Unsupported};
+pub use host::{
+    Agent, AgentError, Host, HostError, HostOptions, RunHandle, RunRequest, StartError, Unsupported,
+};
 pub use outcome::{Ended, Outcome};
 pub use supervise::Interrupt;
+pub use workspaces::{Workspaces, WorkspacesError};

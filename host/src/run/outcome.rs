@@ -1,6 +1,5 @@
 //! How a run ended.
 
-use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -75,6 +74,9 @@ pub struct Outcome {
     pub totals: Totals,
     /// Files changed in granted directories, by guest path.
     pub files: Vec<FileChange>,
+    /// Paths changed in copies of directories, for the operator to review and apply.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub to_apply: u64,
     /// Microseconds from start to end: most of what a small agent does takes less than a millisecond.
     pub wall_us: u64,
     /// Microseconds of computing.
@@ -92,20 +94,28 @@ pub struct Outcome {
     pub directory: Option<PathBuf>,
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 /// A file that is different after the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileChange {
     /// In the guest.
     pub path: String,
     /// What happened to it.
-    pub change: Cow<'static, str>,
+    pub change: String,
     /// Bytes written to it in the whole run.
     pub bytes_written: u64,
     /// `sha256:…` of its content before the run; nothing when there was none or it is too large.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
     /// `sha256:…` of its content now; nothing when there is none or it is too large.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
@@ -130,6 +140,7 @@ impl Outcome {
             completed: None,
             totals: Totals::default(),
             files: Vec::new(),
+            to_apply: 0,
             wall_us: 0,
             cpu_us: 0,
             memory_peak: 0,
@@ -144,9 +155,10 @@ impl Outcome {
     pub fn exit(&self) -> Exit {
         match &self.ended {
             Ended::Converged if self.stop_reason == StopReason::Converged => Exit::Success,
-            Ended::Converged | Ended::Stopped { .. } | Ended::Refused { .. } | Ended::Crashed(_) => {
-                Exit::Failed
-            }
+            Ended::Converged
+            | Ended::Stopped { .. }
+            | Ended::Refused { .. }
+            | Ended::Crashed(_) => Exit::Failed,
             Ended::Limit(_) => Exit::Limit,
             Ended::Interrupted => Exit::Interrupted,
             Ended::HostFault { .. } => Exit::HostFault,

@@ -40,7 +40,9 @@ impl Totals {
             Body::AssistantMessage(message) => {
                 self.turns += 1;
                 self.input_tokens = self.input_tokens.saturating_add(message.usage.input_tokens);
-                self.output_tokens = self.output_tokens.saturating_add(message.usage.output_tokens);
+                self.output_tokens = self
+                    .output_tokens
+                    .saturating_add(message.usage.output_tokens);
                 self.cost_usd += message.cost_usd;
             }
             Body::ToolInvoked(_) => self.tool_calls += 1,

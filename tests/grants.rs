@@ -1,0 +1,261 @@
+//! Nothing undeclared is reachable: directories, variables, arguments, sockets; and what is wrong with
+//! a grant is said before anything runs.
+
+use std::net::TcpListener;
+
+use serde_json::json;
+use wasm_agent_test_artifacts as guests;
+
+use crate::harness::{Lab, snapshot};
+
+#[test]
+pub(crate) fn tells_what_it_has() {
+    let lab = Lab::new();
+    let done = lab
+        .run(guests::TELLS_WHAT_IT_HAS, "x")
+        .env("HOST_SECRET", "s3cr3t")
+        .stdin("not for you")
+        .done();
+    let seen = done.exits_with(0).json();
+    assert_eq!(seen["env"], json!({}), "nothing is inherited");
+    assert_eq!(seen["args"], json!(["guests"]));
+    assert_eq!(seen["dirs"], json!([]));
+    assert!(
+        seen["root"].get("Err").is_some(),
+        "there is no root directory"
+    );
+    assert_eq!(seen["stdin"], json!({ "Ok": "" }));
+
+    let lab = Lab::new();
+    let (a, b) = (lab.folder("a"), lab.folder("b"));
+    let done = lab
+        .run(guests::TELLS_WHAT_IT_HAS, "x")
+        .args([
+            "--env",
+            "LANG=C",
+            "--env",
+            "EQUALS=a=b",
+            "--arg",
+            "--fast",
+            "--arg",
+            "two words",
+        ])
+        .args([
+            "--dir",
+            &format!("{a}:rw"),
+            "--dir",
+            &format!("{b}::/data/b"),
+        ])
+        .done();
+    let seen = done.exits_with(0).json();
+    assert_eq!(seen["env"], json!({ "LANG": "C", "EQUALS": "a=b" }));
+    assert_eq!(seen["args"], json!(["guests", "--fast", "two words"]));
+    assert_eq!(
+        seen["dirs"],
+        json!(["/data/b Access::ReadOnly", "/work Access::ReadWrite"])
+    );
+    assert_eq!(seen["run_id"], lab.account().outcome()["run_id"]);
+}
+
+#[test]
+pub(crate) fn touches_files() {
+    let lab = Lab::new();
+    lab.file("secret", "s3cr3t");
+    for dir in ["ro", "rw"] {
+        for name in ["file", "old", "keep", "gone", "from", "sub/file"] {
+            lab.file(&format!("{dir}/{name}"), "content");
+        }
+        std::os::unix::fs::symlink("..", lab.path(dir).join("link")).unwrap();
+        std::os::unix::fs::symlink(lab.path("secret"), lab.path(dir).join("absolute")).unwrap();
+    }
+    let done = lab
+        .run(guests::TOUCHES_FILES, "x")
+        .args(["--dir", &format!("{}::/ro", lab.arg("ro"))])
+        .args(["--dir", &format!("{}::/rw:rw", lab.arg("rw"))])
+        .done()
+        .exits_with(0);
+    insta::assert_snapshot!(format!("{:#}", done.json()), @"");
+    assert!(!done.stdout().contains("s3cr3t"));
+
+    let read = |path: &str| std::fs::read_to_string(lab.path(path)).unwrap();
+    for name in ["file", "old", "keep", "gone", "from"] {
+        assert_eq!(
+            read(&format!("ro/{name}")),
+            "content",
+            "ro/{name} is as it was"
+        );
+    }
+    assert_eq!(
+        std::fs::read_dir(lab.path("ro")).unwrap().count(),
+        8,
+        "nothing new in ro"
+    );
+    assert_eq!(read("rw/new"), "new");
+    assert_eq!(read("rw/old"), "changed");
+    assert_eq!(read("rw/keep"), "");
+    assert_eq!(read("rw/to"), "content");
+    assert!(!lab.path("rw/gone").exists());
+}
+
+#[test]
+fn without_a_grant_there_are_no_files() {
+    let lab = Lab::new();
+    lab.file("ro/file", "content");
+    let done = lab.run(guests::TOUCHES_FILES, "x").done().exits_with(0);
+    let seen = done.json();
+    for (what, answer) in seen.as_object().unwrap() {
+        assert_ne!(answer, "done", "{what}");
+        assert_ne!(answer, "content", "{what}");
+        assert_ne!(answer, "listed", "{what}");
+    }
+}
+
+#[test]
+pub(crate) fn opens_sockets() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let lab = Lab::new();
+    let done = lab
+        .run(guests::OPENS_SOCKETS, &address)
+        .done()
+        .exits_with(0);
+    assert_eq!(
+        done.stdout(),
+        "connect: refused, listen: refused, udp: refused, resolve: refused\n"
+    );
+    assert!(listener.accept().is_err(), "nobody came");
+}
+
+#[test]
+fn a_grants_file_says_the_same_as_flags() {
+    let lab = Lab::new();
+    lab.folder("etc/a");
+    let file = lab.file(
+        "etc/grants.toml",
+        concat!(
+            "version = 1\n",
+            "dirs = ['a::/work:rw']\n",
+            "args = ['--fast']\n",
+            "[env]\nLANG = 'C'\n",
+            "[limits]\nevents = 5\nwall = '1m'\n",
+        ),
+    );
+    let done = lab
+        .run(guests::TELLS_WHAT_IT_HAS, "x")
+        .args(["--grants", &file])
+        .done()
+        .exits_with(0);
+    let from_file = lab.account().request()["grants"].clone();
+    assert_eq!(done.json()["dirs"], json!(["/work Access::ReadWrite"]));
+
+    let lab_of_flags = Lab::new();
+    lab_of_flags
+        .run(guests::TELLS_WHAT_IT_HAS, "x")
+        .args(["--dir", &format!("{}::/work:rw", lab.arg("etc/a"))])
+        .args([
+            "--arg",
+            "--fast",
+            "--env",
+            "LANG=C",
+            "--limit",
+            "events=5",
+            "--timeout",
+            "1m",
+        ])
+        .done()
+        .exits_with(0);
+    assert_eq!(lab_of_flags.account().request()["grants"], from_file);
+}
+
+#[test]
+fn flags_add_to_the_file_and_win_over_it() {
+    let lab = Lab::new();
+    let file = lab.file(
+        "grants.toml",
+        "version = 1\nargs = ['a']\n[env]\nA = '1'\nB = '1'\n",
+    );
+    let done = lab
+        .run(guests::TELLS_WHAT_IT_HAS, "x")
+        .args(["--grants", &file, "--env", "B=2", "--arg", "b"])
+        .done()
+        .exits_with(0);
+    assert_eq!(done.json()["env"], json!({ "A": "1", "B": "2" }));
+    assert_eq!(done.json()["args"], json!(["guests", "b"]));
+}
+
+/// Runs with these arguments; nothing may be run, and the message is what the snapshot has.
+fn refused(lab: &Lab, args: &[&str]) -> crate::harness::Done {
+    let done = lab
+        .run("agent.wasm", "x")
+        .args(args.iter().copied())
+        .done()
+        .exits_with(2);
+    assert!(lab.accounts().is_empty(), "nothing was run");
+    done
+}
+
+#[test]
+fn what_is_wrong_with_a_directory_is_said() {
+    let lab = Lab::new();
+    snapshot!(refused(&lab, &["--dir", "missing"]), @"");
+    lab.file("file", "x");
+    snapshot!(refused(&lab, &["--dir", "file"]), @"");
+    lab.folder("a/b");
+    snapshot!(refused(&lab, &["--dir", "a", "--dir", "a/b"]), @"");
+    snapshot!(refused(&lab, &["--dir", "a::/x", "--dir", "a/b::/x/y"]), @"");
+    snapshot!(refused(&lab, &["--dir", "a::relative"]), @"");
+    snapshot!(refused(&lab, &["--dir", "a::/x/../y"]), @"");
+    snapshot!(refused(&lab, &["--dir", "a:rwx"]), @"");
+    snapshot!(refused(&lab, &["--dir", ""]), @"");
+}
+
+#[test]
+fn a_directory_that_cannot_be_read_is_said() {
+    let lab = Lab::new();
+    lab.folder("closed");
+    std::fs::set_permissions(
+        lab.path("closed"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o000),
+    )
+    .unwrap();
+    if std::fs::read_dir(lab.path("closed")).is_ok() {
+        eprintln!("skipped: this user can read everything");
+        return;
+    }
+    let done = refused(&lab, &["--dir", "closed"]);
+    assert!(done.stderr().contains("closed"), "{}", done.shown());
+}
+
+#[test]
+fn what_is_wrong_with_a_grants_file_is_said() {
+    let lab = Lab::new();
+    snapshot!(refused(&lab, &["--grants", "missing.toml"]), @"");
+    lab.file("unknown.toml", "version = 1\nhosts = ['example.org']\n");
+    snapshot!(refused(&lab, &["--grants", "unknown.toml"]), @"");
+    lab.file("version.toml", "version = 2\n");
+    snapshot!(refused(&lab, &["--grants", "version.toml"]), @"");
+    lab.file("limit.toml", "version = 1\n[limits]\nmemroy = '1GiB'\n");
+    snapshot!(refused(&lab, &["--grants", "limit.toml"]), @"");
+    lab.file("syntax.toml", "version = 1\ndirs = [\n");
+    snapshot!(refused(&lab, &["--grants", "syntax.toml"]), @"");
+    lab.file("bytes.toml", b"version = 1\n# \xff\n");
+    snapshot!(refused(&lab, &["--grants", "bytes.toml"]), @"");
+    lab.file("empty.toml", "");
+    snapshot!(refused(&lab, &["--grants", "empty.toml"]), @"");
+    lab.folder("folder.toml");
+    snapshot!(refused(&lab, &["--grants", "folder.toml"]), @"");
+}
+
+#[test]
+fn what_is_wrong_with_other_grants_is_said() {
+    let lab = Lab::new();
+    snapshot!(refused(&lab, &["--env", "NAME"]), @"");
+    snapshot!(refused(&lab, &["--env", "=value"]), @"");
+    snapshot!(refused(&lab, &["--limit", "memory"]), @"");
+    snapshot!(refused(&lab, &["--limit", "speed=1"]), @"");
+    snapshot!(refused(&lab, &["--limit", "memory=lots"]), @"");
+    snapshot!(refused(&lab, &["--limit", "memory=0"]), @"");
+    snapshot!(refused(&lab, &["--timeout", "10"]), @"");
+    snapshot!(refused(&lab, &["--limit", "event-bytes=64MiB"]), @"");
+}

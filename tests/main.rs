@@ -1,0 +1,46 @@
+//! Black-box tests: the real program, real components, and what is left on the disk afterwards.
+//!
+//! `guests/src` has one small program a claim; the test of a claim has the name of its guest.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests say what they expect by panicking when it is not so"
+)]
+
+mod avp;
+mod commission;
+mod components;
+mod describe;
+mod grants;
+mod harness;
+mod limits;
+mod recording;
+mod run;
+mod signals;
+mod stdio;
+
+/// Guests whose tests are elsewhere would go unnoticed: without a test of its name, a guest does not
+/// compile.
+mod every_guest_has_a_test {
+    #[expect(
+        unused_imports,
+        reason = "not every module has a test named after a guest"
+    )]
+    use super::{avp::*, commission::*, components::*, describe::*, grants::*, limits::*};
+    #[expect(
+        unused_imports,
+        reason = "not every module has a test named after a guest"
+    )]
+    use super::{recording::*, run::*, signals::*, stdio::*};
+
+    macro_rules! assert_test_exists {
+        ($name:ident) => {
+            const _: fn() = $name;
+        };
+    }
+
+    wasm_agent_test_artifacts::foreach_guest!(assert_test_exists);
+}
