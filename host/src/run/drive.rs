@@ -637,7 +637,11 @@ fn frame(frame: &wasmtime::FrameInfo) -> String {
         .and_then(|symbol| symbol.name())
         .map(str::to_owned)
         .or_else(|| frame.func_name().map(str::to_owned))
-        .unwrap_or_else(|| format!("function {}", frame.func_index()));
+        .map_or_else(
+            || format!("function {}", frame.func_index()),
+            // Without the hash at its end, which says nothing to a person.
+            |name| format!("{:#}", rustc_demangle::demangle(&name)),
+        );
     match symbol.and_then(|symbol| Some((symbol.file()?, symbol.line()?))) {
         Some((file, line)) => format!("{name} ({file}:{line})"),
         None => name,
