@@ -9,6 +9,7 @@ mod live;
 mod load;
 mod run;
 mod runs;
+mod signals;
 mod verify;
 
 use std::process::ExitCode;
