@@ -36,8 +36,8 @@ fn the_second_interrupt_ends_the_process_at_once() {
     let mut running = call.args(["--dir", &format!("{work}:rw")]).spawn();
     let lines = running.stderr_lines();
     wait_for(&lines, "reporting");
-    // More than a pipe takes, so that the process cannot end by itself.
-    wait_until("a full pipe", || lab.account().events().count() > 400);
+    // Two thousand bytes each: more than a pipe takes, so that the process cannot end by itself.
+    wait_until("a full pipe", || lab.account().events().count() > 60);
     running.signal(Signal::INT);
     wait_for(&lines, "interrupting; once more to quit at once");
     running.signal(Signal::INT);

@@ -8,7 +8,7 @@ fn main() {
     let commission: Value = serde_json::from_str(&line).expect("the commission is JSON");
     let subject = commission["run_id"].as_str().expect("a commission has a run id");
     let descriptor = json!({
-        "schema_version": "0.1",
+        "spec_version": "0.1",
         "agent_name": "speaker",
         "agent_version": "0.3.0",
         "tools": [{ "name": "look" }],
