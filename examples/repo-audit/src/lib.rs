@@ -22,6 +22,8 @@ use wasm_agent_sdk::{
 use audit::{Audit, Phase};
 use report::Report;
 
+/// Findings of a kind in an answer for people; the report they are taken from has all that were kept.
+const SHOWN: usize = 5;
 /// The directory that is audited.
 const ROOT: &str = "/work";
 /// Where the report goes when the directory may be written to; left out of the audit.
@@ -68,7 +70,11 @@ impl Agent for RepoAudit {
             ));
         }
         hand_over(&work, &report)?;
-        Output::json(&report)
+        if commission.output_schema()?.is_some() {
+            Output::json(&report)
+        } else {
+            Ok(Output::text(report.to_markdown(SHOWN)))
+        }
     }
 }
 
@@ -91,7 +97,7 @@ fn perform(audit: &mut Audit<'_>, phase: Phase) -> Result<()> {
 }
 
 fn hand_over(work: &Workspace, report: &Report) -> Result<()> {
-    let markdown = report.to_markdown();
+    let markdown = report.to_markdown(usize::MAX);
     session::submit_artifact("audit.md", "text/markdown", markdown.as_bytes())?;
     if work.is_writable() {
         std::fs::write(work.path(REPORT_FILE)?, &markdown).context("writing AUDIT.md")?;

@@ -130,7 +130,8 @@ impl Report {
         )
     }
 
-    pub fn to_markdown(&self) -> String {
+    /// The report, with at most `most` findings of a kind listed.
+    pub fn to_markdown(&self, most: usize) -> String {
         let mut out = format!("# Audit of `{}`\n\n{}.\n", self.root, self.summary());
         if !self.complete {
             out.push_str("\nThe audit ended early: not everything was looked at.\n");
@@ -152,6 +153,7 @@ impl Report {
             &mut out,
             "Strings that look like secrets",
             &self.secrets,
+            most,
             |secret| {
                 format!(
                     "`{}:{}` {} of {} characters",
@@ -163,7 +165,7 @@ impl Report {
             },
         );
         self.owners(&mut out);
-        section(&mut out, "TODO and FIXME", &self.todos, |todo| {
+        section(&mut out, "TODO and FIXME", &self.todos, most, |todo| {
             format!(
                 "`{}:{}` {} ({}): `{}`",
                 plain(&todo.path),
@@ -173,24 +175,31 @@ impl Report {
                 todo.text
             )
         });
-        section(&mut out, "Oversized files", &self.oversized, |file| {
+        section(&mut out, "Oversized files", &self.oversized, most, |file| {
             format!("`{}` {} bytes", plain(&file.path), file.bytes)
         });
-        section(&mut out, "Duplicate files", &self.duplicates, |group| {
-            let paths: Vec<String> = (group.paths.iter())
-                .map(|path| format!("`{}`", plain(path)))
-                .collect();
-            format!(
-                "{} times {} bytes: {}",
-                group.copies,
-                group.bytes,
-                paths.join(", ")
-            )
-        });
+        section(
+            &mut out,
+            "Duplicate files",
+            &self.duplicates,
+            most,
+            |group| {
+                let paths: Vec<String> = (group.paths.iter())
+                    .map(|path| format!("`{}`", plain(path)))
+                    .collect();
+                format!(
+                    "{} times {} bytes: {}",
+                    group.copies,
+                    group.bytes,
+                    paths.join(", ")
+                )
+            },
+        );
         section(
             &mut out,
             "Source files without a licence header",
             &self.licences,
+            most,
             |path| format!("`{}`", plain(path)),
         );
         out
@@ -214,15 +223,22 @@ impl Report {
     }
 }
 
-fn section<T>(out: &mut String, title: &str, found: &Found<T>, item: impl Fn(&T) -> String) {
+fn section<T>(
+    out: &mut String,
+    title: &str,
+    found: &Found<T>,
+    most: usize,
+    item: impl Fn(&T) -> String,
+) {
     line(out, format_args!("\n## {title}\n"));
     if found.total == 0 {
         out.push_str("None.\n");
     }
-    for finding in &found.items {
+    let listed = found.items.len().min(most);
+    for finding in found.items.iter().take(listed) {
         line(out, format_args!("- {}", item(finding)));
     }
-    let more = found.total - found.items.len();
+    let more = found.total - listed;
     if more > 0 {
         line(out, format_args!("- and {more} more"));
     }

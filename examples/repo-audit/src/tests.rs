@@ -55,6 +55,7 @@ fn write(root: &Path, path: &str, content: &str) {
 
 fn task() -> Commission {
     Commission {
+        output_schema: Some(include_str!("../output.schema.json").into()),
         tools: Phase::ALL
             .iter()
             .map(|phase| phase.name().to_owned())
@@ -113,6 +114,22 @@ fn everything_is_found_with_its_owner() {
             {"path": "tool.py", "line": 2, "kind": "AWS access key", "characters": 20},
         ])
     );
+}
+
+#[test]
+fn an_answer_nobody_gave_a_schema_for_is_for_people() {
+    let dir = repository();
+    let people = Commission {
+        output_schema: None,
+        ..task()
+    };
+    let trial = TestHost::new()
+        .directory("/work", dir.path(), Access::ReadOnly)
+        .run(RepoAudit::run, people);
+    let Ok(Output::Text(text)) = trial.result else {
+        panic!("{:?}", trial.result);
+    };
+    assert!(text.starts_with("# Audit of `/work`"), "{text}");
 }
 
 #[test]

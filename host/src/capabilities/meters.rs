@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use wasmtime::ResourceLimiter;
 
-use crate::grants::Limits;
+use crate::grants::{Limits, limits};
 
 /// A limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -15,6 +17,23 @@ pub struct LimitHit {
     pub name: &'static str,
     /// The greatest value allowed, in the unit of the table: bytes, milliseconds or a count.
     pub max: u64,
+}
+
+// Derived, it would only read texts that live for ever, because of the name.
+impl<'de> Deserialize<'de> for LimitHit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<LimitHit, D::Error> {
+        #[derive(Deserialize)]
+        struct Written {
+            name: String,
+            max: u64,
+        }
+        let Written { name, max } = Written::deserialize(deserializer)?;
+        let limit = limits::find(&name).map_err(D::Error::custom)?;
+        Ok(LimitHit {
+            name: limit.name,
+            max,
+        })
+    }
 }
 
 /// What a run has used, readable while it runs.
@@ -82,7 +101,9 @@ impl Meters {
     pub fn left(&self, limits: &Limits) -> Left {
         let wall_ms = limits.wall.saturating_sub(millis(self.wall()));
         let cpu_ms = limits.cpu.saturating_sub(millis(self.cpu()));
-        let memory_bytes = limits.memory.saturating_sub(self.memory.load(Ordering::Relaxed));
+        let memory_bytes = limits
+            .memory
+            .saturating_sub(self.memory.load(Ordering::Relaxed));
         Left {
             wall_ms,
             cpu_ms,
@@ -102,6 +123,10 @@ impl Meters {
             .unwrap_or_else(PoisonError::into_inner)
             .get_or_insert(LimitHit { name, max });
     }
+}
+
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {
@@ -163,9 +188,12 @@ impl ResourceLimiter for Limiter {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        let total = self.elements.saturating_add(desired.saturating_sub(current) as u64);
+        let total = self
+            .elements
+            .saturating_add(desired.saturating_sub(current) as u64);
         if total > self.elements_max {
-            self.meters.note_refused("table-elements", self.elements_max);
+            self.meters
+                .note_refused("table-elements", self.elements_max);
             return Ok(false);
         }
         self.elements = total;
@@ -192,12 +220,24 @@ mod tests {
     #[test]
     fn memories_are_counted_together() {
         let meters = Arc::new(Meters::default());
-        let limits = Limits { memory: 100, ..Limits::default() };
+        let limits = Limits {
+            memory: 100,
+            ..Limits::default()
+        };
         let mut limiter = Limiter::new(meters.clone(), &limits);
         assert!(limiter.memory_growing(0, 60, None).unwrap());
-        assert!(!limiter.memory_growing(0, 60, None).unwrap(), "a second memory of 60");
+        assert!(
+            !limiter.memory_growing(0, 60, None).unwrap(),
+            "a second memory of 60"
+        );
         assert!(limiter.memory_growing(0, 40, None).unwrap());
-        assert_eq!(meters.refused(), Some(LimitHit { name: "memory", max: 100 }));
+        assert_eq!(
+            meters.refused(),
+            Some(LimitHit {
+                name: "memory",
+                max: 100
+            })
+        );
         assert_eq!(meters.memory_peak(), 100);
     }
 }

@@ -40,7 +40,10 @@ impl wit::Host for RunState {
 
     async fn save(&mut self, checkpoint: Vec<u8>) -> Answer<wit::Stored> {
         let stored = self.storage.save_checkpoint(&checkpoint);
-        let audit = |digest: &Digest, bytes| Audit::Checkpoint { digest: digest.to_string(), bytes };
+        let audit = |digest: &Digest, bytes| Audit::Checkpoint {
+            digest: digest.to_string(),
+            bytes,
+        };
         self.stored(stored, checkpoint.len(), audit).await
     }
 
@@ -51,11 +54,19 @@ impl wit::Host for RunState {
     async fn complete(&mut self, summary: String) -> Answer<()> {
         if summary.len() as u64 > self.grants.limits.event_bytes {
             let max = self.grants.limits.event_bytes;
-            return Ok(Err(StorageError::Limit { name: "event-bytes", max }.into()));
+            return Ok(Err(StorageError::Limit {
+                name: "event-bytes",
+                max,
+            }
+            .into()));
         }
         let first = self.ledger.complete(summary)?;
         self.ledger.deliver().await;
-        Ok(if first { Ok(()) } else { Err(wit::SessionError::Exists("completion".to_owned())) })
+        Ok(if first {
+            Ok(())
+        } else {
+            Err(wit::SessionError::Exists("completion".to_owned()))
+        })
     }
 
     async fn submit_artifact(&mut self, artifact: wit::Artifact) -> Answer<wit::Stored> {
@@ -64,7 +75,11 @@ impl wit::Host for RunState {
             return Ok(Err(wit::SessionError::Invalid(reason)));
         }
         let stored = self.storage.store_artifact(&artifact.name, &artifact.data);
-        let wit::Artifact { name, media_type, data } = artifact;
+        let wit::Artifact {
+            name,
+            media_type,
+            data,
+        } = artifact;
         let audit = |digest: &Digest, bytes| Audit::Artifact {
             name,
             media_type,
@@ -86,7 +101,10 @@ impl RunState {
             Ok(digest) => {
                 let bytes = bytes as u64;
                 self.ledger.audit(audit(&digest, bytes))?;
-                Ok(wit::Stored { digest: digest.to_string(), bytes })
+                Ok(wit::Stored {
+                    digest: digest.to_string(),
+                    bytes,
+                })
             }
             Err(error) => {
                 if let StorageError::Limit { name, max } = error {
@@ -105,9 +123,10 @@ impl From<StorageError> for wit::SessionError {
         match error {
             StorageError::Name { .. } => wit::SessionError::Invalid(error.to_string()),
             StorageError::Exists { name } => wit::SessionError::Exists(name),
-            StorageError::Limit { name, max } => {
-                wit::SessionError::Limit(types::Limit { name: name.to_owned(), max })
-            }
+            StorageError::Limit { name, max } => wit::SessionError::Limit(types::Limit {
+                name: name.to_owned(),
+                max,
+            }),
             StorageError::NoDirectory | StorageError::Io { .. } => {
                 wit::SessionError::Unavailable(error.to_string())
             }

@@ -27,12 +27,18 @@ pub struct RunState {
 
 impl FilesystemView for RunState {
     fn filesystem(&mut self) -> FsView<'_> {
-        FsView { fs: &mut self.files, table: &mut self.table }
+        FsView {
+            fs: &mut self.files,
+            table: &mut self.table,
+        }
     }
 }
 
 impl WasiView for RunState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }

@@ -17,7 +17,10 @@ const ARTIFACTS: &str = "artifacts";
 
 /// Something could not be kept.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the message of each variant says what it means")]
+#[expect(
+    missing_docs,
+    reason = "the message of each variant says what it means"
+)]
 pub enum StorageError {
     #[error("name: `{name}` is not 1 to {MAX_NAME} of A-Z a-z 0-9 . _ - without a leading dot")]
     Name { name: String },
@@ -50,13 +53,21 @@ impl Storage {
     /// The directory cannot be opened.
     pub fn open(path: &Path, max: u64) -> io::Result<Storage> {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
-        Ok(Storage { dir: Some(dir), ..Storage::none(max) })
+        Ok(Storage {
+            dir: Some(dir),
+            ..Storage::none(max)
+        })
     }
 
     /// No storage: for a run that keeps no directory.
     #[must_use]
     pub fn none(max: u64) -> Storage {
-        Storage { dir: None, used: 0, max, artifacts: BTreeSet::new() }
+        Storage {
+            dir: None,
+            used: 0,
+            max,
+            artifacts: BTreeSet::new(),
+        }
     }
 
     /// Bytes that may still be stored.
@@ -80,11 +91,16 @@ impl Storage {
     ///
     /// The file is there but cannot be read.
     pub fn load_checkpoint(&self) -> Result<Option<Vec<u8>>, StorageError> {
-        let Some(dir) = &self.dir else { return Ok(None) };
+        let Some(dir) = &self.dir else {
+            return Ok(None);
+        };
         match dir.read(CHECKPOINT) {
             Ok(data) => Ok(Some(data)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(StorageError::Io { name: CHECKPOINT.to_owned(), source }),
+            Err(source) => Err(StorageError::Io {
+                name: CHECKPOINT.to_owned(),
+                source,
+            }),
         }
     }
 
@@ -95,14 +111,21 @@ impl Storage {
     /// A name that is not one, or was used before; over the limit; the disk does not take it.
     pub fn store_artifact(&mut self, name: &str, data: &[u8]) -> Result<Digest, StorageError> {
         if !is_name(name) {
-            return Err(StorageError::Name { name: name.chars().take(MAX_NAME).collect() });
+            return Err(StorageError::Name {
+                name: name.chars().take(MAX_NAME).collect(),
+            });
         }
         let dir = self.dir.as_ref().ok_or(StorageError::NoDirectory)?;
         if self.artifacts.contains(name) {
-            return Err(StorageError::Exists { name: name.to_owned() });
+            return Err(StorageError::Exists {
+                name: name.to_owned(),
+            });
         }
         dir.create_dir_all(ARTIFACTS)
-            .map_err(|source| StorageError::Io { name: name.to_owned(), source })?;
+            .map_err(|source| StorageError::Io {
+                name: name.to_owned(),
+                source,
+            })?;
         let digest = self.store(name, &format!("{ARTIFACTS}/{name}"), data)?;
         self.artifacts.insert(name.to_owned());
         Ok(digest)
@@ -112,7 +135,10 @@ impl Storage {
         let dir = self.dir.as_ref().ok_or(StorageError::NoDirectory)?;
         let bytes = data.len() as u64;
         if bytes > self.left() {
-            return Err(StorageError::Limit { name: "storage-bytes", max: self.max });
+            return Err(StorageError::Limit {
+                name: "storage-bytes",
+                max: self.max,
+            });
         }
         // Whole or not at all: written beside, then renamed. The run is the only writer here, and no
         // artifact's name starts with a dot.
@@ -121,7 +147,10 @@ impl Storage {
             .and_then(|()| dir.rename(beside, dir, path))
             .map_err(|source| {
                 let _ = dir.remove_file(beside);
-                StorageError::Io { name: name.to_owned(), source }
+                StorageError::Io {
+                    name: name.to_owned(),
+                    source,
+                }
             })?;
         self.used += bytes;
         Ok(Digest::of(data))
@@ -131,7 +160,9 @@ impl Storage {
 fn is_name(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len())
         && !name.starts_with('.')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 #[cfg(test)]
@@ -142,7 +173,17 @@ mod tests {
     fn names_cannot_leave_the_folder() {
         let dir = tempfile::tempdir().unwrap();
         let mut storage = Storage::open(dir.path(), 1000).unwrap();
-        for name in ["", ".", "..", "../x", "a/b", ".hidden", "a\0b", "ä", &"x".repeat(129)] {
+        for name in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/b",
+            ".hidden",
+            "a\0b",
+            "ä",
+            &"x".repeat(129),
+        ] {
             let error = storage.store_artifact(name, b"x").unwrap_err();
             assert!(matches!(error, StorageError::Name { .. }), "{name}");
         }
@@ -154,9 +195,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut storage = Storage::open(dir.path(), 10).unwrap();
         storage.store_artifact("a", b"12345").unwrap();
-        assert!(matches!(storage.store_artifact("a", b"x"), Err(StorageError::Exists { .. })));
+        assert!(matches!(
+            storage.store_artifact("a", b"x"),
+            Err(StorageError::Exists { .. })
+        ));
         storage.save_checkpoint(b"1234").unwrap();
-        assert!(matches!(storage.save_checkpoint(b"12"), Err(StorageError::Limit { .. })));
+        assert!(matches!(
+            storage.save_checkpoint(b"12"),
+            Err(StorageError::Limit { .. })
+        ));
         assert_eq!(storage.load_checkpoint().unwrap().unwrap(), b"1234");
         assert_eq!(storage.left(), 1);
     }

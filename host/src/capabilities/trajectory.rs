@@ -34,7 +34,9 @@ impl wit::Host for RunState {
         cost_usd: Option<f64>,
     ) -> Answer<()> {
         let answer = self.claim("report-usage", len(key.as_ref()), |state| {
-            state.ledger.usage(key.as_deref(), convert_usage(usage), cost_usd)
+            state
+                .ledger
+                .usage(key.as_deref(), convert_usage(usage), cost_usd)
         });
         self.ledger.deliver().await;
         answer
@@ -55,7 +57,10 @@ impl wit::Host for RunState {
             let result = fact::ToolResult {
                 call_id: result.call_id,
                 content,
-                structured: result.structured.map(|text| object("structured", &text)).transpose()?,
+                structured: result
+                    .structured
+                    .map(|text| object("structured", &text))
+                    .transpose()?,
                 is_error: result.is_error,
             };
             state.ledger.tool_result(Origin::Claimed, result)
@@ -83,12 +88,16 @@ impl wit::Host for RunState {
     }
 
     async fn finish_subagent(&mut self, result: wit::SubagentResult) -> Answer<()> {
-        let bytes = result.invocation_id.len() + result.text.len() + len(result.structured.as_ref());
+        let bytes =
+            result.invocation_id.len() + result.text.len() + len(result.structured.as_ref());
         let answer = self.claim("finish-subagent", bytes, |state| {
             let result = fact::SubagentResult {
                 invocation_id: result.invocation_id,
                 text: result.text,
-                structured: result.structured.map(|text| parse("structured", &text)).transpose()?,
+                structured: result
+                    .structured
+                    .map(|text| parse("structured", &text))
+                    .transpose()?,
                 reason: result.reason.into(),
                 usage: result.usage.map(convert_subagent_usage).transpose()?,
             };
@@ -100,7 +109,9 @@ impl wit::Host for RunState {
 
     async fn report_error(&mut self, code: types::ErrorCode, message: String) -> Answer<()> {
         let answer = self.claim("report-error", message.len(), |state| {
-            state.ledger.error(Origin::Claimed, code.into(), message, None)
+            state
+                .ledger
+                .error(Origin::Claimed, code.into(), message, None)
         });
         self.ledger.deliver().await;
         answer
@@ -152,9 +163,10 @@ impl From<Rejected> for wit::Rejected {
             Rejected::UnknownInvocation(id) => wit::Rejected::UnknownInvocation(id),
             Rejected::DuplicateInvocation(id) => wit::Rejected::DuplicateInvocation(id),
             Rejected::NoOpenTurn => wit::Rejected::NoOpenTurn,
-            Rejected::Limit { name, max } => {
-                wit::Rejected::Limit(types::Limit { name: name.to_owned(), max })
-            }
+            Rejected::Limit { name, max } => wit::Rejected::Limit(types::Limit {
+                name: name.to_owned(),
+                max,
+            }),
             Rejected::Stopped => wit::Rejected::Stopped,
         }
     }
@@ -226,8 +238,13 @@ fn convert_usage(usage: wit::Usage) -> fact::Usage {
 }
 
 fn convert_subagent_usage(usage: wit::SubagentUsage) -> Result<fact::SubagentUsage, Rejected> {
-    if usage.cost_usd.is_some_and(|cost| !cost.is_finite() || cost < 0.0) {
-        return Err(Rejected::Invalid("usage.cost-usd: has to be zero or more".to_owned()));
+    if usage
+        .cost_usd
+        .is_some_and(|cost| !cost.is_finite() || cost < 0.0)
+    {
+        return Err(Rejected::Invalid(
+            "usage.cost-usd: has to be zero or more".to_owned(),
+        ));
     }
     Ok(fact::SubagentUsage {
         cost_usd: usage.cost_usd,
@@ -242,21 +259,23 @@ fn convert_block(block: types::ContentBlock) -> Result<Block, String> {
     let value = match block {
         B::Text(text) => return Ok(Block::text(text)),
         B::Thinking(thinking) => {
-            let mut value = json!({ "type": "thinking", "thinking": thinking.thinking });
+            let mut block = Map::new();
+            block.insert("type".to_owned(), "thinking".into());
+            block.insert("thinking".to_owned(), thinking.thinking.into());
             if let Some(signature) = thinking.signature {
-                value["signature"] = Value::String(signature);
+                block.insert("signature".to_owned(), signature.into());
             }
             if thinking.redacted {
-                value["redacted"] = Value::Bool(true);
+                block.insert("redacted".to_owned(), true.into());
             }
-            value
+            Value::Object(block)
         }
         B::Image(source) => json!({ "type": "image", "source": convert_source(source) }),
         B::Audio(source) => json!({ "type": "audio", "source": convert_source(source) }),
         B::Video(source) => json!({ "type": "video", "source": convert_source(source) }),
         B::Document(document) => convert_document(document),
-        B::ToolUse(call) => convert_call("tool_use", call)?,
-        B::ServerToolUse(call) => convert_call("server_tool_use", call)?,
+        B::ToolUse(call) => convert_call("tool_use", &call)?,
+        B::ServerToolUse(call) => convert_call("server_tool_use", &call)?,
         B::ServerToolResult(result) => json!({
             "type": "server_tool_result",
             "tool_use_id": result.call_id,
@@ -270,17 +289,19 @@ fn convert_block(block: types::ContentBlock) -> Result<Block, String> {
     Block::parse(value)
 }
 
-fn convert_call(kind: &str, call: types::ToolCall) -> Result<Value, String> {
+fn convert_call(kind: &str, call: &types::ToolCall) -> Result<Value, String> {
     let input = parse_text("input", &call.input)?;
     Ok(json!({ "type": kind, "id": call.id, "name": call.name, "input": input }))
 }
 
 fn convert_document(document: types::Document) -> Value {
-    let mut value = json!({ "type": "document", "source": convert_source(document.source) });
+    let mut block = Map::new();
+    block.insert("type".to_owned(), "document".into());
+    block.insert("source".to_owned(), convert_source(document.source));
     if let Some(title) = document.title {
-        value["title"] = Value::String(title);
+        block.insert("title".to_owned(), title.into());
     }
-    value
+    Value::Object(block)
 }
 
 fn convert_source(source: types::Source) -> Value {
@@ -323,7 +344,9 @@ fn parse(field: &str, text: &str) -> Result<Value, Rejected> {
 fn map(field: &str, text: &str) -> Result<Map<String, Value>, Rejected> {
     match parse(field, text)? {
         Value::Object(map) => Ok(map),
-        _ => Err(Rejected::Invalid(format!("{field}: has to be a JSON object"))),
+        _ => Err(Rejected::Invalid(format!(
+            "{field}: has to be a JSON object"
+        ))),
     }
 }
 

@@ -47,6 +47,9 @@ impl Observer for Witness {
     }
 
     fn limit(&self, limit: LimitHit) {
-        self.note(Audit::Limit { name: limit.name, max: limit.max });
+        self.note(Audit::Limit {
+            name: limit.name,
+            max: limit.max,
+        });
     }
 }

@@ -12,19 +12,21 @@ use clap::Parser;
 use wasm_agent::error::Exit;
 use wasm_agent::run::Ended;
 
+use super::Done;
 use super::commission::{Asked, read, read_bytes};
 use super::failure::Failure;
 use super::grants::GrantFlags;
 use super::live::Live;
-use super::load::{self, HostFlags};
-use super::run::{Sink, follow, print};
+use super::load::{AgentArg, HostFlags};
+use super::out::print;
+use super::run::{Sink, follow};
 use super::signals::Signals;
-use super::Done;
+use super::usage;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A component (.wasm), or the folder of an agent project, which is built first
-    agent: PathBuf,
+    #[command(flatten)]
+    agent: AgentArg,
 
     #[command(flatten)]
     grants: GrantFlags,
@@ -68,14 +70,18 @@ enum Call {
 }
 
 pub(super) async fn avp(args: Args) -> Done {
-    match Call::try_parse_from(&args.call).unwrap_or_else(|error| error.exit()) {
+    let call = match Call::try_parse_from(&args.call) {
+        Ok(call) => call,
+        Err(error) => return usage::explain(&error),
+    };
+    match call {
         Call::Ping { out } => {
             write(&out, "{\"type\":\"pong\"}\n")?;
             Ok(Exit::Success)
         }
         Call::Describe { out } => {
             let host = args.host.host()?;
-            let agent = load::agent(&host, &args.agent).await?;
+            let agent = args.agent.load(&host).await?;
             let json = serde_json::to_string(agent.descriptor())
                 .map_err(|error| Failure::new(error.into()))?;
             match out {
@@ -84,7 +90,11 @@ pub(super) async fn avp(args: Args) -> Done {
             }
             Ok(Exit::Success)
         }
-        Call::Run { commission, built_in, out } => {
+        Call::Run {
+            commission,
+            built_in,
+            out,
+        } => {
             let grants = args.grants.resolve()?;
             let mut asked = read(&commission)?;
             if let (Asked::Commission(commission), Some(built_in)) = (&mut asked, built_in) {
@@ -92,7 +102,7 @@ pub(super) async fn avp(args: Args) -> Done {
                 *commission = commission.with_built_in(&built_in)?;
             }
             let host = args.host.host()?;
-            let agent = load::agent(&host, &args.agent).await?;
+            let agent = args.agent.load(&host).await?;
             let sink = Sink::open(&out.to_string_lossy())?;
             let live = Live::new(&agent.descriptor().agent_name, false);
             let runs = args.host.runs()?;

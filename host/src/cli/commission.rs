@@ -17,7 +17,8 @@ const NO_MODEL: &str = "none/none";
 #[derive(clap::Args)]
 #[command(next_help_heading = "Commission")]
 pub(super) struct CommissionFlags {
-    /// What the agent is to do; fills `{input}` of the commission's prompt if there is one
+    /// What the agent is to do; takes the place of `{input}` of the commission's prompt if there is one
+    #[arg(help_heading = None::<&str>)]
     task: Option<String>,
 
     /// The AVP commission: a file, JSON, or `-` for standard input
@@ -34,7 +35,10 @@ impl CommissionFlags {
     pub(super) fn resolve(&self, descriptor: &Descriptor) -> Result<Asked, Failure> {
         let Some(source) = &self.commission else {
             let run_id = new_run_id()?;
-            let model = self.model.as_deref().or(descriptor.default_model.as_deref());
+            let model = self
+                .model
+                .as_deref()
+                .or(descriptor.default_model.as_deref());
             let task = self.task.as_deref();
             let commission = Commission::for_task(&run_id, model.unwrap_or(NO_MODEL), task)?;
             return Ok(Asked::Commission(commission));
@@ -72,9 +76,12 @@ impl Asked {
     ) -> Result<RunHandle, Failure> {
         let runs = Some(runs);
         Ok(match self {
-            Asked::Commission(commission) => {
-                host.start(RunRequest { agent, commission, grants, runs })?
-            }
+            Asked::Commission(commission) => host.start(RunRequest {
+                agent,
+                commission,
+                grants,
+                runs,
+            })?,
             Asked::Unsupported(unsupported) => host.refuse(&agent, &unsupported, &grants, runs)?,
         })
     }
@@ -102,11 +109,16 @@ pub(super) fn read_bytes(source: &str, what: &str) -> Result<Vec<u8>, Failure> {
     let read = if source == "-" {
         std::io::stdin().take(limit).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(Path::new(source)).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        std::fs::File::open(Path::new(source))
+            .and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
-    read.with_context(|| format!("cannot read {what} `{source}`")).map_err(|error| {
-        Failure::with_hint(error, "name a file, write JSON that starts with `{`, or `-` for standard input")
-    })?;
+    read.with_context(|| format!("cannot read {what} `{source}`"))
+        .map_err(|error| {
+            Failure::with_hint(
+                error,
+                "name a file, write JSON that starts with `{`, or `-` for standard input",
+            )
+        })?;
     Ok(bytes)
 }
 

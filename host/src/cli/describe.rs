@@ -1,17 +1,15 @@
 //! `wasm-agent describe`.
 
-use std::path::PathBuf;
-
 use wasm_agent::error::Exit;
 
-use super::failure::Failure;
-use super::load::{self, HostFlags};
-use super::{Done, run};
+use super::Done;
+use super::load::{AgentArg, HostFlags};
+use super::out::print_json;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// A component (.wasm), or the folder of an agent project, which is built first
-    agent: PathBuf,
+    #[command(flatten)]
+    agent: AgentArg,
 
     #[command(flatten)]
     host: HostFlags,
@@ -19,9 +17,7 @@ pub(super) struct Args {
 
 pub(super) async fn describe(args: Args) -> Done {
     let host = args.host.host()?;
-    let agent = load::agent(&host, &args.agent).await?;
-    let json = serde_json::to_string_pretty(agent.descriptor())
-        .map_err(|error| Failure::new(error.into()))?;
-    run::print(&json)?;
+    let agent = args.agent.load(&host).await?;
+    print_json(agent.descriptor())?;
     Ok(Exit::Success)
 }

@@ -1,13 +1,14 @@
 //! Errors as a person reads them: what was being done, to what, why it failed, and a hint.
 
-use std::io::Write;
-
 use wasm_agent::error::{Exit, Hint};
+
+use super::out::{CYAN, RED, note, styled};
 
 /// Why a command did not do what it was asked to do.
 #[derive(Debug)]
 pub(super) struct Failure {
-    error: anyhow::Error,
+    /// Nothing when there is nobody to tell.
+    error: Option<anyhow::Error>,
     hint: Option<String>,
     exit: Exit,
 }
@@ -15,18 +16,42 @@ pub(super) struct Failure {
 impl Failure {
     /// Nothing was run.
     pub(super) fn new(error: anyhow::Error) -> Failure {
-        Failure { error, hint: None, exit: Exit::CannotRun }
+        Failure {
+            error: Some(error),
+            hint: None,
+            exit: Exit::CannotRun,
+        }
     }
 
     /// Nothing was run, and this may help.
     pub(super) fn with_hint(error: anyhow::Error, hint: impl Into<String>) -> Failure {
-        Failure { error, hint: Some(hint.into()), exit: Exit::CannotRun }
+        Failure {
+            hint: Some(hint.into()),
+            ..Failure::new(error)
+        }
+    }
+
+    /// Whoever read standard output has seen enough, as `head` does. That is no error.
+    pub(super) fn reader_gone() -> Failure {
+        Failure {
+            error: None,
+            hint: None,
+            exit: Exit::Success,
+        }
+    }
+
+    /// Whether nothing is wrong but that nobody reads on.
+    pub(super) fn is_reader_gone(&self) -> bool {
+        self.error.is_none()
     }
 
     /// Prints the error and its hint to standard error.
     pub(super) fn print(&self) -> Exit {
+        let Some(error) = &self.error else {
+            return self.exit;
+        };
         let mut message = String::new();
-        for cause in self.error.chain() {
+        for cause in error.chain() {
             let cause = cause.to_string();
             // Many messages name their cause already.
             if message.is_empty() {
@@ -35,11 +60,9 @@ impl Failure {
                 message = format!("{message}: {cause}");
             }
         }
-        let mut stderr = std::io::stderr().lock();
-        // When standard error is gone there is nobody left to tell.
-        let _ = writeln!(stderr, "error: {message}");
+        note(&format!("{} {message}", styled(RED.bold(), "error:")));
         if let Some(hint) = &self.hint {
-            let _ = writeln!(stderr, "hint: {hint}");
+            note(&format!("{} {hint}", styled(CYAN.bold(), "hint:")));
         }
         self.exit
     }
@@ -48,6 +71,10 @@ impl Failure {
 impl<E: std::error::Error + Hint + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Failure {
         let hint = error.hint();
-        Failure { error: anyhow::Error::new(error), hint, exit: Exit::CannotRun }
+        Failure {
+            error: Some(anyhow::Error::new(error)),
+            hint,
+            exit: Exit::CannotRun,
+        }
     }
 }

@@ -11,11 +11,11 @@ use super::failure::Failure;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Grants")]
 pub(super) struct GrantFlags {
-    /// Read grants from a file; flags add to it
+    /// Read grants from a TOML file; flags add to it and win over it
     #[arg(long, value_name = "FILE")]
     grants: Option<PathBuf>,
 
-    /// Grant a directory: read-only unless `:rw` is said, at /work unless `::GUEST` is said
+    /// Grant a directory: at /work unless `::GUEST` says where, read-only unless `:rw` says otherwise
     #[arg(long = "dir", value_name = "HOST[::GUEST][:ro|:rw]")]
     dirs: Vec<String>,
 
@@ -27,25 +27,39 @@ pub(super) struct GrantFlags {
     #[arg(long = "arg", value_name = "VALUE", allow_hyphen_values = true)]
     args: Vec<String>,
 
-    /// Set a limit, for example memory=256MiB, cpu=30s or events=5000 (`wasm-agent inspect` lists all)
+    /// Set a limit, such as memory=256MiB, cpu=30s or events=5000; `wasm-agent limits` lists them all
     #[arg(long = "limit", value_name = "NAME=VALUE")]
     limits: Vec<String>,
 
-    /// The same as `--limit wall=TIME`
+    /// The longest the run may take, such as 90s or 10m: the same as `--limit wall=TIME`
     #[arg(long, value_name = "TIME")]
     timeout: Option<String>,
 }
 
 impl GrantFlags {
+    /// Whether anything is said about grants at all.
+    pub(super) fn any(&self) -> bool {
+        self.grants.is_some()
+            || self.timeout.is_some()
+            || [&self.dirs, &self.env, &self.args, &self.limits]
+                .iter()
+                .any(|flag| !flag.is_empty())
+    }
+
     /// Grants as resolved from the file and the flags.
     pub(super) fn resolve(&self) -> Result<Grants, Failure> {
         let file = match &self.grants {
             Some(path) => GrantsFile::read(path)?,
             None => GrantsFile::default(),
         };
-        let mut flags = GrantsFile { args: self.args.clone(), ..GrantsFile::default() };
+        let mut flags = GrantsFile {
+            args: self.args.clone(),
+            ..GrantsFile::default()
+        };
         for dir in &self.dirs {
-            flags.dirs.push(dir.parse::<DirSpec>()?.relative_to(Path::new("")));
+            flags
+                .dirs
+                .push(dir.parse::<DirSpec>()?.relative_to(Path::new("")));
         }
         for pair in &self.env {
             let (name, value) = split(pair, "--env")?;

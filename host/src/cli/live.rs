@@ -1,163 +1,249 @@
-//! The live view of a run: one line in a terminal, plain lines elsewhere, nothing when quiet.
+//! The live view of a run on standard error: one line that grows in a terminal, plain lines elsewhere,
+//! nothing when quiet.
 
-use std::io::{IsTerminal, Write};
+use std::fmt::Write as _;
+use std::io::IsTerminal;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use wasm_agent::run::{Outcome, PastEvent};
 use wasm_agent::trajectory::event::Body;
 use wasm_agent::trajectory::journal::Entry;
 use wasm_agent::trajectory::{Audit, Record, Totals};
-use wasm_agent::run::{Ended, Outcome};
+
+use super::out::{CYAN, DIM, RED, note, styled};
+use super::summary::summary;
+use super::text::{clipped, duration, money, printable};
+use super::timeline::{self, moment};
+
+/// Turns that are shown as glyphs; of a longer run, the last ones.
+const GLYPHS: usize = 24;
+
+/// Longest description of what is going on, in characters.
+const DOING: usize = 60;
 
 /// How much of a run is shown while it runs.
 pub(super) struct Live {
+    name: String,
     view: View,
     totals: Totals,
-    tool: Option<String>,
-    progress: Option<String>,
+    turns: Vec<Turn>,
+    doing: Option<String>,
 }
 
 enum View {
-    Bar(ProgressBar),
+    Line(ProgressBar),
     Lines,
     Quiet,
 }
 
+/// A turn, as one glyph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// The model answered.
+    Spoke,
+    /// It called a tool.
+    Acted,
+    /// A tool it called failed.
+    Stumbled,
+    /// Something went wrong.
+    Failed,
+}
+
+impl Turn {
+    fn glyph(self) -> String {
+        match self {
+            Turn::Spoke => styled(CYAN, "●"),
+            Turn::Acted => styled(CYAN, "◆"),
+            Turn::Stumbled => styled(RED, "◆"),
+            Turn::Failed => styled(RED, "✖"),
+        }
+    }
+}
+
+/// Says something while a view may be on the terminal.
+#[derive(Clone)]
+pub(super) struct Notes(Option<ProgressBar>);
+
+impl Notes {
+    pub(super) fn say(&self, text: &str) {
+        match &self.0 {
+            Some(bar) => bar.suspend(|| note(text)),
+            None => note(text),
+        }
+    }
+}
+
 impl Live {
-    /// A view of the agent `name` on standard error.
+    /// A view of the agent `name`.
     pub(super) fn new(name: &str, quiet: bool) -> Live {
         let view = if quiet {
             View::Quiet
         } else if std::io::stderr().is_terminal() {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(12));
-            if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {prefix:.bold} {wide_msg}") {
-                bar.set_style(style);
-            }
-            bar.set_prefix(printable(name));
-            bar.enable_steady_tick(Duration::from_millis(100));
-            View::Bar(bar)
+            View::Line(bar())
         } else {
             View::Lines
         };
-        Live { view, totals: Totals::default(), tool: None, progress: None }
+        let name = clipped(name, 32);
+        let live = Live {
+            name,
+            view,
+            totals: Totals::default(),
+            turns: Vec::new(),
+            doing: None,
+        };
+        live.draw();
+        live
+    }
+
+    /// Where to say something while this view is shown.
+    pub(super) fn notes(&self) -> Notes {
+        match &self.view {
+            View::Line(bar) => Notes(Some(bar.clone())),
+            View::Lines | View::Quiet => Notes(None),
+        }
     }
 
     /// Takes one record.
     pub(super) fn record(&mut self, record: &Record) {
-        match &record.entry {
-            Entry::Avp(event) => {
-                self.totals.add(event);
-                match &event.body {
-                    Body::ToolInvoked(tool) => {
-                        self.tool = Some(printable(&tool.name));
-                        self.line(&format!("tool: {}", printable(&tool.name)));
-                    }
-                    Body::ErrorOccurred(error) => {
-                        self.line(&format!("error: {}", printable(&error.message)));
-                    }
-                    _ => {}
+        match &self.view {
+            View::Quiet => {}
+            View::Lines => {
+                let line = PastEvent::parse(record.line().as_bytes()).ok();
+                if let Some(moment) = line.as_ref().and_then(moment) {
+                    note(&format!(
+                        "{}{:>10}{:#} {}",
+                        moment.style, moment.label, moment.style, moment.text
+                    ));
                 }
             }
+            View::Line(_) => {
+                self.take(&record.entry);
+                self.draw();
+            }
+        }
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        let event = match entry {
+            Entry::Avp(event) => event,
             Entry::Audit(Audit::Progress { message, fraction }) => {
-                let percent = fraction.map(|f| format!(" ({:.0} %)", f * 100.0)).unwrap_or_default();
-                let text = format!("{}{percent}", printable(message));
-                self.line(&text);
-                self.progress = Some(text);
+                let fraction = fraction.map(serde_json::Value::from);
+                self.doing = Some(timeline::progress(message, fraction.as_ref()));
+                return;
             }
-            Entry::Audit(Audit::Denied { capability, subject, rule }) => {
-                self.line(&format!("denied: {capability} {} ({rule})", printable(subject)));
+            Entry::Audit(_) => return,
+        };
+        self.totals.add(event);
+        match &event.body {
+            Body::AssistantMessage(message) => {
+                let acts = message.content.iter().any(|block| block.call().is_some());
+                self.turns
+                    .push(if acts { Turn::Acted } else { Turn::Spoke });
             }
-            Entry::Audit(Audit::Limit { name, .. }) => self.line(&format!("limit reached: {name}")),
-            Entry::Audit(_) => {}
+            Body::ToolInvoked(tool) => self.doing = Some(printable(&tool.name)),
+            Body::ToolReturned(returned) if returned.result.is_error => {
+                if let Some(turn @ Turn::Acted) = self.turns.last_mut() {
+                    *turn = Turn::Stumbled;
+                }
+            }
+            Body::SubagentInvoked(agent) => self.doing = Some(printable(&agent.name)),
+            Body::ErrorOccurred(_) => self.turns.push(Turn::Failed),
+            _ => {}
         }
-        if let View::Bar(bar) = &self.view {
-            let mut parts = vec![counts(&self.totals)];
-            parts.extend(self.tool.iter().map(|tool| format!("⚒ {tool}")));
-            parts.extend(self.progress.clone());
-            bar.set_message(parts.join(" · "));
+    }
+
+    fn draw(&self) {
+        if let View::Line(bar) = &self.view {
+            let line = self.line();
+            bar.set_message(match anstream::AutoStream::choice(&std::io::stderr()) {
+                anstream::ColorChoice::Never => anstream::adapter::strip_str(&line).to_string(),
+                _ => line,
+            });
         }
+    }
+
+    /// What there is to see of the run now.
+    fn line(&self) -> String {
+        let mut line = styled(clap::builder::styling::Style::new().bold(), &self.name);
+        let hidden = self.turns.len().saturating_sub(GLYPHS);
+        if !self.turns.is_empty() {
+            line.push_str(if hidden > 0 { "  …" } else { "  " });
+        }
+        for turn in self.turns.iter().skip(hidden) {
+            line.push_str(&turn.glyph());
+        }
+        if let Some(doing) = &self.doing {
+            let _ = write!(line, "  {}", clipped(doing, DOING));
+        }
+        if let Some(cost) = money(self.totals.cost_usd) {
+            let _ = write!(line, "  {}", styled(DIM, cost));
+        }
+        line
     }
 
     /// Replaces the view by a summary.
     pub(super) fn finish(self, outcome: &Outcome) {
-        if let View::Bar(bar) = &self.view {
-            bar.finish_and_clear();
+        match &self.view {
+            View::Quiet => return,
+            View::Line(bar) => bar.finish_and_clear(),
+            View::Lines => {}
         }
-        if matches!(self.view, View::Quiet) {
-            return;
-        }
-        let mut stderr = std::io::stderr().lock();
-        let _ = writeln!(stderr, "{}", summary(outcome));
-    }
-
-    fn line(&self, text: &str) {
-        if let View::Lines = self.view {
-            let mut stderr = std::io::stderr().lock();
-            let _ = writeln!(stderr, "{text}");
+        note(&summary(&self.name, outcome));
+        if let Some(directory) = &outcome.directory {
+            note(&styled(DIM, format!("run: {}", directory.display())));
         }
     }
 }
 
-fn counts(totals: &Totals) -> String {
-    format!("{} · {}", plural(totals.turns, "turn"), plural(totals.tool_calls, "tool call"))
-}
-
-fn plural(count: u64, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
-}
-
-/// What a run came to, in one to four lines.
-pub(super) fn summary(outcome: &Outcome) -> String {
-    let how = match &outcome.ended {
-        Ended::Converged => outcome.stop_reason.to_string(),
-        Ended::Stopped { message: Some(message) } => {
-            format!("{}: {}", outcome.stop_reason, printable(message))
-        }
-        Ended::Stopped { message: None } => outcome.stop_reason.to_string(),
-        Ended::Refused { message } => format!("not started: {}", printable(message)),
-        Ended::Crashed(crash) => format!("crashed: {}", printable(&crash.message)),
-        Ended::Limit(hit) => format!(
-            "limit `{}` reached ({})",
-            hit.name,
-            wasm_agent::grants::limits::show(hit.name, hit.max)
-        ),
-        Ended::Interrupted => "interrupted".to_owned(),
-        Ended::HostFault { message } => format!("host fault: {message}"),
+fn bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(12));
+    let elapsed = |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // Tenths of a second change too quickly to be read, and microseconds are over before the first tick.
+        let _ = match state.elapsed().as_secs() {
+            seconds @ ..60 => write!(out, "{seconds} s"),
+            _ => write!(out, "{}", duration(state.elapsed())),
+        };
     };
-    let totals = &outcome.totals;
-    let mut parts = vec![how, counts(totals)];
-    if totals.cost_usd > 0.0 {
-        parts.push(format!("${:.4}", totals.cost_usd));
+    if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {wide_msg} {clock:.dim}") {
+        bar.set_style(style.with_key("clock", elapsed).tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
     }
-    if !outcome.files.is_empty() {
-        parts.push(format!("{} changed", plural(outcome.files.len() as u64, "file")));
-    }
-    parts.push(format!("{:.2?}", outcome.wall()));
-    let mut text = parts.join(" · ");
-    if let Ended::Crashed(crash) = &outcome.ended {
-        for frame in crash.backtrace.iter().take(8) {
-            text.push_str(&format!("\n    at {}", printable(frame)));
-        }
-        for line in outcome.stderr_tail.lines().rev().take(24).collect::<Vec<_>>().into_iter().rev() {
-            text.push_str(&format!("\n  | {}", printable(line)));
-        }
-    }
-    if let Some(directory) = &outcome.directory {
-        text.push_str(&format!("\nrun: {}", directory.display()));
-    }
-    text
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
 }
 
-/// Text of a guest on one line, without control characters: a terminal obeys those.
-pub(super) fn printable(text: &str) -> String {
-    const MAX: usize = 400;
-    let mut line: String = text
-        .chars()
-        .take(MAX)
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    if text.chars().nth(MAX).is_some() {
-        line.push('…');
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn live(turns: Vec<Turn>, doing: Option<&str>, cost_usd: f64) -> String {
+        let live = Live {
+            name: "audit".to_owned(),
+            view: View::Quiet,
+            totals: Totals {
+                cost_usd,
+                ..Totals::default()
+            },
+            turns,
+            doing: doing.map(str::to_owned),
+        };
+        anstream::adapter::strip_str(&live.line()).to_string()
     }
-    line
+
+    #[test]
+    fn a_line_shows_turns_what_is_going_on_and_the_cost() {
+        assert_eq!(live(Vec::new(), None, 0.0), "audit");
+        let turns = vec![Turn::Spoke, Turn::Acted, Turn::Failed];
+        assert_eq!(live(turns, Some("grep"), 0.25), "audit  ●◆✖  grep  $0.2500");
+    }
+
+    #[test]
+    fn a_long_run_shows_its_last_turns() {
+        let mut turns = vec![Turn::Spoke; GLYPHS];
+        turns.insert(0, Turn::Failed);
+        assert_eq!(
+            live(turns, None, 0.0),
+            format!("audit  …{}", "●".repeat(GLYPHS))
+        );
+    }
 }

@@ -1,27 +1,33 @@
 //! Where an agent comes from: a component file, or a project that is built first.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 use wasm_agent::engine::Cache;
 use wasm_agent::engine::artifact::{Artifact, MAX_ARTIFACT};
-use wasm_agent::project::build::{BuildEvent, build};
+use wasm_agent::project::build::{BuildEvent, Built, build};
 use wasm_agent::project::{AgentSource, resolve_agent};
 use wasm_agent::run::{Agent, Host, HostOptions, RunsDir};
 
 use super::failure::Failure;
+use super::out::note;
+use super::text::{duration, plural};
 
 /// Options of the host itself.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Host")]
 pub(super) struct HostFlags {
-    /// Keep runs in this folder instead of the platform's data directory
-    #[arg(long, value_name = "DIR", env = "WASM_AGENT_RUNS_DIR")]
-    pub(super) runs_dir: Option<PathBuf>,
+    #[command(flatten)]
+    runs: RunsFlags,
 
     /// Keep compiled components in this folder instead of the platform's cache directory
-    #[arg(long, value_name = "DIR", env = "WASM_AGENT_CACHE_DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "WASM_AGENT_CACHE_DIR",
+        hide_env_values = true
+    )]
     cache_dir: Option<PathBuf>,
 }
 
@@ -33,11 +39,35 @@ impl HostFlags {
             Some(strategy.cache_dir().join("wasm-agent"))
         });
         let cache = dir.map_or_else(Cache::disabled, Cache::open_or_disabled);
-        Ok(Host::new(HostOptions { cache, ..HostOptions::default() })?)
+        Ok(Host::new(HostOptions {
+            cache,
+            ..HostOptions::default()
+        })?)
     }
 
     /// The folder runs are kept in.
     pub(super) fn runs(&self) -> Result<RunsDir, Failure> {
+        self.runs.dir()
+    }
+}
+
+/// Where runs are kept.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Host")]
+pub(super) struct RunsFlags {
+    /// Keep runs in this folder instead of the platform's data directory
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "WASM_AGENT_RUNS_DIR",
+        hide_env_values = true
+    )]
+    runs_dir: Option<PathBuf>,
+}
+
+impl RunsFlags {
+    /// The folder.
+    pub(super) fn dir(&self) -> Result<RunsDir, Failure> {
         match &self.runs_dir {
             Some(dir) => Ok(RunsDir::at(dir)),
             None => Ok(RunsDir::platform()?),
@@ -45,28 +75,53 @@ impl HostFlags {
     }
 }
 
-/// The component `agent` names, built first when it is a project.
-pub(super) fn artifact(agent: &Path) -> Result<Artifact, Failure> {
-    match resolve_agent(agent)? {
-        AgentSource::File(path) => Ok(Artifact::open(path, MAX_ARTIFACT)?),
-        AgentSource::Project(dir) => Ok(build(&dir, &mut show_build_event)?.artifact),
+/// The agent of a command.
+#[derive(clap::Args)]
+pub(super) struct AgentArg {
+    /// A component (.wasm), or the folder of an agent project, which is built first
+    #[arg(value_name = "AGENT")]
+    agent: PathBuf,
+}
+
+impl AgentArg {
+    /// Its component, built first when it is a project.
+    pub(super) fn artifact(&self) -> Result<Artifact, Failure> {
+        match resolve_agent(&self.agent)? {
+            AgentSource::File(path) => Ok(Artifact::open(path, MAX_ARTIFACT)?),
+            AgentSource::Project(dir) => Ok(project(&dir)?.artifact),
+        }
+    }
+
+    /// The agent, ready to run.
+    pub(super) async fn load(&self, host: &Host) -> Result<Agent, Failure> {
+        Ok(host.load_artifact(self.artifact()?).await?)
     }
 }
 
-/// Loads the agent that `agent` names.
-pub(super) async fn agent(host: &Host, agent: &Path) -> Result<Agent, Failure> {
-    Ok(host.load_artifact(artifact(agent)?).await?)
-}
-
-/// Says on standard error what a build is doing.
-pub(super) fn show_build_event(event: BuildEvent) {
-    let mut stderr = std::io::stderr().lock();
-    let _ = match event {
+/// Builds a project, saying on standard error what takes a while.
+pub(super) fn project(dir: &Path) -> Result<Built, Failure> {
+    let mut compiled = 0;
+    let started = Instant::now();
+    let built = build(dir, &mut |event| match event {
         BuildEvent::AddingTarget { target } => {
-            writeln!(stderr, "adding the target {target} with rustup")
+            note(&format!(
+                "adding the target {target} to the toolchain with rustup"
+            ));
         }
-        BuildEvent::Compiled { name } => writeln!(stderr, "compiled {name}"),
-        _ => Ok(()),
-    };
+        BuildEvent::Compiled { .. } => {
+            if compiled == 0 {
+                note(&format!("building {}", dir.display()));
+            }
+            compiled += 1;
+        }
+        _ => {}
+    })?;
+    if compiled > 0 {
+        let (crates, took) = (plural(compiled, "crate"), duration(started.elapsed()));
+        note(&format!(
+            "built {}: {crates} compiled in {took}",
+            built.name
+        ));
+    }
+    Ok(built)
 }
-

@@ -4,33 +4,47 @@ mod avp;
 mod commission;
 mod describe;
 mod failure;
+mod generate;
 mod grants;
+mod help;
+mod inspect;
+mod limits;
 mod live;
 mod load;
+mod out;
+mod project;
 mod run;
 mod runs;
 mod signals;
+mod summary;
+mod text;
+mod timeline;
+mod usage;
 mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use wasm_agent::error::Exit;
 
 use self::failure::Failure;
+use self::help::EXIT_CODES;
 
 type Done = Result<Exit, Failure>;
 
-/// Run AI agents compiled to WASI components, in a sandbox that grants nothing by itself.
-///
-/// An agent starts with no files, no network and no environment. What it may touch is said on the
-/// command line or in a grants file; what it did is written by the host, not by the agent.
+/// Run AI agents compiled to WASI components, in a sandbox that grants nothing by itself
 #[derive(Parser)]
-#[command(name = "wasm-agent", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 converged or done; 1 the agent stopped without converging, or verify \
-found a violation; 2 nothing could be run; 3 a limit was reached; 4 a replay diverged; 70 the host \
-failed; 130 interrupted.")]
+#[command(name = "wasm-agent", version, max_term_width = 100)]
 struct Cli {
+    /// Use colours: auto, always or never
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t = clap::ColorChoice::Auto)]
+    #[arg(
+        hide_possible_values = true,
+        hide_default_value = true,
+        help_heading = "Global options"
+    )]
+    color: clap::ColorChoice,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -39,31 +53,75 @@ struct Cli {
 enum Command {
     /// Run an agent on a task
     Run(run::Args),
-    /// Print what an agent says of itself, without granting it anything
-    Describe(describe::Args),
-    /// Drive an agent the way AVP's conformance harness does
-    Avp(avp::Args),
-    /// Judge a trajectory or a run directory by the rules of AVP and of this host
-    Verify(verify::Args),
     /// List, show and remove the runs that are kept
     #[command(subcommand)]
     Runs(runs::Command),
+    /// Judge a trajectory or a run directory by the rules of AVP and of this host
+    Verify(verify::Args),
+    /// Show what an agent imports and asks for, and what grants would let it touch
+    Inspect(inspect::Args),
+    /// Print what an agent says of itself, without granting it anything
+    Describe(describe::Args),
+    /// Explain what a run may use up, and the defaults
+    Limits(limits::Args),
+    /// Make an agent project that builds and runs at once
+    New(project::NewArgs),
+    /// Build an agent project into a component that carries its ask
+    Build(project::BuildArgs),
+    /// Drive an agent the way AVP's conformance harness does
+    Avp(avp::Args),
+    /// Print a completion script for a shell
+    Completions(generate::CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands
+    Man(generate::ManArgs),
+}
+
+/// The definitions everything is made from: parsing, help, completions, manual pages.
+fn command() -> clap::Command {
+    help::arranged(Cli::command())
 }
 
 /// Parses the command line, does what it says, and prints what went wrong.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
-    start_logging();
-    let done = match cli.command {
-        Command::Run(args) => on_runtime(run::run(args)),
-        Command::Describe(args) => on_runtime(describe::describe(args)),
-        Command::Avp(args) => on_runtime(avp::avp(args)),
-        Command::Verify(args) => verify::verify(&args),
-        Command::Runs(command) => runs::runs(command),
+    let cli = command()
+        .try_get_matches()
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let done = match cli {
+        Ok(cli) => {
+            use_colors(cli.color);
+            start_logging();
+            execute(cli.command)
+        }
+        Err(error) => usage::explain(&error),
     };
     match done {
         Ok(exit) => exit.into(),
         Err(failure) => failure.print().into(),
+    }
+}
+
+fn execute(command: Command) -> Done {
+    match command {
+        Command::Run(args) => on_runtime(run::run(args)),
+        Command::Runs(command) => runs::runs(&command),
+        Command::Verify(args) => verify::verify(&args),
+        Command::Inspect(args) => inspect::inspect(&args),
+        Command::Describe(args) => on_runtime(describe::describe(args)),
+        Command::Limits(args) => limits::limits(&args),
+        Command::New(args) => project::new(&args),
+        Command::Build(args) => project::build(&args),
+        Command::Avp(args) => on_runtime(avp::avp(args)),
+        Command::Completions(args) => generate::completions(&args),
+        Command::Man(args) => generate::man(&args),
+    }
+}
+
+/// Left to itself, each stream finds out: a terminal, NO_COLOR, CLICOLOR, TERM=dumb.
+fn use_colors(choice: clap::ColorChoice) {
+    match choice {
+        clap::ColorChoice::Auto => {}
+        clap::ColorChoice::Always => anstream::ColorChoice::Always.write_global(),
+        clap::ColorChoice::Never => anstream::ColorChoice::Never.write_global(),
     }
 }
 
@@ -83,7 +141,8 @@ fn on_runtime(work: impl Future<Output = Done>) -> Done {
 /// Diagnostics of the host itself go to standard error; `WASM_AGENT_LOG` says how much of them.
 fn start_logging() {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("WASM_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    let filter =
+        EnvFilter::try_from_env("WASM_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

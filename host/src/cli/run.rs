@@ -1,8 +1,7 @@
 //! `wasm-agent run`.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
@@ -14,14 +13,24 @@ use super::commission::CommissionFlags;
 use super::failure::Failure;
 use super::grants::GrantFlags;
 use super::live::Live;
-use super::load::{self, HostFlags};
+use super::load::{AgentArg, HostFlags};
+use super::out::{self, print};
 use super::signals::Signals;
-use super::Done;
+use super::text::for_terminal;
+use super::{Done, EXIT_CODES};
+
+const EXAMPLES: &str = "\
+Examples:
+  wasm-agent run ./my-agent \"what is this repository about?\" --dir .
+  wasm-agent run audit.wasm --dir ./repo::/work:rw --limit memory=1GiB --timeout 5m
+  wasm-agent run audit.wasm --commission task.json --grants grants.toml --format json
+  wasm-agent run audit.wasm \"task\" --out trajectory.ndjson";
 
 #[derive(clap::Args)]
+#[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(super) struct Args {
-    /// A component (.wasm), or the folder of an agent project, which is built first
-    agent: PathBuf,
+    #[command(flatten)]
+    agent: AgentArg,
 
     #[command(flatten)]
     commission: CommissionFlags,
@@ -30,15 +39,15 @@ pub(super) struct Args {
     grants: GrantFlags,
 
     /// Write the AVP trajectory as NDJSON to a file, or to standard output with `-`
-    #[arg(long, value_name = "FILE|-")]
+    #[arg(long, value_name = "FILE|-", help_heading = "Output")]
     out: Option<String>,
 
     /// What standard output is: the answer, the whole outcome, or the trajectory
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Output")]
     format: Format,
 
     /// Show nothing while running
-    #[arg(long, short)]
+    #[arg(long, short, help_heading = "Output")]
     quiet: bool,
 
     #[command(flatten)]
@@ -58,7 +67,7 @@ enum Format {
 pub(super) async fn run(args: Args) -> Done {
     let grants = args.grants.resolve()?;
     let host = args.host.host()?;
-    let agent = load::agent(&host, &args.agent).await?;
+    let agent = args.agent.load(&host).await?;
     let asked = args.commission.resolve(agent.descriptor())?;
     let out = match (args.out.as_deref(), args.format) {
         (None, Format::Avp) | (Some("-"), Format::Avp) => Some("-".to_owned()),
@@ -78,7 +87,7 @@ pub(super) async fn run(args: Args) -> Done {
     let outcome = follow(handle, signals, sink, live).await?;
     match args.format {
         Format::Text => print_answer(outcome.output.as_ref())?,
-        Format::Json => print_json(&outcome)?,
+        Format::Json => print_outcome(&outcome)?,
         Format::Avp => {}
     }
     Ok(outcome.exit())
@@ -91,7 +100,7 @@ pub(super) async fn follow(
     mut sink: Option<Sink>,
     mut live: Live,
 ) -> Result<Outcome, Failure> {
-    signals.interrupt(handle.interrupter());
+    signals.interrupt(handle.interrupter(), live.notes());
     let mut lost = None;
     while let Some(record) = handle.next().await {
         live.record(&record);
@@ -110,7 +119,9 @@ pub(super) async fn follow(
         Ok(()) => Ok(outcome),
         // Whoever reads standard output may stop reading.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(outcome),
-        Err(error) => Err(Failure::new(anyhow::Error::new(error).context("cannot write the trajectory"))),
+        Err(error) => Err(Failure::new(
+            anyhow::Error::new(error).context("cannot write the trajectory"),
+        )),
     }
 }
 
@@ -152,22 +163,28 @@ fn print_answer(output: Option<&Value>) -> Result<(), Failure> {
         Some(Value::String(text)) => text.clone(),
         Some(value) => format!("{value:#}"),
     };
-    print(&text)
+    // A terminal obeys what it is sent; a file or a program gets the answer as it is.
+    let text = if io::stdout().is_terminal() {
+        for_terminal(&text)
+    } else {
+        text
+    };
+    seen(print(&text))
 }
 
-fn print_json(outcome: &Outcome) -> Result<(), Failure> {
+fn print_outcome(outcome: &Outcome) -> Result<(), Failure> {
     let mut value = serde_json::to_value(outcome).map_err(|error| Failure::new(error.into()))?;
     value["directory"] = serde_json::json!(outcome.directory);
-    print(&format!("{value:#}"))
+    seen(out::print_json(&value))
 }
 
-/// Prints to standard output; a reader that went away is no error.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(anyhow::Error::new(error).context("cannot write to standard output")))
+/// The exit code says how the run ended, even when nobody reads its answer to the end.
+fn seen(printed: Result<(), Failure>) -> Result<(), Failure> {
+    printed.or_else(|failure| {
+        if failure.is_reader_gone() {
+            Ok(())
+        } else {
+            Err(failure)
         }
-        _ => Ok(()),
-    }
+    })
 }

@@ -1,9 +1,9 @@
 //! Ctrl-C and its like: the first ends the run and closes its account, the second ends the process.
 
-use std::io::{self, Write};
-
 use wasm_agent::error::Exit;
 use wasm_agent::run::Interrupt;
+
+use super::live::Notes;
 
 /// Signals that ask the program to end, caught from the moment this is made. It has to be made before a
 /// run is started: until then a signal ends the process as it always does, which would leave the account
@@ -29,11 +29,11 @@ impl Signals {
     }
 
     /// Interrupts a run with the first signal.
-    pub(super) fn interrupt(mut self, interrupt: Interrupt) {
+    pub(super) fn interrupt(mut self, interrupt: Interrupt, notes: Notes) {
         tokio::spawn(async move {
             self.next().await;
             interrupt.interrupt();
-            let _ = writeln!(io::stderr(), "interrupting; once more to quit at once");
+            notes.say("interrupting: the account is being closed; once more to quit at once");
             self.next().await;
             std::process::exit(Exit::Interrupted as i32);
         });

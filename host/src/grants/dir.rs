@@ -66,7 +66,10 @@ impl fmt::Display for DirGrant {
 
 /// A directory cannot be granted.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the message of each variant says what it means")]
+#[expect(
+    missing_docs,
+    reason = "the message of each variant says what it means"
+)]
 pub enum DirError {
     #[error("cannot read the directory grant `{spec}`: {reason}")]
     Syntax { spec: String, reason: &'static str },
@@ -79,7 +82,10 @@ pub enum DirError {
     #[error("cannot grant `{guest}` in the guest: {reason}")]
     GuestPath { guest: String, reason: &'static str },
     #[error("cannot grant both `{first}` and `{second}`: they overlap in the guest")]
-    Overlap { first: DirGrantText, second: DirGrantText },
+    Overlap {
+        first: DirGrantText,
+        second: DirGrantText,
+    },
 }
 
 /// A grant as it is shown in a message.
@@ -88,10 +94,15 @@ pub type DirGrantText = String;
 impl Hint for DirError {
     fn hint(&self) -> Option<String> {
         match self {
-            DirError::Syntax { .. } => Some("write `HOST`, `HOST:rw` or `HOST::GUEST:rw`".to_owned()),
+            DirError::Syntax { .. } => {
+                Some("write `HOST`, `HOST:rw` or `HOST::GUEST:rw`".to_owned())
+            }
             DirError::NotADirectory { host } => {
                 let parent = host.parent().unwrap_or(Path::new("/"));
-                Some(format!("grant the directory it is in: `{}`", parent.display()))
+                Some(format!(
+                    "grant the directory it is in: `{}`",
+                    parent.display()
+                ))
             }
             DirError::GuestPath { .. } => {
                 Some("use an absolute path such as `/work` or `/data/in`".to_owned())
@@ -110,7 +121,10 @@ impl FromStr for DirSpec {
     /// Access is read-only unless the text ends in `:rw`. The last `::` separates host and guest, so
     /// that a host path may contain single colons.
     fn from_str(spec: &str) -> Result<DirSpec, DirError> {
-        let syntax = |reason| DirError::Syntax { spec: spec.to_owned(), reason };
+        let syntax = |reason| DirError::Syntax {
+            spec: spec.to_owned(),
+            reason,
+        };
         let (rest, access) = if let Some(rest) = spec.strip_suffix(":rw") {
             (rest, Access::ReadWrite)
         } else {
@@ -134,7 +148,11 @@ impl FromStr for DirSpec {
         {
             return Err(syntax("the access has to be `ro` or `rw`"));
         }
-        Ok(DirSpec { host: PathBuf::from(host), guest, access })
+        Ok(DirSpec {
+            host: PathBuf::from(host),
+            guest,
+            access,
+        })
     }
 }
 
@@ -147,23 +165,36 @@ impl DirSpec {
     }
 
     fn resolve(self) -> Result<DirGrant, DirError> {
-        let unreadable = |source| DirError::Unreadable { host: self.host.clone(), source };
+        let unreadable = |source| DirError::Unreadable {
+            host: self.host.clone(),
+            source,
+        };
         let host = self.host.canonicalize().map_err(unreadable)?;
         if !host.is_dir() {
             return Err(DirError::NotADirectory { host });
         }
         // `/proc/self/environ` and the like would hand out what was never granted.
-        if ["/proc", "/sys", "/dev"].iter().any(|pseudo| host.starts_with(pseudo)) {
+        if ["/proc", "/sys", "/dev"]
+            .iter()
+            .any(|pseudo| host.starts_with(pseudo))
+        {
             return Err(DirError::Pseudo { host });
         }
         host.read_dir().map_err(unreadable)?;
         let guest = guest_path(self.guest.as_deref().unwrap_or(DEFAULT_GUEST))?;
-        Ok(DirGrant { host, guest, access: self.access })
+        Ok(DirGrant {
+            host,
+            guest,
+            access: self.access,
+        })
     }
 }
 
 fn guest_path(text: &str) -> Result<String, DirError> {
-    let wrong = |reason| DirError::GuestPath { guest: text.to_owned(), reason };
+    let wrong = |reason| DirError::GuestPath {
+        guest: text.to_owned(),
+        reason,
+    };
     if !text.starts_with('/') {
         return Err(wrong("the path is not absolute"));
     }
@@ -188,7 +219,10 @@ pub fn resolve(specs: impl Iterator<Item = DirSpec>) -> Result<Vec<DirGrant>, Di
     for (index, first) in dirs.iter().enumerate() {
         for second in dirs.iter().skip(index + 1) {
             if Path::new(&second.guest).starts_with(&first.guest) {
-                return Err(DirError::Overlap { first: first.to_string(), second: second.to_string() });
+                return Err(DirError::Overlap {
+                    first: first.to_string(),
+                    second: second.to_string(),
+                });
             }
         }
     }
@@ -232,11 +266,25 @@ mod tests {
             guest: Some(guest.to_owned()),
             access: Access::ReadOnly,
         };
-        for (a, b) in [("/a", "/a"), ("/a", "/a/b"), ("/a/b/c", "/a"), ("/", "/a"), ("/a/", "//a")] {
+        for (a, b) in [
+            ("/a", "/a"),
+            ("/a", "/a/b"),
+            ("/a/b/c", "/a"),
+            ("/", "/a"),
+            ("/a/", "//a"),
+        ] {
             let error = resolve([grant(a), grant(b)].into_iter()).unwrap_err();
-            assert!(matches!(error, DirError::Overlap { .. }), "{a} {b}: {error}");
+            assert!(
+                matches!(error, DirError::Overlap { .. }),
+                "{a} {b}: {error}"
+            );
         }
-        assert_eq!(resolve([grant("/ab"), grant("/a")].into_iter()).unwrap().len(), 2);
+        assert_eq!(
+            resolve([grant("/ab"), grant("/a")].into_iter())
+                .unwrap()
+                .len(),
+            2
+        );
     }
 
     #[test]

@@ -48,7 +48,10 @@ pub struct GrantsFile {
 
 /// A grants file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the message of each variant says what it means")]
+#[expect(
+    missing_docs,
+    reason = "the message of each variant says what it means"
+)]
 pub enum FileError {
     #[error("cannot read the grants file `{}`: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
@@ -93,9 +96,15 @@ impl GrantsFile {
     ///
     /// See [`FileError`]; a malformed directory grant is a [`super::dir::DirError`].
     pub fn read(path: &Path) -> Result<GrantsFile, GrantError> {
-        let unreadable = |source| FileError::Unreadable { path: path.to_owned(), source };
+        let unreadable = |source| FileError::Unreadable {
+            path: path.to_owned(),
+            source,
+        };
         if std::fs::metadata(path).map_err(unreadable)?.len() > MAX_BYTES {
-            return Err(FileError::TooLarge { path: path.to_owned() }.into());
+            return Err(FileError::TooLarge {
+                path: path.to_owned(),
+            }
+            .into());
         }
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
         Self::parse(&text, path)
@@ -107,10 +116,18 @@ impl GrantsFile {
     ///
     /// As [`GrantsFile::read`].
     pub fn parse(text: &str, path: &Path) -> Result<GrantsFile, GrantError> {
-        let syntax = |reason: String| FileError::Syntax { path: path.to_owned(), reason };
-        let raw: Raw = toml::from_str(text).map_err(|error| syntax(error.to_string().trim_end().to_owned()))?;
+        let syntax = |reason: String| FileError::Syntax {
+            path: path.to_owned(),
+            reason,
+        };
+        let raw: Raw = toml::from_str(text)
+            .map_err(|error| syntax(error.to_string().trim_end().to_owned()))?;
         if raw.version != VERSION {
-            return Err(FileError::Version { path: path.to_owned(), found: raw.version }.into());
+            return Err(FileError::Version {
+                path: path.to_owned(),
+                found: raw.version,
+            }
+            .into());
         }
         let base = path.parent().unwrap_or(Path::new("."));
         let dirs = raw
@@ -124,10 +141,17 @@ impl GrantsFile {
             .map(|(name, value)| match value {
                 toml::Value::String(text) => Ok((name, text)),
                 toml::Value::Integer(number) => Ok((name, number.to_string())),
-                _ => Err(syntax(format!("limit `{name}` has to be a string or a number"))),
+                _ => Err(syntax(format!(
+                    "limit `{name}` has to be a string or a number"
+                ))),
             })
             .collect::<Result<_, FileError>>()?;
-        Ok(GrantsFile { dirs, env: raw.env, args: raw.args, limits })
+        Ok(GrantsFile {
+            dirs,
+            env: raw.env,
+            args: raw.args,
+            limits,
+        })
     }
 }
 

@@ -8,7 +8,10 @@ use crate::error::Hint;
 
 /// What one run may use up. Durations are kept in milliseconds, sizes in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "each field is documented by its entry in TABLE")]
+#[expect(
+    missing_docs,
+    reason = "each field is documented by its entry in TABLE"
+)]
 pub struct Limits {
     pub memory: u64,
     pub wall: u64,
@@ -71,51 +74,126 @@ macro_rules! limit {
 
 /// Every limit there is.
 pub const TABLE: &[Limit] = &[
-    limit!("memory", memory, Bytes, "512MiB",
+    limit!(
+        "memory",
+        memory,
+        Bytes,
+        "512MiB",
         "bytes of all linear memories together; growing beyond it fails in the guest",
-        "a Python or JavaScript agent needs 10 to 100 MiB; half a GiB leaves room for documents"),
-    limit!("wall", wall, Duration, "10m",
+        "a Python or JavaScript agent needs 10 to 100 MiB; half a GiB leaves room for documents"
+    ),
+    limit!(
+        "wall",
+        wall,
+        Duration,
+        "10m",
         "time from the first guest instruction to the end; the run is interrupted",
-        "what agent harnesses give one task; longer ones are asked for on purpose"),
-    limit!("cpu", cpu, Duration, "1m",
+        "what agent harnesses give one task; longer ones are asked for on purpose"
+    ),
+    limit!(
+        "cpu",
+        cpu,
+        Duration,
+        "1m",
         "time spent computing, waiting not counted; the run is interrupted",
-        "agents mostly wait for models and tools: a minute of pure computing is a loop"),
-    limit!("events", events, Count, "100000",
+        "agents mostly wait for models and tools: a minute of pure computing is a loop"
+    ),
+    limit!(
+        "events",
+        events,
+        Count,
+        "100000",
         "facts a guest may report; further ones are refused",
-        "a long run has some thousands"),
-    limit!("event-bytes", event_bytes, Bytes, "1MiB",
+        "a long run has some thousands"
+    ),
+    limit!(
+        "event-bytes",
+        event_bytes,
+        Bytes,
+        "1MiB",
         "bytes of one reported fact or output line; a longer one is refused or cut",
-        "a turn of a model with 200,000 tokens of output has about 1 MB"),
-    limit!("trajectory-bytes", trajectory_bytes, Bytes, "256MiB",
+        "a turn of a model with 200,000 tokens of output has about 1 MB"
+    ),
+    limit!(
+        "trajectory-bytes",
+        trajectory_bytes,
+        Bytes,
+        "256MiB",
         "bytes of all reported facts together; further ones are refused",
-        "a run directory should fit beside a thousand others"),
-    limit!("output-bytes", output_bytes, Bytes, "1MiB",
+        "a run directory should fit beside a thousand others"
+    ),
+    limit!(
+        "output-bytes",
+        output_bytes,
+        Bytes,
+        "1MiB",
         "bytes of standard output and of standard error, each, that are kept as records; what comes after is counted and only its tail kept",
-        "more than anybody reads; the tail is what a failure report needs"),
-    limit!("storage-bytes", storage_bytes, Bytes, "64MiB",
+        "more than anybody reads; the tail is what a failure report needs"
+    ),
+    limit!(
+        "storage-bytes",
+        storage_bytes,
+        Bytes,
+        "64MiB",
         "bytes of artifacts and checkpoints together; further ones are refused",
-        "reports and patches are small; data sets belong in a granted directory"),
-    limit!("hostcall-bytes", hostcall_bytes, Bytes, "32MiB",
+        "reports and patches are small; data sets belong in a granted directory"
+    ),
+    limit!(
+        "hostcall-bytes",
+        hostcall_bytes,
+        Bytes,
+        "32MiB",
         "bytes one host call may copy out of the guest; beyond it the guest traps",
-        "the backstop under `event-bytes` and `storage-bytes`: no single call may make the host allocate more"),
-    limit!("table-elements", table_elements, Count, "100000",
+        "the backstop under `event-bytes` and `storage-bytes`: no single call may make the host allocate more"
+    ),
+    limit!(
+        "table-elements",
+        table_elements,
+        Count,
+        "100000",
         "elements of all tables together; growing beyond it fails in the guest",
-        "the largest language runtimes use under 10,000"),
-    limit!("instances", instances, Count, "64",
+        "the largest language runtimes use under 10,000"
+    ),
+    limit!(
+        "instances",
+        instances,
+        Count,
+        "64",
         "core instances, memories and tables, each; a component with more cannot be started",
-        "components of language runtimes have up to 40 core instances"),
-    limit!("handles", handles, Count, "1024",
+        "components of language runtimes have up to 40 core instances"
+    ),
+    limit!(
+        "handles",
+        handles,
+        Count,
+        "1024",
         "handles a guest may hold at once: open files, streams, timers; beyond it the guest traps",
-        "what a process gets from its operating system"),
-    limit!("disk-bytes", disk_bytes, Bytes, "1GiB",
+        "what a process gets from its operating system"
+    ),
+    limit!(
+        "disk-bytes",
+        disk_bytes,
+        Bytes,
+        "1GiB",
         "bytes written to granted directories; further writes fail in the guest",
-        "a build's worth of output"),
-    limit!("file-bytes", file_bytes, Bytes, "256MiB",
+        "a build's worth of output"
+    ),
+    limit!(
+        "file-bytes",
+        file_bytes,
+        Bytes,
+        "256MiB",
         "size up to which one file may be made to grow; further writes fail in the guest",
-        "one file must not take all that `disk-bytes` allows"),
-    limit!("files", files, Count, "10000",
+        "one file must not take all that `disk-bytes` allows"
+    ),
+    limit!(
+        "files",
+        files,
+        Count,
+        "10000",
         "files and directories created in granted directories; further ones fail in the guest",
-        "a large checkout"),
+        "a large checkout"
+    ),
 ];
 
 impl Default for Limits {
@@ -139,7 +217,10 @@ impl Default for Limits {
         };
         for limit in TABLE {
             // A test parses every default, so none of them is left at zero.
-            (limit.set)(&mut limits, limit.unit.parse(limit.default).unwrap_or_default());
+            (limit.set)(
+                &mut limits,
+                limit.unit.parse(limit.default).unwrap_or_default(),
+            );
         }
         limits
     }
@@ -147,14 +228,26 @@ impl Default for Limits {
 
 /// A limit is wrong.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the message of each variant says what it means")]
+#[expect(
+    missing_docs,
+    reason = "the message of each variant says what it means"
+)]
 pub enum LimitError {
     #[error("there is no limit `{name}`")]
     Unknown { name: String },
     #[error("cannot set the limit `{name}` to `{value}`: {reason}")]
-    Value { name: &'static str, value: String, reason: &'static str },
+    Value {
+        name: &'static str,
+        value: String,
+        reason: &'static str,
+    },
     #[error("limit `{small}` ({small_value}) must not be greater than `{large}` ({large_value})")]
-    Relation { small: &'static str, small_value: u64, large: &'static str, large_value: u64 },
+    Relation {
+        small: &'static str,
+        small_value: u64,
+        large: &'static str,
+        large_value: u64,
+    },
 }
 
 impl Hint for LimitError {
@@ -165,7 +258,7 @@ impl Hint for LimitError {
                 Some(format!("limits are {}", names.join(", ")))
             }
             LimitError::Value { name, .. } => {
-                let unit = TABLE.iter().find(|limit| limit.name == *name)?.unit;
+                let unit = find(name).ok()?.unit;
                 Some(format!("write it like {}", unit.example()))
             }
             LimitError::Relation { .. } => None,
@@ -180,15 +273,15 @@ impl Limits {
     ///
     /// No such limit, or not a value of its unit; zero is not a value.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), LimitError> {
-        let limit = TABLE
-            .iter()
-            .find(|limit| limit.name == name)
-            .ok_or_else(|| LimitError::Unknown { name: name.to_owned() })?;
-        let parsed = limit.unit.parse(value).map_err(|reason| LimitError::Value {
-            name: limit.name,
-            value: value.to_owned(),
-            reason,
-        })?;
+        let limit = find(name)?;
+        let parsed = limit
+            .unit
+            .parse(value)
+            .map_err(|reason| LimitError::Value {
+                name: limit.name,
+                value: value.to_owned(),
+                reason,
+            })?;
         (limit.set)(self, parsed);
         Ok(())
     }
@@ -200,12 +293,23 @@ impl Limits {
     /// Names both limits of the first relation that does not hold.
     pub fn check(&self) -> Result<(), LimitError> {
         let pairs = [
-            (("event-bytes", self.event_bytes), ("trajectory-bytes", self.trajectory_bytes)),
-            (("event-bytes", self.event_bytes), ("hostcall-bytes", self.hostcall_bytes)),
+            (
+                ("event-bytes", self.event_bytes),
+                ("trajectory-bytes", self.trajectory_bytes),
+            ),
+            (
+                ("event-bytes", self.event_bytes),
+                ("hostcall-bytes", self.hostcall_bytes),
+            ),
         ];
         for ((small, small_value), (large, large_value)) in pairs {
             if small_value > large_value {
-                return Err(LimitError::Relation { small, small_value, large, large_value });
+                return Err(LimitError::Relation {
+                    small,
+                    small_value,
+                    large,
+                    large_value,
+                });
             }
         }
         Ok(())
@@ -239,15 +343,32 @@ impl Limits {
 
     /// Each limit with its value, written as a person would.
     pub fn shown(&self) -> impl Iterator<Item = (&'static Limit, String)> {
-        TABLE.iter().map(|limit| (limit, limit.unit.show((limit.get)(self))))
+        TABLE
+            .iter()
+            .map(|limit| (limit, limit.unit.show((limit.get)(self))))
     }
 }
 
 /// A value of the limit `name`, written as a person would.
 #[must_use]
 pub fn show(name: &str, value: u64) -> String {
-    let unit = TABLE.iter().find(|limit| limit.name == name).map_or(Unit::Count, |limit| limit.unit);
-    unit.show(value)
+    find(name)
+        .map_or(Unit::Count, |limit| limit.unit)
+        .show(value)
+}
+
+/// The limit of this name.
+///
+/// # Errors
+///
+/// There is none.
+pub fn find(name: &str) -> Result<&'static Limit, LimitError> {
+    TABLE
+        .iter()
+        .find(|limit| limit.name == name)
+        .ok_or_else(|| LimitError::Unknown {
+            name: name.to_owned(),
+        })
 }
 
 impl Unit {
@@ -255,9 +376,13 @@ impl Unit {
     const MAX_MILLIS: u64 = 7 * 24 * 60 * 60 * 1000;
 
     fn parse(self, text: &str) -> Result<u64, &'static str> {
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
         let (number, suffix) = text.split_at(digits);
-        let number: u64 = number.parse().map_err(|_| "a number is missing or too large")?;
+        let number: u64 = number
+            .parse()
+            .map_err(|_| "a number is missing or too large")?;
         let factor = match (self, suffix.trim_start()) {
             (Unit::Bytes | Unit::Count, "") | (Unit::Bytes, "B") | (Unit::Duration, "ms") => 1,
             (Unit::Bytes, "KiB") => 1 << 10,
@@ -286,11 +411,16 @@ impl Unit {
         };
         units
             .iter()
-            .find(|(factor, _)| value % factor == 0)
-            .map_or_else(|| value.to_string(), |(factor, unit)| format!("{}{unit}", value / factor))
+            .find(|(factor, _)| value.is_multiple_of(*factor))
+            .map_or_else(
+                || value.to_string(),
+                |(factor, unit)| format!("{}{unit}", value / factor),
+            )
     }
 
-    fn example(self) -> &'static str {
+    /// How values of it are written, for a message.
+    #[must_use]
+    pub fn example(self) -> &'static str {
         match self {
             Unit::Bytes => "`512MiB`, `64KiB` or `1000`",
             Unit::Duration => "`10m`, `90s` or `250ms`",

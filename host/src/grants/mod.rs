@@ -5,6 +5,7 @@
 //! mean "nothing". An unknown key is an error.
 
 pub mod ask;
+pub mod authority;
 pub mod dir;
 pub mod file;
 pub mod limits;
@@ -14,12 +15,12 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 pub use ask::Ask;
+pub use authority::Authority;
 pub use dir::{Access, DirGrant, DirSpec};
 pub use file::GrantsFile;
 pub use limits::Limits;
 
 use crate::error::Hint;
-
 
 /// Resolved grants: every path exists, nothing overlaps, every limit has a value.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -88,7 +89,10 @@ impl Grants {
             } else {
                 continue;
             };
-            return Err(GrantError::Env { name: name.clone(), reason });
+            return Err(GrantError::Env {
+                name: name.clone(),
+                reason,
+            });
         }
         let mut limits = Limits::default();
         for (name, value) in file.limits.into_iter().chain(flags.limits) {
@@ -96,8 +100,17 @@ impl Grants {
         }
         limits.check()?;
         let dirs = dir::resolve(file.dirs.into_iter().chain(flags.dirs))?;
-        let args = if flags.args.is_empty() { file.args } else { flags.args };
-        Ok(Grants { dirs, env, args, limits })
+        let args = if flags.args.is_empty() {
+            file.args
+        } else {
+            flags.args
+        };
+        Ok(Grants {
+            dirs,
+            env,
+            args,
+            limits,
+        })
     }
 
     /// Intersects the grants with what the component asks for. A component without an ask gets what
@@ -141,7 +154,11 @@ impl Grants {
     #[must_use]
     pub fn to_host_json(&self) -> Value {
         let mut json = self.to_guest_json();
-        let dirs = self.dirs.iter().map(DirGrant::to_string).collect::<Vec<_>>();
+        let dirs = self
+            .dirs
+            .iter()
+            .map(DirGrant::to_string)
+            .collect::<Vec<_>>();
         if let Some(map) = json.as_object_mut() {
             map.insert("dirs".to_owned(), json!(dirs));
         }

@@ -8,19 +8,30 @@ use crate::descriptor::{Descriptor, McpServerDecl, SkillDecl, SubagentDecl, Tool
 use crate::preflight::Effective;
 
 /// The commission as the guest should act on it.
-pub(super) fn commission_for_guest(commission: &Commission, effective: &Effective) -> wit::Commission {
+pub(super) fn commission_for_guest(
+    commission: &Commission,
+    effective: &Effective,
+) -> wit::Commission {
     let body = commission.body();
     let own_skills = effective
         .skills
         .iter()
-        .filter(|skill| !body.skills.iter().any(|handed| is_skill(handed, &skill.name)))
+        .filter(|skill| {
+            !body
+                .skills
+                .iter()
+                .any(|handed| is_skill(handed, &skill.name))
+        })
         .map(|skill| skill.name.clone());
     wit::Commission {
         run_id: body.run_id.clone(),
         model: body.model.clone(),
         prompt: effective.prompt.clone(),
         system_prompt: effective.system_prompt.clone(),
-        output_schema: body.output_schema.as_ref().map(|schema| schema.get().to_owned()),
+        output_schema: body
+            .output_schema
+            .as_ref()
+            .map(|schema| schema.get().to_owned()),
         skills: body
             .skills
             .iter()
@@ -29,8 +40,16 @@ pub(super) fn commission_for_guest(commission: &Commission, effective: &Effectiv
                 files: skill.files.clone().into_iter().collect(),
             })
             .collect(),
-        tools: effective.tools.iter().map(|tool| tool.name.clone()).collect(),
-        subagents: effective.subagents.iter().map(|agent| agent.name.clone()).collect(),
+        tools: effective
+            .tools
+            .iter()
+            .map(|tool| tool.name.clone())
+            .collect(),
+        subagents: effective
+            .subagents
+            .iter()
+            .map(|agent| agent.name.clone())
+            .collect(),
         builtin_skills: own_skills.collect(),
         thread_id: body.thread_id.clone(),
         tags: body.tags.clone(),

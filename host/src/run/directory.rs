@@ -34,12 +34,19 @@ pub struct RunDir {
 
 /// A run directory cannot be made, read or removed.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the message of each variant says what it means")]
+#[expect(
+    missing_docs,
+    reason = "the message of each variant says what it means"
+)]
 pub enum DirectoryError {
     #[error("cannot find the data directory of this user: {reason}")]
     NoHome { reason: String },
     #[error("cannot {action} `{}`: {source}", path.display())]
-    Io { action: &'static str, path: PathBuf, source: io::Error },
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("there is no run `{id}` in `{}`", runs.display())]
     NoSuchRun { id: String, runs: PathBuf },
     #[error("`{id}` is the beginning of more than one run: {}", matches.join(", "))]
@@ -74,8 +81,9 @@ impl RunsDir {
     ///
     /// The user has no home directory.
     pub fn platform() -> Result<RunsDir, DirectoryError> {
-        let strategy = choose_base_strategy()
-            .map_err(|error| DirectoryError::NoHome { reason: error.to_string() })?;
+        let strategy = choose_base_strategy().map_err(|error| DirectoryError::NoHome {
+            reason: error.to_string(),
+        })?;
         Ok(RunsDir(strategy.data_dir().join("wasm-agent").join("runs")))
     }
 
@@ -121,7 +129,10 @@ impl RunsDir {
             .filter(|entry| entry.path().join("run.json").is_file())
             .filter_map(|entry| {
                 let session_id = entry.file_name().into_string().ok()?;
-                Some(RunDir { path: entry.path(), session_id })
+                Some(RunDir {
+                    path: entry.path(),
+                    session_id,
+                })
             })
             .collect();
         runs.sort_by(|a, b| b.session_id.cmp(&a.session_id));
@@ -135,7 +146,10 @@ impl RunsDir {
     /// None, or more than one, begins like that.
     pub fn find(&self, id: &str) -> Result<RunDir, DirectoryError> {
         let mut runs = self.list()?;
-        let no_such = || DirectoryError::NoSuchRun { id: id.to_owned(), runs: self.0.clone() };
+        let no_such = || DirectoryError::NoSuchRun {
+            id: id.to_owned(),
+            runs: self.0.clone(),
+        };
         if id == "latest" {
             return runs.into_iter().next().ok_or_else(no_such);
         }
@@ -148,14 +162,21 @@ impl RunsDir {
             1 => Ok(runs.swap_remove(0)),
             _ => {
                 let matches = runs.into_iter().map(|run| run.session_id).collect();
-                Err(DirectoryError::Ambiguous { id: id.to_owned(), matches })
+                Err(DirectoryError::Ambiguous {
+                    id: id.to_owned(),
+                    matches,
+                })
             }
         }
     }
 
     fn io(&self, action: &'static str) -> impl FnOnce(io::Error) -> DirectoryError {
         let path = self.0.clone();
-        move |source| DirectoryError::Io { action, path, source }
+        move |source| DirectoryError::Io {
+            action,
+            path,
+            source,
+        }
     }
 }
 
@@ -190,7 +211,11 @@ impl RunDir {
         tempfile::NamedTempFile::new_in(&self.path)
             .and_then(|mut file| file.write_all(&bytes).map(|()| file))
             .and_then(|file| Ok(file.persist(&path)?))
-            .map_err(|source| DirectoryError::Io { action: "write", path, source })?;
+            .map_err(|source| DirectoryError::Io {
+                action: "write",
+                path,
+                source,
+            })?;
         Ok(bytes)
     }
 
@@ -201,7 +226,11 @@ impl RunDir {
     /// It cannot be read, or is not JSON.
     pub fn read_request(&self) -> Result<Value, DirectoryError> {
         let path = self.path.join("run.json");
-        let io = |source| DirectoryError::Io { action: "read", path: path.clone(), source };
+        let io = |source| DirectoryError::Io {
+            action: "read",
+            path: path.clone(),
+            source,
+        };
         let bytes = fs::read(&path).map_err(io)?;
         serde_json::from_slice(&bytes).map_err(|error| io(io::Error::other(error)))
     }
@@ -228,7 +257,11 @@ pub(crate) fn new_session_id() -> String {
         // Without randomness two runs of one second could clash; creating the directory then fails.
         random = std::process::id().to_be_bytes();
     }
-    format!("{}-{:08x}", now.strftime("%Y%m%d-%H%M%S"), u32::from_be_bytes(random))
+    format!(
+        "{}-{:08x}",
+        now.strftime("%Y%m%d-%H%M%S"),
+        u32::from_be_bytes(random)
+    )
 }
 
 /// Run directories hold whatever an agent has seen: they are for their owner only.
@@ -237,9 +270,11 @@ fn create_private(path: &Path) -> Result<(), DirectoryError> {
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-        .create(path)
-        .map_err(|source| DirectoryError::Io { action: "create", path: path.to_owned(), source })
+    builder.create(path).map_err(|source| DirectoryError::Io {
+        action: "create",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]
@@ -250,16 +285,31 @@ mod tests {
     fn a_run_is_found_by_the_beginning_of_its_id() {
         let dir = tempfile::tempdir().unwrap();
         let runs = RunsDir::at(dir.path());
-        assert!(matches!(runs.find("latest"), Err(DirectoryError::NoSuchRun { .. })));
+        assert!(matches!(
+            runs.find("latest"),
+            Err(DirectoryError::NoSuchRun { .. })
+        ));
         for id in ["20260101-000000-aaaaaaaa", "20260102-000000-bbbbbbbb"] {
             fs::create_dir(dir.path().join(id)).unwrap();
             fs::write(dir.path().join(id).join("run.json"), "{}").unwrap();
         }
-        assert_eq!(runs.find("20260101").unwrap().session_id(), "20260101-000000-aaaaaaaa");
-        assert_eq!(runs.find("latest").unwrap().session_id(), "20260102-000000-bbbbbbbb");
-        assert!(matches!(runs.find("2026"), Err(DirectoryError::Ambiguous { .. })));
+        assert_eq!(
+            runs.find("20260101").unwrap().session_id(),
+            "20260101-000000-aaaaaaaa"
+        );
+        assert_eq!(
+            runs.find("latest").unwrap().session_id(),
+            "20260102-000000-bbbbbbbb"
+        );
+        assert!(matches!(
+            runs.find("2026"),
+            Err(DirectoryError::Ambiguous { .. })
+        ));
         for id in ["", "..", "x"] {
-            assert!(matches!(runs.find(id), Err(DirectoryError::NoSuchRun { .. })), "{id}");
+            assert!(
+                matches!(runs.find(id), Err(DirectoryError::NoSuchRun { .. })),
+                "{id}"
+            );
         }
     }
 }

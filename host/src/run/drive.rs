@@ -13,11 +13,11 @@ use super::convert::{commission_for_guest, descriptor_from_guest};
 use super::host::{Agent, Entry};
 use super::outcome::{self, Crash, Ended, FileChange, Outcome};
 use super::supervise::{Cut, Interrupt, supervise};
+use crate::capabilities::Witness;
 use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::bindings::{self};
-use crate::capabilities::Witness;
 use crate::capabilities::filesystem::{self, Changes, Filesystem, Mount, MountError, Protection};
-use crate::capabilities::meters::{LimitHit, Limiter, Meters, millis};
+use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
 use crate::capabilities::stdio::{Captured, Lines};
@@ -71,7 +71,11 @@ pub(super) async fn drive(job: Job) -> Outcome {
         Entry::Command(_) => {
             let minimal = job.agent.descriptor.clone();
             let binding = Binding::new(job.ledger.clone(), job.opening.clone(), minimal);
-            Captured::new(job.ledger.clone(), Lines::Events(binding), job.grants.limits.event_bytes)
+            Captured::new(
+                job.ledger.clone(),
+                Lines::Events(binding),
+                job.grants.limits.event_bytes,
+            )
         }
     };
     let mut changes = None;
@@ -91,14 +95,16 @@ pub(super) async fn drive(job: Job) -> Outcome {
 
 /// The net effect of the run on its directories. Changed files are read once more for it.
 async fn settle(changes: Option<Changes>) -> Vec<FileChange> {
-    let Some(changes) = changes else { return Vec::new() };
+    let Some(changes) = changes else {
+        return Vec::new();
+    };
     let settled = tokio::task::spawn_blocking(move || changes.finish()).await;
     settled
         .unwrap_or_default()
         .into_iter()
         .map(|change| FileChange {
             path: change.path,
-            change: change.kind.as_str(),
+            change: change.kind.as_str().to_owned(),
             bytes_written: change.bytes_written,
             before: change.before.map(|digest| digest.to_string()),
             after: change.after.map(|digest| digest.to_string()),
@@ -107,7 +113,10 @@ async fn settle(changes: Option<Changes>) -> Vec<FileChange> {
 }
 
 fn captured(job: &Job, stream: Stream) -> Captured {
-    let lines = Lines::Captured { stream, max: job.grants.limits.output_bytes };
+    let lines = Lines::Captured {
+        stream,
+        max: job.grants.limits.output_bytes,
+    };
     Captured::new(job.ledger.clone(), lines, job.grants.limits.event_bytes)
 }
 
@@ -119,7 +128,12 @@ async fn run(
     files: Filesystem,
 ) -> Finish {
     let max = job.grants.limits.storage_bytes;
-    let storage = match job.directory.as_deref().map(|dir| Storage::open(dir, max)).transpose() {
+    let storage = match job
+        .directory
+        .as_deref()
+        .map(|dir| Storage::open(dir, max))
+        .transpose()
+    {
         Ok(storage) => storage.unwrap_or_else(|| Storage::none(max)),
         Err(error) => return host_fault(format!("cannot open the run directory: {error}")),
     };
@@ -165,12 +179,20 @@ fn close(
     finish: Finish,
     files: Vec<FileChange>,
 ) -> Outcome {
-    let Finish { mut ended, reason, output, error } = finish;
+    let Finish {
+        mut ended,
+        reason,
+        output,
+        error,
+    } = finish;
     let closed = (|| -> Result<StopReason, JournalError> {
         stdout.finish()?;
         stderr.finish()?;
         if let Some(hit) = meters.refused() {
-            job.ledger.audit(Audit::Limit { name: hit.name, max: hit.max })?;
+            job.ledger.audit(Audit::Limit {
+                name: hit.name,
+                max: hit.max,
+            })?;
         }
         if let Ended::Limit(LimitHit { name, max }) = ended
             && meters.refused().is_none()
@@ -193,7 +215,9 @@ fn close(
     let stop_reason = match closed {
         Ok(stopped) => stopped,
         Err(error) => {
-            ended = Ended::HostFault { message: error.to_string() };
+            ended = Ended::HostFault {
+                message: error.to_string(),
+            };
             StopReason::Error
         }
     };
@@ -207,8 +231,8 @@ fn close(
         completed: job.ledger.completed(),
         totals: job.ledger.totals(),
         files,
-        wall_ms: millis(meters.wall()),
-        cpu_ms: millis(meters.cpu()),
+        wall_us: micros(meters.wall()),
+        cpu_us: micros(meters.cpu()),
         memory_peak: meters.memory_peak(),
         stderr_tail: stderr.tail(),
         stdout_tail: match &job.agent.entry {
@@ -222,12 +246,17 @@ fn close(
 
 /// The outcome of a run whose task is gone: a defect of the host.
 pub(super) fn lost(
-    session_id: String,
+    session_id: &str,
     directory: Option<PathBuf>,
     error: &tokio::task::JoinError,
 ) -> Outcome {
-    let ended = Ended::HostFault { message: format!("the run's task failed: {error}") };
-    Outcome { directory, ..Outcome::without_guest("", &session_id, ended) }
+    let ended = Ended::HostFault {
+        message: format!("the run's task failed: {error}"),
+    };
+    Outcome {
+        directory,
+        ..Outcome::without_guest("", session_id, ended)
+    }
 }
 
 /// Closes the account of a run that was refused before there was a guest, and sums it up.
@@ -237,7 +266,9 @@ pub(super) fn not_started(
     session_id: &str,
     refusal: Refusal,
 ) -> Outcome {
-    let ended = Ended::Refused { message: refusal.message };
+    let ended = Ended::Refused {
+        message: refusal.message,
+    };
     let outcome = Outcome {
         totals: ledger.totals(),
         ..Outcome::without_guest(run_id, session_id, ended)
@@ -251,7 +282,9 @@ fn end_account(ledger: &Ledger, mut outcome: Outcome) -> Outcome {
     if let Err(error) = ledger.audit(Audit::RunEnded { outcome: record })
         && !matches!(outcome.ended, Ended::HostFault { .. })
     {
-        outcome.ended = Ended::HostFault { message: error.to_string() };
+        outcome.ended = Ended::HostFault {
+            message: error.to_string(),
+        };
     }
     outcome
 }
@@ -271,7 +304,11 @@ pub(super) async fn describe(
     grants.limits.cpu = millis(time) / 2;
     let meters = Arc::new(Meters::default());
     // Nobody keeps what an agent reports while it only says who it is; a limit of none refuses it.
-    let nothing = FactLimits { facts: 0, fact_bytes: 0, total_bytes: 0 };
+    let nothing = FactLimits {
+        facts: 0,
+        fact_bytes: 0,
+        total_bytes: 0,
+    };
     let recorder = Recorder::new(Ids::seeded([1; 16]), "describe", None);
     let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), nothing, None);
     let files = filesystem(&grants, &ledger).map_err(|error| error.to_string())?;
@@ -310,8 +347,11 @@ fn new_store(
 ) -> Store<RunState> {
     let grants = &job.grants;
     let mut wasi = WasiCtx::builder();
-    wasi.stdout(stdout.clone()).stderr(stderr.clone()).max_random_size(RANDOM_BYTES);
-    wasi.arg(&job.agent.descriptor.agent_name).args(&grants.args);
+    wasi.stdout(stdout.clone())
+        .stderr(stderr.clone())
+        .max_random_size(RANDOM_BYTES);
+    wasi.arg(&job.agent.descriptor.agent_name)
+        .args(&grants.args);
     for (name, value) in &grants.env {
         wasi.env(name, value);
     }
@@ -382,7 +422,9 @@ fn answered(answer: Result<types::Output, types::Failure>) -> Finish {
         error: None,
     };
     let stopped = |reason, message: String, error| Finish {
-        ended: Ended::Stopped { message: Some(message) },
+        ended: Ended::Stopped {
+            message: Some(message),
+        },
         reason,
         output: None,
         error,
@@ -414,7 +456,12 @@ fn command_ended(stdout: &Captured, answer: Result<(), ()>) -> Finish {
             StopReason::Converged => Ended::Converged,
             _ => Ended::Stopped { message: None },
         };
-        return Finish { ended, reason: claimed.reason, output: claimed.output, error: None };
+        return Finish {
+            ended,
+            reason: claimed.reason,
+            output: claimed.output,
+            error: None,
+        };
     }
     match answer {
         Ok(()) => Finish {
@@ -443,8 +490,16 @@ fn failed(job: &Job, meters: &Meters, stdout: &Captured, error: &wasmtime::Error
     }
     let crash = crash(error);
     let exhausted = [
-        ("too much data is being copied", "hostcall-bytes", job.grants.limits.hostcall_bytes),
-        ("resource table has no free keys", "handles", job.grants.limits.handles),
+        (
+            "too much data is being copied",
+            "hostcall-bytes",
+            job.grants.limits.hostcall_bytes,
+        ),
+        (
+            "resource table has no free keys",
+            "handles",
+            job.grants.limits.handles,
+        ),
     ];
     for (text, name, max) in exhausted {
         if crash.message.contains(text) {
@@ -464,7 +519,14 @@ fn crash(error: &wasmtime::Error) -> Crash {
     };
     let backtrace = error
         .downcast_ref::<wasmtime::WasmBacktrace>()
-        .map(|backtrace| backtrace.frames().iter().take(BACKTRACE_FRAMES).map(frame).collect())
+        .map(|backtrace| {
+            backtrace
+                .frames()
+                .iter()
+                .take(BACKTRACE_FRAMES)
+                .map(frame)
+                .collect()
+        })
         .unwrap_or_default();
     Crash { message, backtrace }
 }
@@ -498,7 +560,11 @@ fn limit_reached(hit: LimitHit) -> Finish {
         output: None,
         error: Some((
             ErrorCode::Unknown,
-            format!("limit `{}` is reached ({})", hit.name, crate::grants::limits::show(hit.name, hit.max)),
+            format!(
+                "limit `{}` is reached ({})",
+                hit.name,
+                crate::grants::limits::show(hit.name, hit.max)
+            ),
         )),
     }
 }

@@ -13,8 +13,8 @@ use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
 use super::outcome::Outcome;
 use super::supervise::Interrupt;
-use crate::capabilities::{bindings, filesystem};
 use crate::capabilities::state::RunState;
+use crate::capabilities::{bindings, filesystem};
 use crate::commission::Commission;
 use crate::descriptor::{Descriptor, DescriptorError};
 use crate::engine::artifact::MAX_ARTIFACT;
@@ -48,7 +48,10 @@ pub struct HostOptions {
 impl Default for HostOptions {
     /// No cache, and components of up to 128 MiB.
     fn default() -> HostOptions {
-        HostOptions { cache: Cache::disabled(), max_component_bytes: MAX_ARTIFACT }
+        HostOptions {
+            cache: Cache::disabled(),
+            max_component_bytes: MAX_ARTIFACT,
+        }
     }
 }
 
@@ -128,8 +131,19 @@ impl Account {
     }
 
     fn handle(self, interrupt: Interrupt, task: tokio::task::JoinHandle<Outcome>) -> RunHandle {
-        let Account { session_id, directory, events, .. } = self;
-        RunHandle { session_id, directory, events, interrupt, task }
+        let Account {
+            session_id,
+            directory,
+            events,
+            ..
+        } = self;
+        RunHandle {
+            session_id,
+            directory,
+            events,
+            interrupt,
+            task,
+        }
     }
 }
 
@@ -148,7 +162,10 @@ pub struct RunHandle {
 
 /// A host cannot be set up.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the message of each variant says what it means")]
+#[expect(
+    missing_docs,
+    reason = "the message of each variant says what it means"
+)]
 pub enum HostError {
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -160,7 +177,10 @@ impl Hint for HostError {}
 
 /// An agent cannot be loaded.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the message of each variant says what it means")]
+#[expect(
+    missing_docs,
+    reason = "the message of each variant says what it means"
+)]
 pub enum AgentError {
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -173,7 +193,10 @@ pub enum AgentError {
     #[error("cannot describe `{}`: {reason}", path.display())]
     Describe { path: PathBuf, reason: String },
     #[error("cannot use the description `{}` gives of itself: {source}", path.display())]
-    Descriptor { path: PathBuf, source: DescriptorError },
+    Descriptor {
+        path: PathBuf,
+        source: DescriptorError,
+    },
 }
 
 impl Hint for AgentError {
@@ -195,7 +218,10 @@ impl Hint for AgentError {
 
 /// A run cannot be started.
 #[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the message of each variant says what it means")]
+#[expect(
+    missing_docs,
+    reason = "the message of each variant says what it means"
+)]
 pub enum StartError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -216,7 +242,11 @@ impl Hint for StartError {
 }
 
 fn list(imports: &[Import]) -> String {
-    imports.iter().map(|import| format!("`{}`", import.item.name)).collect::<Vec<_>>().join(", ")
+    imports
+        .iter()
+        .map(|import| format!("`{}`", import.item.name))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 impl Host {
@@ -256,7 +286,10 @@ impl Host {
     ///
     /// See [`AgentError`].
     pub async fn load_artifact(&self, artifact: Artifact) -> Result<Agent, AgentError> {
-        let path = artifact.path().unwrap_or(Path::new("(in memory)")).to_owned();
+        let path = artifact
+            .path()
+            .unwrap_or(Path::new("(in memory)"))
+            .to_owned();
         let imports = unmet(&artifact);
         if !imports.is_empty() {
             return Err(AgentError::Imports { path, imports });
@@ -286,12 +319,21 @@ impl Host {
         let descriptor = match &entry {
             Entry::Agent(pre) => {
                 let described = drive::describe(&self.inner.engine, pre, DESCRIBE_TIME).await;
-                described.map_err(|reason| AgentError::Describe { path: path.clone(), reason })?
+                described.map_err(|reason| AgentError::Describe {
+                    path: path.clone(),
+                    reason,
+                })?
             }
             Entry::Command(_) => Descriptor::minimal(&agent_name(&path), "0.0.0"),
         };
-        descriptor.validate().map_err(|source| AgentError::Descriptor { path, source })?;
-        Ok(Agent { artifact, entry, descriptor })
+        descriptor
+            .validate()
+            .map_err(|source| AgentError::Descriptor { path, source })?;
+        Ok(Agent {
+            artifact,
+            entry,
+            descriptor,
+        })
     }
 
     /// Starts a run. Everything that can be refused has been refused when this returns; what goes
@@ -303,9 +345,22 @@ impl Host {
     ///
     /// The run directory cannot be written.
     pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
-        let RunRequest { agent, commission, mut grants, runs } = request;
-        let left_out = agent.artifact.ask().map(|ask| grants.narrow(ask)).unwrap_or_default();
-        let provider = commission.body().provider.as_ref().map(|provider| provider.id.clone());
+        let RunRequest {
+            agent,
+            commission,
+            mut grants,
+            runs,
+        } = request;
+        let left_out = agent
+            .artifact
+            .ask()
+            .map(|ask| grants.narrow(ask))
+            .unwrap_or_default();
+        let provider = commission
+            .body()
+            .provider
+            .as_ref()
+            .map(|provider| provider.id.clone());
         let run_id = commission.body().run_id.clone();
         let account =
             self.open_account(&agent, commission.raw(), &run_id, provider, &grants, runs)?;
@@ -361,11 +416,13 @@ impl Host {
             "commission has schema_version `{found}`; this host reads `{}`",
             crate::commission::SCHEMA_VERSION
         );
-        let refused = account.or_removed(|account| {
-            Opening::refuse(&account.ledger, &agent.descriptor, message)
-        })?;
+        let refused = account
+            .or_removed(|account| Opening::refuse(&account.ledger, &agent.descriptor, message))?;
         let outcome = drive::not_started(&account.ledger, run_id, &account.session_id, refused);
-        let outcome = Outcome { directory: account.directory.clone(), ..outcome };
+        let outcome = Outcome {
+            directory: account.directory.clone(),
+            ..outcome
+        };
         let ledger = account.ledger.clone();
         let task = tokio::spawn(async move {
             ledger.deliver().await;
@@ -472,7 +529,7 @@ impl RunHandle {
         drop(self.events);
         match self.task.await {
             Ok(outcome) => outcome,
-            Err(error) => drive::lost(self.session_id, self.directory, &error),
+            Err(error) => drive::lost(&self.session_id, self.directory, &error),
         }
     }
 }
@@ -489,15 +546,31 @@ fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
 }
 
 fn link_error(path: &Path, error: impl std::fmt::Display) -> AgentError {
-    AgentError::Link { path: path.to_owned(), reason: format!("{error:#}") }
+    AgentError::Link {
+        path: path.to_owned(),
+        reason: format!("{error:#}"),
+    }
 }
 
 /// A name for an agent that does not say its own.
 fn agent_name(path: &Path) -> String {
-    let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
     let name: String = stem
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
+                c
+            } else {
+                '-'
+            }
+        })
         .collect();
-    if name.is_empty() { "agent".to_owned() } else { name }
+    if name.is_empty() {
+        "agent".to_owned()
+    } else {
+        name
+    }
 }

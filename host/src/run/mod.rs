@@ -3,11 +3,15 @@
 mod convert;
 pub mod directory;
 mod drive;
+pub mod history;
 pub mod host;
 pub mod outcome;
 pub mod supervise;
 
 pub use directory::{RunDir, RunsDir};
-pub use host::{Agent, AgentError, Host, HostError, HostOptions, RunHandle, RunRequest, StartError, Unsupported};
+pub use history::{HistoryError, PastEvent, PastRun, State};
+pub use host::{
+    Agent, AgentError, Host, HostError, HostOptions, RunHandle, RunRequest, StartError, Unsupported,
+};
 pub use outcome::{Ended, Outcome};
 pub use supervise::Interrupt;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::capabilities::meters::LimitHit;
@@ -11,7 +11,7 @@ use crate::error::Exit;
 use crate::trajectory::{StopReason, Totals};
 
 /// Why a run ended, as data.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Ended {
     /// The agent returned a result.
@@ -41,19 +41,20 @@ pub enum Ended {
 }
 
 /// How a guest crashed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Crash {
     /// The trap or exit, in words.
     pub message: String,
     /// Innermost frames of the WebAssembly stack.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backtrace: Vec<String>,
 }
 
 /// Everything about a run that has ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
     /// Version of this document.
+    #[serde(skip_deserializing, default = "format")]
     pub format: &'static str,
     /// The commission's run id.
     pub run_id: String,
@@ -73,17 +74,17 @@ pub struct Outcome {
     pub totals: Totals,
     /// Files changed in granted directories, by guest path.
     pub files: Vec<FileChange>,
-    /// Milliseconds from start to end.
-    pub wall_ms: u64,
-    /// Milliseconds of computing.
-    pub cpu_ms: u64,
+    /// Microseconds from start to end: most of what a small agent does takes less than a millisecond.
+    pub wall_us: u64,
+    /// Microseconds of computing.
+    pub cpu_us: u64,
     /// Most bytes of linear memory.
     pub memory_peak: u64,
     /// End of what the guest wrote to standard error, at most 64 KiB.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stderr_tail: String,
     /// End of what the guest wrote to standard output, at most 64 KiB.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stdout_tail: String,
     /// The run directory.
     #[serde(skip)]
@@ -91,12 +92,12 @@ pub struct Outcome {
 }
 
 /// A file that is different after the run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileChange {
     /// In the guest.
     pub path: String,
     /// What happened to it.
-    pub change: &'static str,
+    pub change: String,
     /// Bytes written to it in the whole run.
     pub bytes_written: u64,
     /// `sha256:…` of its content before the run; nothing when there was none or it is too large.
@@ -109,6 +110,10 @@ pub struct FileChange {
 
 /// Version of the outcome document.
 pub const FORMAT: &str = "wasm-agent/outcome@1";
+
+fn format() -> &'static str {
+    FORMAT
+}
 
 impl Outcome {
     /// The outcome of a run in which no guest was started.
@@ -124,8 +129,8 @@ impl Outcome {
             completed: None,
             totals: Totals::default(),
             files: Vec::new(),
-            wall_ms: 0,
-            cpu_ms: 0,
+            wall_us: 0,
+            cpu_us: 0,
             memory_peak: 0,
             stderr_tail: String::new(),
             stdout_tail: String::new(),
@@ -138,9 +143,10 @@ impl Outcome {
     pub fn exit(&self) -> Exit {
         match &self.ended {
             Ended::Converged if self.stop_reason == StopReason::Converged => Exit::Success,
-            Ended::Converged | Ended::Stopped { .. } | Ended::Refused { .. } | Ended::Crashed(_) => {
-                Exit::Failed
-            }
+            Ended::Converged
+            | Ended::Stopped { .. }
+            | Ended::Refused { .. }
+            | Ended::Crashed(_) => Exit::Failed,
             Ended::Limit(_) => Exit::Limit,
             Ended::Interrupted => Exit::Interrupted,
             Ended::HostFault { .. } => Exit::HostFault,
@@ -150,6 +156,6 @@ impl Outcome {
     /// Time from start to end.
     #[must_use]
     pub fn wall(&self) -> Duration {
-        Duration::from_millis(self.wall_ms)
+        Duration::from_micros(self.wall_us)
     }
 }

@@ -5,8 +5,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,7 +23,9 @@ pub struct Interrupt {
 
 impl Default for Interrupt {
     fn default() -> Interrupt {
-        Interrupt { sender: Arc::new(watch::Sender::new(false)) }
+        Interrupt {
+            sender: Arc::new(watch::Sender::new(false)),
+        }
     }
 }
 
@@ -99,7 +101,10 @@ impl<F: Future> Future for Metered<'_, F> {
         let polled = self.guest.as_mut().poll(context);
         let spent = thread_time().saturating_sub(before);
         let spent = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
-        let used = self.used.fetch_add(spent, Ordering::Relaxed).saturating_add(spent);
+        let used = self
+            .used
+            .fetch_add(spent, Ordering::Relaxed)
+            .saturating_add(spent);
         if polled.is_pending() && Duration::from_nanos(used) > self.budget {
             self.over.store(true, Ordering::Relaxed);
             return Poll::Ready(None);
@@ -132,10 +137,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_guest_that_waits_for_ever_is_cut_at_the_wall_limit() {
         let meters = Meters::default();
-        let limits = Limits { wall: 1000, ..Limits::default() };
+        let limits = Limits {
+            wall: 1000,
+            ..Limits::default()
+        };
         let interrupt = Interrupt::default();
         let cut = supervise(std::future::pending::<()>(), &meters, &limits, &interrupt);
-        assert_eq!(cut.await, Err(Cut::Limit(LimitHit { name: "wall", max: 1000 })));
+        assert_eq!(
+            cut.await,
+            Err(Cut::Limit(LimitHit {
+                name: "wall",
+                max: 1000
+            }))
+        );
     }
 
     #[tokio::test]
@@ -147,9 +161,18 @@ mod tests {
             Poll::<()>::Pending
         });
         let meters = Meters::default();
-        let limits = Limits { cpu: 20, ..Limits::default() };
+        let limits = Limits {
+            cpu: 20,
+            ..Limits::default()
+        };
         let cut = supervise(spin, &meters, &limits, &Interrupt::default()).await;
-        assert_eq!(cut, Err(Cut::Limit(LimitHit { name: "cpu", max: 20 })));
+        assert_eq!(
+            cut,
+            Err(Cut::Limit(LimitHit {
+                name: "cpu",
+                max: 20
+            }))
+        );
     }
 
     #[tokio::test]

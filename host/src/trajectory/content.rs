@@ -105,7 +105,10 @@ impl Block {
     /// The block's `type`.
     #[must_use]
     pub fn kind(&self) -> &str {
-        self.0.get("type").and_then(Value::as_str).unwrap_or_default()
+        self.0
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     /// The text of a text block.
@@ -145,7 +148,11 @@ impl Block {
         Some(Answer {
             call_id: self.0.get("tool_use_id")?.as_str()?,
             content: self.0.get("content")?,
-            is_error: self.0.get("is_error").and_then(Value::as_bool).unwrap_or(false),
+            is_error: self
+                .0
+                .get("is_error")
+                .and_then(Value::as_bool)
+                .unwrap_or(false),
         })
     }
 }
@@ -159,9 +166,14 @@ pub fn check_result_content(content: Option<&Value>) -> Result<(), String> {
     match content {
         Some(Value::String(_)) => Ok(()),
         Some(Value::Array(blocks)) => blocks.iter().enumerate().try_for_each(|(index, block)| {
-            let kind = block.get("type").and_then(Value::as_str).unwrap_or_default();
+            let kind = block
+                .get("type")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             if !matches!(kind, "text" | "image" | "document") {
-                return Err(format!("content[{index}]: a tool result holds text, image and document blocks"));
+                return Err(format!(
+                    "content[{index}]: a tool result holds text, image and document blocks"
+                ));
             }
             Block::parse(block.clone())
                 .map(drop)
@@ -233,11 +245,26 @@ mod tests {
             (json!({"text": "hi"}), "type"),
             (json!({"type": "poem", "text": "hi"}), "poem"),
             (json!({"type": "text"}), "text"),
-            (json!({"type": "tool_use", "id": "", "name": "t", "input": {}}), "id"),
-            (json!({"type": "tool_use", "id": "1", "name": "t", "input": []}), "input"),
-            (json!({"type": "image", "source": {"type": "base64", "data": ""}}), "media_type"),
-            (json!({"type": "server_tool_result", "tool_use_id": "1", "name": "s"}), "content"),
-            (json!({"type": "tool_result", "tool_use_id": "1", "content": [{"type": "audio"}]}), "content[0]"),
+            (
+                json!({"type": "tool_use", "id": "", "name": "t", "input": {}}),
+                "id",
+            ),
+            (
+                json!({"type": "tool_use", "id": "1", "name": "t", "input": []}),
+                "input",
+            ),
+            (
+                json!({"type": "image", "source": {"type": "base64", "data": ""}}),
+                "media_type",
+            ),
+            (
+                json!({"type": "server_tool_result", "tool_use_id": "1", "name": "s"}),
+                "content",
+            ),
+            (
+                json!({"type": "tool_result", "tool_use_id": "1", "content": [{"type": "audio"}]}),
+                "content[0]",
+            ),
         ] {
             let reason = Block::parse(value.clone()).unwrap_err();
             assert!(reason.contains(field), "{value}: {reason}");

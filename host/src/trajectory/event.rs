@@ -84,7 +84,10 @@ pub struct Event {
 /// What happened: the part of `data` that depends on the type of the event.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
-#[expect(missing_docs, reason = "each variant is the AVP event type of the same name")]
+#[expect(
+    missing_docs,
+    reason = "each variant is the AVP event type of the same name"
+)]
 pub enum Body {
     RunRequested(Box<RunRequested>),
     AgentDescribed(Box<AgentDescribed>),
@@ -121,9 +124,15 @@ impl Body {
 #[derive(Clone, Debug, Serialize)]
 #[expect(missing_docs, reason = "fields are AVP's, under AVP's names")]
 pub struct RunRequested {
-    #[serde(rename = "avp.supervisor.name", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "avp.supervisor.name",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub supervisor_name: Option<String>,
-    #[serde(rename = "avp.supervisor.version", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "avp.supervisor.version",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub supervisor_version: Option<String>,
     #[serde(rename = "avp.commission", skip_serializing_if = "Option::is_none")]
     pub commission: Option<Box<RawValue>>,
@@ -186,7 +195,10 @@ pub struct AssistantMessage {
     pub request_model: Option<String>,
     #[serde(rename = "avp.response.model", skip_serializing_if = "Option::is_none")]
     pub response_model: Option<String>,
-    #[serde(rename = "avp.response.finish_reasons", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "avp.response.finish_reasons",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub finish_reasons: Option<Vec<String>>,
     #[serde(
         rename = "avp.response.time_to_first_chunk",
@@ -199,7 +211,10 @@ pub struct AssistantMessage {
     pub cost_usd: f64,
     #[serde(rename = "avp.cost.source")]
     pub cost_source: CostSource,
-    #[serde(rename = "avp.refusal.category", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "avp.refusal.category",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub refusal_category: Option<String>,
     #[serde(rename = "avp.meta", skip_serializing_if = "Option::is_none")]
     pub meta: Option<Value>,
@@ -282,7 +297,10 @@ pub struct SubagentInvoked {
     pub step: u32,
     #[serde(rename = "avp.subagent.name")]
     pub name: String,
-    #[serde(rename = "avp.subagent.description", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "avp.subagent.description",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub description: Option<String>,
     #[serde(rename = "avp.subagent.invocation_id")]
     pub invocation_id: String,

@@ -1,12 +1,13 @@
 //! Events to totals: the one place where a run is summed up.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::event::{Body, Event};
 use super::vocabulary::StopReason;
 
 /// Sums over a trajectory. AVP puts no totals on the wire; every consumer folds for itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Totals {
     /// Events written.
     pub events: u64,
@@ -39,7 +40,9 @@ impl Totals {
             Body::AssistantMessage(message) => {
                 self.turns += 1;
                 self.input_tokens = self.input_tokens.saturating_add(message.usage.input_tokens);
-                self.output_tokens = self.output_tokens.saturating_add(message.usage.output_tokens);
+                self.output_tokens = self
+                    .output_tokens
+                    .saturating_add(message.usage.output_tokens);
                 self.cost_usd += message.cost_usd;
             }
             Body::ToolInvoked(_) => self.tool_calls += 1,

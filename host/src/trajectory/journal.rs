@@ -157,7 +157,13 @@ impl Reserve {
         let file = File::create_new(&path).ok()?;
         let reserve = Reserve(path);
         #[cfg(target_os = "linux")]
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, Reserve::BYTES).ok()?;
+        rustix::fs::fallocate(
+            &file,
+            rustix::fs::FallocateFlags::empty(),
+            0,
+            Reserve::BYTES,
+        )
+        .ok()?;
         #[cfg(not(target_os = "linux"))]
         file.set_len(Reserve::BYTES).ok()?;
         Some(reserve)
@@ -175,7 +181,12 @@ impl Journal {
     /// A chain that is kept by whoever consumes the records, not on disk.
     #[must_use]
     pub fn in_memory(genesis: Link) -> Journal {
-        Journal { head: genesis, seq: 0, file: None, buffer: Vec::with_capacity(1024) }
+        Journal {
+            head: genesis,
+            seq: 0,
+            file: None,
+            buffer: Vec::with_capacity(1024),
+        }
     }
 
     /// A chain that is appended to a new file.
@@ -188,10 +199,22 @@ impl Journal {
             .append(true)
             .create_new(true)
             .open(path)
-            .map_err(|source| JournalError { path: path.to_owned(), source })?;
+            .map_err(|source| JournalError {
+                path: path.to_owned(),
+                source,
+            })?;
         let reserve = Reserve::take(path);
-        let log = LogFile { path: path.to_owned(), file, len: 0, torn: false, reserve };
-        Ok(Journal { file: Some(log), ..Journal::in_memory(genesis) })
+        let log = LogFile {
+            path: path.to_owned(),
+            file,
+            len: 0,
+            torn: false,
+            reserve,
+        };
+        Ok(Journal {
+            file: Some(log),
+            ..Journal::in_memory(genesis)
+        })
     }
 
     /// Hash of the last record.
@@ -218,11 +241,7 @@ impl Journal {
     ///
     /// The file cannot take it. Whatever part of the line was written is cut off again, the chain stays
     /// as it was, and the reserve of disk space is given back: the next record may fit.
-    pub fn append(
-        &mut self,
-        time: Timestamp,
-        entry: Entry,
-    ) -> Result<Arc<Record>, Box<Unwritten>> {
+    pub fn append(&mut self, time: Timestamp, entry: Entry) -> Result<Arc<Record>, Box<Unwritten>> {
         let (name, json) = match &entry {
             Entry::Avp(event) => ("avp", serde_json::to_string(event)),
             Entry::Audit(audit) => ("audit", serde_json::to_string(audit)),
@@ -255,14 +274,23 @@ impl Journal {
         {
             return Err(Box::new(Unwritten { entry, error }));
         }
-        let record = Record { seq: self.seq, entry, line, body };
+        let record = Record {
+            seq: self.seq,
+            entry,
+            line,
+            body,
+        };
         self.head = hash;
         self.seq += 1;
         Ok(Arc::new(record))
     }
 
     fn failure(&self, source: io::Error) -> JournalError {
-        let path = self.file.as_ref().map(|log| log.path.clone()).unwrap_or_default();
+        let path = self
+            .file
+            .as_ref()
+            .map(|log| log.path.clone())
+            .unwrap_or_default();
         JournalError { path, source }
     }
 }
@@ -282,7 +310,10 @@ impl LogFile {
             Err(source) => {
                 self.torn = self.torn || self.file.set_len(self.len).is_err();
                 self.reserve = None;
-                Err(JournalError { path: self.path.clone(), source })
+                Err(JournalError {
+                    path: self.path.clone(),
+                    source,
+                })
             }
         }
     }

@@ -75,7 +75,8 @@ struct Clock {
 
 impl Clock {
     fn now(&self) -> Timestamp {
-        let elapsed = SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::ZERO);
+        let elapsed =
+            SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::ZERO);
         self.start.checked_add(elapsed).unwrap_or(Timestamp::MAX)
     }
 }
@@ -93,7 +94,10 @@ impl Ledger {
         let inner = Inner {
             recorder,
             journal,
-            clock: Clock { start: Timestamp::now(), since: std::time::Instant::now() },
+            clock: Clock {
+                start: Timestamp::now(),
+                since: std::time::Instant::now(),
+            },
             totals: Totals::default(),
             limits,
             facts: 0,
@@ -103,19 +107,34 @@ impl Ledger {
             unwritten: VecDeque::new(),
             undelivered: listener.is_some().then(VecDeque::new),
         };
-        Ledger { inner: Arc::new(Mutex::new(inner)), listener }
+        Ledger {
+            inner: Arc::new(Mutex::new(inner)),
+            listener,
+        }
     }
 
     /// Hands records to the listener, waiting while it is behind. Cancel-safe: a record leaves the
     /// queue only once there is room for it.
     pub async fn deliver(&self) {
-        let Some(listener) = &self.listener else { return };
-        while self.lock().undelivered.as_ref().is_some_and(|queue| !queue.is_empty()) {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        while self
+            .lock()
+            .undelivered
+            .as_ref()
+            .is_some_and(|queue| !queue.is_empty())
+        {
             let Ok(permit) = listener.reserve().await else {
                 self.lock().undelivered = None;
                 return;
             };
-            if let Some(record) = self.lock().undelivered.as_mut().and_then(VecDeque::pop_front) {
+            if let Some(record) = self
+                .lock()
+                .undelivered
+                .as_mut()
+                .and_then(VecDeque::pop_front)
+            {
                 permit.send(record);
             }
         }
@@ -186,7 +205,9 @@ impl Ledger {
     /// The fact is impossible, or the journal cannot be written. So for all facts below.
     pub fn assistant(&self, origin: Origin, turn: Turn) -> Result<Receipt, LedgerError> {
         let held = turn.key.is_some().then(|| to_value(&turn));
-        self.fact("assistant", held, |recorder, now| recorder.assistant(now, origin, turn))
+        self.fact("assistant", held, |recorder, now| {
+            recorder.assistant(now, origin, turn)
+        })
     }
 
     /// Records tokens and cost of the open turn.
@@ -198,7 +219,9 @@ impl Ledger {
         cost_usd: Option<f64>,
     ) -> Result<(), LedgerError> {
         let held = serde_json::json!({ "key": key, "usage": usage, "cost_usd": cost_usd });
-        self.fact("report-usage", Some(held), |recorder, _| recorder.usage(key, usage, cost_usd))
+        self.fact("report-usage", Some(held), |recorder, _| {
+            recorder.usage(key, usage, cost_usd)
+        })
     }
 
     /// Closes the open turn.
@@ -214,21 +237,31 @@ impl Ledger {
     #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
     pub fn tool_result(&self, origin: Origin, result: ToolResult) -> Result<(), LedgerError> {
         let held = self.holds_back().then(|| to_value(&result));
-        self.fact("report-tool-result", held, |recorder, now| recorder.tool_result(now, origin, result))
+        self.fact("report-tool-result", held, |recorder, now| {
+            recorder.tool_result(now, origin, result)
+        })
     }
 
     /// Opens the frame of a sub-agent.
     #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
     pub fn subagent_start(&self, origin: Origin, call: SubagentCall) -> Result<(), LedgerError> {
         let held = self.holds_back().then(|| to_value(&call));
-        self.fact("start-subagent", held, |recorder, now| recorder.subagent_start(now, origin, call))
+        self.fact("start-subagent", held, |recorder, now| {
+            recorder.subagent_start(now, origin, call)
+        })
     }
 
     /// Closes the frame of a sub-agent.
     #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
-    pub fn subagent_result(&self, origin: Origin, result: SubagentResult) -> Result<(), LedgerError> {
+    pub fn subagent_result(
+        &self,
+        origin: Origin,
+        result: SubagentResult,
+    ) -> Result<(), LedgerError> {
         let held = self.holds_back().then(|| to_value(&result));
-        self.fact("finish-subagent", held, |recorder, now| recorder.subagent_result(now, origin, result))
+        self.fact("finish-subagent", held, |recorder, now| {
+            recorder.subagent_result(now, origin, result)
+        })
     }
 
     /// Records an error that does not end the run.
@@ -253,7 +286,11 @@ impl Ledger {
     /// # Errors
     ///
     /// The journal cannot be written.
-    pub fn stop(&self, reason: StopReason, output: Option<Value>) -> Result<StopReason, JournalError> {
+    pub fn stop(
+        &self,
+        reason: StopReason,
+        output: Option<Value>,
+    ) -> Result<StopReason, JournalError> {
         let mut inner = self.lock();
         let now = inner.clock.now();
         let reason = inner.recorder.stop(now, reason, output);
@@ -280,7 +317,9 @@ impl Ledger {
         if inner.completed.is_some() {
             return Ok(false);
         }
-        inner.audit(Audit::Completed { summary: summary.clone() })?;
+        inner.audit(Audit::Completed {
+            summary: summary.clone(),
+        })?;
         inner.completed = Some(summary);
         Ok(true)
     }
@@ -338,7 +377,10 @@ impl Ledger {
                 Ok(done)
             }
             Err(rejected) => {
-                inner.audit(Audit::Rejected { fact: name, reason: rejected.to_string() })?;
+                inner.audit(Audit::Rejected {
+                    fact: name,
+                    reason: rejected.to_string(),
+                })?;
                 Err(rejected.into())
             }
         }
@@ -371,7 +413,10 @@ impl Inner {
 
     fn audit(&mut self, audit: Audit) -> Result<(), JournalError> {
         let now = self.clock.now();
-        let record = self.journal.append(now, Entry::Audit(audit)).map_err(|failed| failed.error)?;
+        let record = self
+            .journal
+            .append(now, Entry::Audit(audit))
+            .map_err(|failed| failed.error)?;
         self.written(record);
         Ok(())
     }

@@ -54,7 +54,15 @@ impl Opening {
             commission: Some(commission.raw().to_owned()),
         })))?;
         let state = Mutex::new(State::Requested);
-        Ok(Opening { inner: Arc::new(Inner { commission, grants, session_id, ledger, state }) })
+        Ok(Opening {
+            inner: Arc::new(Inner {
+                commission,
+                grants,
+                session_id,
+                ledger,
+                state,
+            }),
+        })
     }
 
     /// Writes the short form of a run whose commission cannot be read: the commission itself is left
@@ -78,7 +86,10 @@ impl Opening {
         })))?;
         error_before_start(ledger, ErrorCode::Unknown, message.clone())?;
         ledger.stop(StopReason::Error, None)?;
-        Ok(Refusal { code: ErrorCode::Unknown, message })
+        Ok(Refusal {
+            code: ErrorCode::Unknown,
+            message,
+        })
     }
 
     /// Writes `agent_described` and checks the commission against it. When the commission does not
@@ -115,14 +126,17 @@ impl Opening {
     pub fn start(&self, minimal: &Descriptor) -> Result<(), JournalError> {
         self.describe(minimal)?;
         let mut state = self.lock();
-        let State::Described(effective) = &*state else { return Ok(()) };
+        let State::Described(effective) = &*state else {
+            return Ok(());
+        };
         let effective = effective.clone();
         let inner = &self.inner;
         // AVP trajectory.md §4.1 (M1): a server that was asked for and cannot be reached is an error
         // before the run starts.
         for server in &effective.undialled {
-            let message =
-                format!("cannot connect to the MCP server `{server}`: this version has no MCP client");
+            let message = format!(
+                "cannot connect to the MCP server `{server}`: this version has no MCP client"
+            );
             error_before_start(&inner.ledger, ErrorCode::McpConnectFailed, message)?;
         }
         let body = inner.commission.body();
@@ -164,12 +178,19 @@ impl Opening {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// An error of the host's before there is a run span.
-fn error_before_start(ledger: &Ledger, code: ErrorCode, message: String) -> Result<(), JournalError> {
+fn error_before_start(
+    ledger: &Ledger,
+    code: ErrorCode,
+    message: String,
+) -> Result<(), JournalError> {
     match ledger.error(Origin::Host, code, message, None) {
         Ok(()) | Err(LedgerError::Rejected(_)) => Ok(()),
         Err(LedgerError::Journal(error)) => Err(error),

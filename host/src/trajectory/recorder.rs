@@ -31,7 +31,10 @@ pub const UNRETURNED_SUBAGENT: &str = "the run ended while this sub-agent was st
 
 /// Why a fact was refused. Nothing has changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "the message of each variant says what it means")]
+#[expect(
+    missing_docs,
+    reason = "the message of each variant says what it means"
+)]
 pub enum Rejected {
     #[error("{0}")]
     Invalid(String),
@@ -77,7 +80,11 @@ impl Ids {
         let trace = u128::from_be_bytes(seed).max(1);
         #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
         let next_span = trace as u64;
-        Ids { trace: TraceId(trace), next_event: 0, next_span }
+        Ids {
+            trace: TraceId(trace),
+            next_event: 0,
+            next_span,
+        }
     }
 
     fn event(&mut self) -> String {
@@ -221,7 +228,12 @@ impl Recorder {
             .iter()
             .map(|tool| (tool.name.clone(), tool.mcp_server_id.clone()))
             .collect();
-        let event = self.event(now, span, Origin::Host, Body::AgentStarted(Box::new(started)));
+        let event = self.event(
+            now,
+            span,
+            Origin::Host,
+            Body::AgentStarted(Box::new(started)),
+        );
         self.write(event);
     }
 
@@ -238,11 +250,21 @@ impl Recorder {
     ) -> Result<Receipt, Rejected> {
         self.require_running()?;
         self.check_calls(&report.content)?;
-        if report.cost_usd.is_some_and(|cost| !cost.is_finite() || cost < 0.0) {
-            return Err(Rejected::Invalid("cost-usd: has to be zero or more".to_owned()));
+        if report
+            .cost_usd
+            .is_some_and(|cost| !cost.is_finite() || cost < 0.0)
+        {
+            return Err(Rejected::Invalid(
+                "cost-usd: has to be zero or more".to_owned(),
+            ));
         }
-        if report.time_to_first_chunk.is_some_and(|t| !t.is_finite() || t < 0.0) {
-            return Err(Rejected::Invalid("time-to-first-chunk: has to be zero or more".to_owned()));
+        if report
+            .time_to_first_chunk
+            .is_some_and(|t| !t.is_finite() || t < 0.0)
+        {
+            return Err(Rejected::Invalid(
+                "time-to-first-chunk: has to be zero or more".to_owned(),
+            ));
         }
 
         let parent = match &report.frame {
@@ -267,7 +289,10 @@ impl Recorder {
         let mut turn = match self.turn.take() {
             Some(turn) => turn,
             None => OpenTurn {
-                report: Turn { key: report.key.clone(), ..Turn::default() },
+                report: Turn {
+                    key: report.key.clone(),
+                    ..Turn::default()
+                },
                 origin,
                 step: self.last_step + 1,
                 span: self.ids.span(),
@@ -291,7 +316,9 @@ impl Recorder {
                     // The model asked for something that is not there. That it asked is a fact; the
                     // answer is the host's, so that no agent can run a tool it was not given.
                     let text = format!("tool `{name}` is not available in this run");
-                    if let Some(event) = self.answer(now, Origin::Host, &id, Value::String(text), None, true) {
+                    if let Some(event) =
+                        self.answer(now, Origin::Host, &id, Value::String(text), None, true)
+                    {
                         turn.after.push(event);
                     }
                     refused_calls.push(id);
@@ -305,7 +332,9 @@ impl Recorder {
                 if turn.calls.contains(&id) {
                     turn.tool_returned = true;
                 }
-                if let Some(event) = self.answer(now, origin, &id, Value::String(content), None, is_error) {
+                if let Some(event) =
+                    self.answer(now, origin, &id, Value::String(content), None, is_error)
+                {
                     turn.after.push(event);
                 }
             }
@@ -315,7 +344,10 @@ impl Recorder {
         if complete {
             self.close_turn();
         }
-        Ok(Receipt { step, refused_calls })
+        Ok(Receipt {
+            step,
+            refused_calls,
+        })
     }
 
     /// Reports tokens and cost of the open turn.
@@ -331,7 +363,9 @@ impl Recorder {
     ) -> Result<(), Rejected> {
         self.require_running()?;
         if cost_usd.is_some_and(|cost| !cost.is_finite() || cost < 0.0) {
-            return Err(Rejected::Invalid("cost-usd: has to be zero or more".to_owned()));
+            return Err(Rejected::Invalid(
+                "cost-usd: has to be zero or more".to_owned(),
+            ));
         }
         let turn = self.turn.as_mut().ok_or(Rejected::NoOpenTurn)?;
         if key.is_some() && key != turn.report.key.as_deref() {
@@ -356,7 +390,11 @@ impl Recorder {
             Some(cost) => (cost, CostSource::Reported),
             None => (0.0, CostSource::Unknown),
         };
-        let span = Span { trace: self.ids.trace, id: turn.span, parent: turn.parent };
+        let span = Span {
+            trace: self.ids.trace,
+            id: turn.span,
+            parent: turn.parent,
+        };
         let body = Body::AssistantMessage(Box::new(AssistantMessage {
             step: turn.step,
             duration_ms: report
@@ -372,7 +410,10 @@ impl Recorder {
             cost_usd,
             cost_source,
             refusal_category: report.refusal_category,
-            meta: report.meta.filter(|meta| !meta.is_empty()).map(Value::Object),
+            meta: report
+                .meta
+                .filter(|meta| !meta.is_empty())
+                .map(Value::Object),
         }));
         let event = self.event(turn.last_chunk, span, turn.origin, body);
         self.write(event);
@@ -403,7 +444,12 @@ impl Recorder {
         {
             turn.tool_returned = true;
         }
-        let ToolResult { call_id, content, structured, is_error } = result;
+        let ToolResult {
+            call_id,
+            content,
+            structured,
+            is_error,
+        } = result;
         if let Some(event) = self.answer(now, origin, &call_id, content, structured, is_error) {
             self.write_or_hold(event);
         }
@@ -423,7 +469,9 @@ impl Recorder {
     ) -> Result<(), Rejected> {
         self.require_running()?;
         if report.invocation_id.is_empty() {
-            return Err(Rejected::Invalid("invocation-id: must not be empty".to_owned()));
+            return Err(Rejected::Invalid(
+                "invocation-id: must not be empty".to_owned(),
+            ));
         }
         if self.invocations.contains(&report.invocation_id) {
             return Err(Rejected::DuplicateInvocation(report.invocation_id));
@@ -499,7 +547,11 @@ impl Recorder {
             return Err(Rejected::Stopped);
         }
         let span = self.new_span(self.agent_span.unwrap_or(SpanId::NONE));
-        let body = Body::ErrorOccurred(Box::new(ErrorOccurred { code, message, cause }));
+        let body = Body::ErrorOccurred(Box::new(ErrorOccurred {
+            code,
+            message,
+            cause,
+        }));
         let event = self.event(now, span, origin, body);
         self.write_or_hold(event);
         Ok(())
@@ -509,7 +561,12 @@ impl Recorder {
     ///
     /// Idempotent: only the first call writes. Returns how the run ended, which is `abandoned` where
     /// the caller said `converged` and a sub-agent was still working.
-    pub fn stop(&mut self, now: Timestamp, reason: StopReason, output: Option<Value>) -> StopReason {
+    pub fn stop(
+        &mut self,
+        now: Timestamp,
+        reason: StopReason,
+        output: Option<Value>,
+    ) -> StopReason {
         if let Some(stopped) = self.stopped {
             return stopped;
         }
@@ -635,8 +692,18 @@ impl Recorder {
         Some(self.event(now, span, origin, body))
     }
 
-    fn close_frame(&mut self, now: Timestamp, origin: Origin, frame: Frame, report: SubagentResult) {
-        let span = Span { trace: self.ids.trace, id: frame.span, parent: frame.parent };
+    fn close_frame(
+        &mut self,
+        now: Timestamp,
+        origin: Origin,
+        frame: Frame,
+        report: SubagentResult,
+    ) {
+        let span = Span {
+            trace: self.ids.trace,
+            id: frame.span,
+            parent: frame.parent,
+        };
         let body = Body::SubagentReturned(Box::new(SubagentReturned {
             step: frame.step,
             name: frame.name,
@@ -652,12 +719,23 @@ impl Recorder {
     }
 
     fn new_span(&mut self, parent: SpanId) -> Span {
-        Span { trace: self.ids.trace, id: self.ids.span(), parent }
+        Span {
+            trace: self.ids.trace,
+            id: self.ids.span(),
+            parent,
+        }
     }
 
     /// An event without its id, which it gets when it is written: ids follow the order of the lines.
     fn event(&self, time: Timestamp, span: Span, origin: Origin, body: Body) -> Event {
-        Event { id: String::new(), time, subject: self.subject.clone(), span, origin, body }
+        Event {
+            id: String::new(),
+            time,
+            subject: self.subject.clone(),
+            span,
+            origin,
+            body,
+        }
     }
 
     fn write_or_hold(&mut self, event: Event) {
@@ -690,7 +768,9 @@ impl OpenTurn {
         turn.cost_usd = chunk.cost_usd.or(turn.cost_usd);
         turn.duration_ms = chunk.duration_ms.or(turn.duration_ms);
         turn.time_to_first_chunk = turn.time_to_first_chunk.or(chunk.time_to_first_chunk);
-        turn.refusal_category = chunk.refusal_category.or_else(|| turn.refusal_category.take());
+        turn.refusal_category = chunk
+            .refusal_category
+            .or_else(|| turn.refusal_category.take());
         if let Some(meta) = chunk.meta {
             turn.meta.get_or_insert_default().extend(meta);
         }

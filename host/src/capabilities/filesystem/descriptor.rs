@@ -10,11 +10,14 @@ use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 use wasmtime_wasi::{FsPerms, OpenMode};
 
-use super::disk::{Dir, Disk, Lease, Refusal};
+use super::disk::{Disk, Root};
+use super::lease::Lease;
 use super::listing::Listing;
 use super::observe::Operation;
 use super::open::{How, Opened};
 use super::quota::Permit;
+use super::refusal::Refusal;
+use super::resolve::Dir;
 use super::stream::{CountedInput, CountedOutput, Position, WriteRefused};
 use super::sys::Links;
 use super::{FsView, Threading};
@@ -120,12 +123,12 @@ impl FsView<'_> {
     ) -> FsResult<Fd> {
         let inline = matches!(self.fs.threading, Threading::Caller);
         let perms = match self.fs.disk.roots.get(mount) {
-            Some(root) if root.writable => FsPerms::ReadWrite,
-            _ => FsPerms::ReadOnly,
+            Some(root) => perms_of(root),
+            None => FsPerms::ReadOnly,
         };
         match opened {
             Opened::Dir(dir) => {
-                let dir = filesystem::Dir::new(dir, perms, OpenMode::READ, inline);
+                let dir = filesystem::Dir::new(dir, perms, mode_of(perms), inline);
                 let handle = Handle::Dir {
                     mount,
                     _permit: permit,
@@ -191,14 +194,10 @@ impl preopens::Host for FsView<'_> {
                 // The function has no error to answer with; a guest that asks that often knows them.
                 break;
             };
-            let (perms, mode) = if root.writable {
-                (FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE)
-            } else {
-                (FsPerms::ReadOnly, OpenMode::READ)
-            };
+            let perms = perms_of(root);
             let inline = matches!(self.fs.threading, Threading::Caller);
             let dir = root.dir.try_clone()?;
-            let dir = filesystem::Dir::new(dir, perms, mode, inline);
+            let dir = filesystem::Dir::new(dir, perms, mode_of(perms), inline);
             let handle = Handle::Dir {
                 mount,
                 _permit: permit,
@@ -539,6 +538,22 @@ impl types::HostDirectoryEntryStream for FsView<'_> {
         let listing: Resource<Listing> = Resource::new_own(stream.rep());
         self.table.delete(listing)?;
         Ok(())
+    }
+}
+
+fn perms_of(root: &Root) -> FsPerms {
+    if root.writable {
+        FsPerms::ReadWrite
+    } else {
+        FsPerms::ReadOnly
+    }
+}
+
+/// What `get-flags` says of a directory.
+fn mode_of(perms: FsPerms) -> OpenMode {
+    match perms {
+        FsPerms::ReadOnly => OpenMode::READ,
+        FsPerms::ReadWrite => OpenMode::READ | OpenMode::WRITE,
     }
 }
 

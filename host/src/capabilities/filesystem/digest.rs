@@ -42,6 +42,37 @@ impl Digest {
     }
 }
 
+impl serde::Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+        let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl std::str::FromStr for Digest {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Digest, Self::Err> {
+        const FORM: &str = "a digest is `sha256:` and 64 hex digits";
+        let hex = text.strip_prefix("sha256:").ok_or(FORM)?;
+        if hex.len() != 64 || !hex.bytes().all(|c| c.is_ascii_hexdigit()) {
+            return Err(FORM);
+        }
+        let mut digest = [0; 32];
+        for (n, byte) in digest.iter_mut().enumerate() {
+            let pair = hex.get(2 * n..2 * n + 2).ok_or(FORM)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| FORM)?;
+        }
+        Ok(Digest(digest))
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sha256:")?;

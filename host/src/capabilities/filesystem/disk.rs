@@ -2,36 +2,34 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
-use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::OFlags;
-use wasmtime_wasi::p2::FsError;
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
 use super::Digest;
+use super::lease::{Closed, OpenFile};
 use super::log::{Difference, Log, Net, State};
-use super::observe::{Change, ChangeKind, Denial, FileChange, LimitHit, Observer, Operation};
+use super::observe::{ChangeKind, FileChange, Observer};
 use super::place::Place;
 use super::protect::Rules;
 use super::quota::{Books, Handles, Limit, Limits, Permit};
+use super::refusal::Refusal;
 use super::sys::{self, Found, Inode, Kind, Links};
 
 /// Files up to this size get a digest. Larger ones are compared by size and by whether they were
 /// written: 64 MiB take about 50 ms, and one call of a guest should not cost more.
 pub(super) const DIGEST_MAX: u64 = 64 << 20;
 
-/// Files up to this size get their digest where they are closed. Closing runs on the executor, which
-/// 256 KiB hold up for less than a millisecond; larger ones wait for the next call that may block.
-const DIGEST_INLINE: u64 = 256 << 10;
+/// Bytes read for digests while a run goes on; further files are told without. A guest could otherwise
+/// make the host read 64 MiB for every byte it writes.
+const DIGEST_BUDGET: u64 = 16 << 30;
 
 /// Bound of the path names kept for the list of changes, in bytes. `files` is the limit meant to be
 /// met; this one only keeps 10 000 names of 4 KiB each from becoming the host's problem.
 const LOG_WEIGHT: usize = 32 << 20;
-
-/// The longest path taken from a guest, as Linux has it.
-const PATH_MAX: usize = 4096;
 
 /// A granted directory.
 pub(super) struct Root {
@@ -43,98 +41,15 @@ pub(super) struct Root {
     pub(super) tail: Vec<String>,
 }
 
-/// Why an operation does not take place.
-pub(super) enum Refusal {
-    /// The system says so, or the arguments make no sense.
-    Code(ErrorCode),
-    /// A rule of ours says so.
-    Rule {
-        code: ErrorCode,
-        path: String,
-        rule: String,
-    },
-    /// A limit is reached.
-    Limit(Limit),
-}
-
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Refusal {
-        Refusal::Code(code(&error))
-    }
-}
-
-impl From<rustix::io::Errno> for Refusal {
-    fn from(error: rustix::io::Errno) -> Refusal {
-        io::Error::from(error).into()
-    }
-}
-
-impl From<ErrorCode> for Refusal {
-    fn from(code: ErrorCode) -> Refusal {
-        Refusal::Code(code)
-    }
-}
-
-impl From<Limit> for Refusal {
-    fn from(limit: Limit) -> Refusal {
-        Refusal::Limit(limit)
-    }
-}
-
-/// The error code of a system error; more of them than wasmtime-wasi tells apart.
-fn code(error: &io::Error) -> ErrorCode {
-    use rustix::io::Errno;
-    match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::XDEV) => ErrorCode::CrossDevice,
-        Some(Errno::DQUOT) => ErrorCode::Quota,
-        Some(Errno::ROFS) => ErrorCode::ReadOnly,
-        Some(Errno::AGAIN) => ErrorCode::WouldBlock,
-        Some(Errno::TXTBSY) => ErrorCode::TextFileBusy,
-        Some(Errno::NODEV) => ErrorCode::NoDevice,
-        Some(Errno::NXIO) => ErrorCode::NoSuchDevice,
-        Some(Errno::MFILE | Errno::NFILE) => ErrorCode::InsufficientMemory,
-        _ => ErrorCode::from(error),
-    }
-}
-
-impl Limit {
-    /// What the guest gets to see.
-    pub(super) fn code(self) -> ErrorCode {
-        match self {
-            Limit::DiskBytes | Limit::Files => ErrorCode::Quota,
-            Limit::FileBytes => ErrorCode::FileTooLarge,
-            Limit::Handles => ErrorCode::InsufficientMemory,
-        }
-    }
-}
-
-/// A file some handle of the guest's is open on.
-struct OpenFile {
-    place: Place,
-    handles: u32,
-    writers: u32,
-    /// Its last name was removed; its bytes stay until the last handle goes.
-    unlinked: bool,
-    dirty: bool,
-    bytes: u64,
-    created: bool,
-}
-
+/// What is remembered of a run.
 #[derive(Default)]
-struct Memory {
-    books: Books,
-    log: Log,
-    open: HashMap<Inode, OpenFile>,
+pub(super) struct Memory {
+    pub(super) books: Books,
+    pub(super) log: Log,
+    pub(super) open: HashMap<Inode, OpenFile>,
     /// Closed after writing, too large to read where they were closed.
-    unread: VecDeque<Closed>,
-    told: BTreeSet<&'static str>,
-}
-
-struct Closed {
-    place: Place,
-    bytes: u64,
-    created: bool,
-    inode: Inode,
+    pub(super) unread: VecDeque<Closed>,
+    pub(super) told: BTreeSet<&'static str>,
 }
 
 /// The granted directories of one run.
@@ -143,7 +58,9 @@ pub(super) struct Disk {
     pub(super) limits: Limits,
     pub(super) handles: Arc<Handles>,
     pub(super) rules: Rules,
-    observer: Arc<dyn Observer>,
+    pub(super) observer: Arc<dyn Observer>,
+    /// Bytes read for digests.
+    read: AtomicU64,
     memory: Mutex<Memory>,
 }
 
@@ -160,11 +77,12 @@ impl Disk {
             limits,
             handles: Handles::new(limits.handles),
             observer,
+            read: AtomicU64::new(0),
             memory: Mutex::default(),
         }
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
         // Every change of it is complete at the point where a panic could happen.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -182,40 +100,6 @@ impl Disk {
         }
     }
 
-    /// Turns a refusal into the guest's error code, and tells the observer when it was ours.
-    pub(super) fn refuse(&self, operation: Operation, refusal: Refusal) -> ErrorCode {
-        match refusal {
-            Refusal::Code(code) => code,
-            Refusal::Rule { code, path, rule } => {
-                self.observer.denied(Denial {
-                    operation,
-                    path,
-                    rule,
-                });
-                code
-            }
-            Refusal::Limit(limit) => self.hit(limit),
-        }
-    }
-
-    pub(super) fn answer<T>(
-        &self,
-        operation: Operation,
-        result: Result<T, Refusal>,
-    ) -> Result<T, FsError> {
-        result.map_err(|refusal| self.refuse(operation, refusal).into())
-    }
-
-    pub(super) fn hit(&self, limit: Limit) -> ErrorCode {
-        if self.memory().told.insert(limit.name()) {
-            self.observer.limit(LimitHit {
-                name: limit.name(),
-                max: limit.max(&self.limits),
-            });
-        }
-        limit.code()
-    }
-
     pub(super) fn permit(&self) -> Result<Permit, Refusal> {
         Ok(self.handles.take()?)
     }
@@ -224,76 +108,6 @@ impl Disk {
     pub(super) fn used(&self) -> (u64, u64) {
         let memory = self.memory();
         (memory.books.disk(), memory.books.files())
-    }
-
-    // Finding things.
-
-    /// Finds what a path of the guest's names. Everything a guest can name comes through here or
-    /// through [`Disk::parent`].
-    pub(super) fn find(&self, from: &Dir, path: &str, links: Links) -> Result<Found, Refusal> {
-        check(path)?;
-        sys::find(&from.dir, path, links).map_err(|error| self.lookup(from, path, &error))
-    }
-
-    /// Finds the directory a path's last component lies in.
-    pub(super) fn parent(&self, from: &Dir, path: &str) -> Result<Parent, Refusal> {
-        check(path)?;
-        let trimmed = path.trim_end_matches('/');
-        let (dir, name) = match trimmed.rsplit_once('/') {
-            Some(("", name)) => ("/", name),
-            Some((dir, name)) => (dir, name),
-            None => (".", trimmed),
-        };
-        let found =
-            sys::find_dir(&from.dir, dir).map_err(|error| self.lookup(from, path, &error))?;
-        if matches!(name, "" | "." | "..") {
-            // It names the directory that is there already; nothing can be done to it by name.
-            self.find(from, path, Links::Keep)?;
-            return Err(ErrorCode::Invalid.into());
-        }
-        if found.links() == 0 {
-            return Err(ErrorCode::NoEntry.into());
-        }
-        let place = self.place(from.mount, found.handle())?.child(name);
-        Ok(Parent {
-            dir: found,
-            name: name.to_owned(),
-            place,
-            slash: trimmed.len() < path.len(),
-        })
-    }
-
-    fn lookup(&self, from: &Dir, path: &str, error: &io::Error) -> Refusal {
-        if code(error) == ErrorCode::CrossDevice {
-            self.outside(from.mount, path)
-        } else {
-            Refusal::Code(code(error))
-        }
-    }
-
-    pub(super) fn outside(&self, mount: usize, path: &str) -> Refusal {
-        let guest = self.roots.get(mount).map_or("", |root| root.guest.as_str());
-        Refusal::Rule {
-            code: ErrorCode::NotPermitted,
-            path: path.to_owned(),
-            rule: format!("leads out of the granted directory `{guest}`"),
-        }
-    }
-
-    /// Where something is, as the kernel says.
-    pub(super) fn place(&self, mount: usize, handle: &File) -> Result<Place, Refusal> {
-        let root = self.root(mount)?;
-        // Asked anew every time: the granted directory itself may be moved while a run goes on.
-        let base = sys::location(&root.dir)?;
-        let path = sys::location(handle)?;
-        match path.strip_prefix(&base) {
-            Ok(rel) => Ok(Place {
-                mount,
-                rel: rel.to_owned(),
-            }),
-            // Somebody has moved it out of the granted directory while the guest held it open.
-            Err(_) => Err(self.outside(mount, &path.to_string_lossy())),
-        }
     }
 
     // What was there before.
@@ -309,9 +123,41 @@ impl Disk {
             &place.rel
         };
         match sys::find(&root.dir, rel, Links::Keep) {
-            Ok(found) => state_of(&found),
+            Ok(found) => self.look(&found),
             Err(_) => State::Absent,
         }
+    }
+
+    /// What something is, its content included as far as there is budget for reading it.
+    pub(super) fn look(&self, found: &Found) -> State {
+        match found.kind() {
+            Kind::Dir => State::Dir,
+            Kind::Special => State::Special,
+            Kind::File => {
+                let digest = (found.size() <= DIGEST_MAX && self.may_read(found.size()))
+                    .then(|| found.reopen(OFlags::RDONLY).ok())
+                    .flatten()
+                    .and_then(|file| Digest::of_file(&file, DIGEST_MAX).ok().flatten());
+                State::File {
+                    size: found.size(),
+                    digest,
+                }
+            }
+            Kind::Symlink => match found.target() {
+                Ok(target) => State::Symlink(Digest::of(&target)),
+                Err(_) => State::Special,
+            },
+        }
+    }
+
+    fn may_read(&self, size: u64) -> bool {
+        let read = self.read.fetch_add(size, Ordering::Relaxed);
+        read.saturating_add(size) <= DIGEST_BUDGET
+    }
+
+    /// Allows for the digests that are still to come, once the guest cannot ask for more of them.
+    pub(super) fn renew_budget(&self) {
+        self.read.store(0, Ordering::Relaxed);
     }
 
     /// Remembers what is at a place, before it is changed for the first time.
@@ -409,153 +255,6 @@ impl Disk {
         self.memory().books.settle(inode, size);
     }
 
-    /// Bytes were written to an open file, or its size was set.
-    pub(super) fn wrote(&self, inode: Inode, bytes: u64) {
-        let mut memory = self.memory();
-        if let Some(open) = memory.open.get_mut(&inode) {
-            open.dirty = true;
-            open.bytes = open.bytes.saturating_add(bytes);
-            if !open.unlinked {
-                let place = open.place.clone();
-                memory.log.written(&place, bytes);
-            }
-        }
-    }
-
-    /// Counts a handle on a file.
-    pub(super) fn lease(self: &Arc<Self>, file: Leased) -> Lease {
-        let Leased {
-            inode,
-            place,
-            writes,
-            created,
-        } = file;
-        let mut memory = self.memory();
-        let open = memory.open.entry(inode).or_insert_with(|| OpenFile {
-            place,
-            handles: 0,
-            writers: 0,
-            unlinked: false,
-            dirty: false,
-            bytes: 0,
-            created: false,
-        });
-        open.handles += 1;
-        open.writers += u32::from(writes);
-        open.created |= created;
-        open.dirty |= created;
-        drop(memory);
-        Lease {
-            disk: Arc::clone(self),
-            inode,
-            writes,
-        }
-    }
-
-    fn unlease(&self, inode: Inode, writes: bool) {
-        let mut memory = self.memory();
-        let Some(open) = memory.open.get_mut(&inode) else {
-            return;
-        };
-        open.handles = open.handles.saturating_sub(1);
-        open.writers = open.writers.saturating_sub(u32::from(writes));
-        let mut closed = None;
-        if open.writers == 0 && open.dirty {
-            open.dirty = false;
-            closed = (!open.unlinked).then(|| Closed {
-                place: open.place.clone(),
-                bytes: std::mem::take(&mut open.bytes),
-                created: std::mem::take(&mut open.created),
-                inode,
-            });
-        }
-        if open.handles == 0 {
-            let unlinked = open.unlinked;
-            memory.open.remove(&inode);
-            if unlinked {
-                memory.books.release(inode);
-            }
-        }
-        drop(memory);
-        if let Some(closed) = closed
-            && let Some(closed) = self.tell_written(closed, DIGEST_INLINE)
-        {
-            self.memory().unread.push_back(closed);
-        }
-    }
-
-    /// Tells of a file that was written and closed; gives it back when it is larger than `max`.
-    fn tell_written(&self, closed: Closed, max: u64) -> Option<Closed> {
-        let root = self.roots.get(closed.place.mount)?;
-        let found = sys::find(&root.dir, closed.place.rel.as_path(), Links::Keep).ok()?;
-        if found.inode() != closed.inode {
-            return None;
-        }
-        self.settle(closed.inode, found.size());
-        if found.size() > max && found.size() <= DIGEST_MAX {
-            return Some(closed);
-        }
-        let before = self.before(&closed.place);
-        let after = state_of(&found).digest();
-        let kind = if closed.created {
-            ChangeKind::Created
-        } else {
-            ChangeKind::Modified
-        };
-        self.observer.changed(Change {
-            path: self.guest_path(&closed.place),
-            kind,
-            bytes_written: closed.bytes,
-            before,
-            after,
-        });
-        None
-    }
-
-    /// Tells of large files that were closed. Blocks.
-    pub(super) fn catch_up(&self) {
-        while let Some(closed) = { self.memory().unread.pop_front() } {
-            self.tell_written(closed, DIGEST_MAX);
-        }
-    }
-
-    pub(super) fn tell(&self, place: &Place, kind: ChangeKind, before: Option<Digest>) {
-        let after = match kind {
-            ChangeKind::Deleted | ChangeKind::DirRemoved | ChangeKind::DirCreated => None,
-            _ => self.state(place).digest(),
-        };
-        self.observer.changed(Change {
-            path: self.guest_path(place),
-            kind,
-            bytes_written: 0,
-            before,
-            after,
-        });
-    }
-
-    /// Tells of files that are still open for writing. Blocks.
-    pub(super) fn tell_open(&self) {
-        self.catch_up();
-        let closed: Vec<Closed> = self
-            .memory()
-            .open
-            .iter_mut()
-            .filter(|(_, open)| open.dirty && !open.unlinked)
-            .map(|(inode, open)| {
-                open.dirty = false;
-                Closed {
-                    place: open.place.clone(),
-                    bytes: std::mem::take(&mut open.bytes),
-                    created: std::mem::take(&mut open.created),
-                    inode: *inode,
-                }
-            })
-            .collect();
-        for closed in closed {
-            self.tell_written(closed, DIGEST_MAX);
-        }
-    }
-
     /// The net effect of the run so far, by path. Blocks.
     pub(super) fn changes(&self) -> Vec<FileChange> {
         let differences = self.memory().log.differences(|place| self.state(place));
@@ -581,113 +280,5 @@ impl Disk {
             before: difference.before,
             after: difference.after,
         }
-    }
-}
-
-/// What a path of a guest may look like at all.
-fn check(path: &str) -> Result<(), Refusal> {
-    if path.is_empty() {
-        Err(ErrorCode::NoEntry.into())
-    } else if path.len() > PATH_MAX {
-        Err(ErrorCode::NameTooLong.into())
-    } else if path.contains('\0') {
-        Err(ErrorCode::Invalid.into())
-    } else {
-        Ok(())
-    }
-}
-
-fn state_of(found: &Found) -> State {
-    match found.kind() {
-        Kind::Dir => State::Dir,
-        Kind::Special => State::Special,
-        Kind::File => {
-            let digest = (found.size() <= DIGEST_MAX)
-                .then(|| found.reopen(OFlags::RDONLY).ok())
-                .flatten()
-                .and_then(|file| Digest::of_file(&file, DIGEST_MAX).ok().flatten());
-            State::File {
-                size: found.size(),
-                digest,
-            }
-        }
-        Kind::Symlink => match found.target() {
-            Ok(target) => State::Symlink(Digest::of(&target)),
-            Err(_) => State::Special,
-        },
-    }
-}
-
-/// A directory of the guest's, as the start of a path.
-#[derive(Clone)]
-pub(super) struct Dir {
-    pub(super) mount: usize,
-    pub(super) dir: Arc<File>,
-}
-
-/// The directory a name lies in, and the name.
-pub(super) struct Parent {
-    pub(super) dir: Found,
-    pub(super) name: String,
-    /// Canonical place of the name.
-    pub(super) place: Place,
-    /// The path ended in a slash: only a directory is meant.
-    pub(super) slash: bool,
-}
-
-impl Parent {
-    pub(super) fn handle(&self) -> &File {
-        self.dir.handle()
-    }
-
-    /// What the name stands for, links not followed.
-    pub(super) fn found(&self) -> io::Result<Found> {
-        sys::find(self.handle(), &self.name, Links::Keep)
-    }
-}
-
-/// What is to be counted as open.
-pub(super) struct Leased {
-    pub(super) inode: Inode,
-    pub(super) place: Place,
-    pub(super) writes: bool,
-    pub(super) created: bool,
-}
-
-/// A counted handle on a file. When the last one that writes goes, the change is told.
-pub(super) struct Lease {
-    disk: Arc<Disk>,
-    inode: Inode,
-    writes: bool,
-}
-
-impl Lease {
-    pub(super) fn inode(&self) -> Inode {
-        self.inode
-    }
-
-    pub(super) fn disk(&self) -> &Arc<Disk> {
-        &self.disk
-    }
-
-    /// Another handle on the same file, for a stream that outlives its descriptor.
-    pub(super) fn again(&self) -> Lease {
-        let mut memory = self.disk.memory();
-        if let Some(open) = memory.open.get_mut(&self.inode) {
-            open.handles += 1;
-            open.writers += u32::from(self.writes);
-        }
-        drop(memory);
-        Lease {
-            disk: Arc::clone(&self.disk),
-            inode: self.inode,
-            writes: self.writes,
-        }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.disk.unlease(self.inode, self.writes);
     }
 }

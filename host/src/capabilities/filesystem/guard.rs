@@ -5,9 +5,11 @@ use std::path::Path;
 
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
-use super::disk::{Disk, Parent, Refusal};
+use super::disk::Disk;
 use super::place::Place;
 use super::protect::{Act, fold};
+use super::refusal::Refusal;
+use super::resolve::Parent;
 use super::sys::{self, Found, Links};
 
 impl Disk {

@@ -5,8 +5,8 @@ use std::fs::File;
 use rustix::fs::{AtFlags, FileType, OFlags};
 use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorType, DirectoryEntry, ErrorCode};
 
-use super::disk::Refusal;
 use super::quota::Permit;
+use super::refusal::Refusal;
 use super::sys;
 
 /// Entries a directory may have to be listed. A listing is kept in the host's memory as a whole.

@@ -22,10 +22,12 @@
 //! Granted directories are separate devices to a guest: what would rename or link between them gets
 //! `cross-device`. Listings are sorted. Something that is refused is an error code, never a trap.
 
+pub mod cow;
 mod descriptor;
 mod digest;
 mod disk;
 mod guard;
+mod lease;
 mod listing;
 mod log;
 mod names;
@@ -34,6 +36,8 @@ mod open;
 mod place;
 mod protect;
 mod quota;
+mod refusal;
+mod resolve;
 mod stream;
 mod symlink;
 mod sys;
@@ -57,12 +61,17 @@ pub use protect::{PROTECTED, Protected, Protection, Scope};
 pub use quota::Limits;
 
 /// What a guest may do in a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Reading.
     ReadOnly,
     /// Reading and writing.
     ReadWrite,
+    /// Reading and writing of a copy; the directory itself is not touched.
+    CopyOnWrite {
+        /// The copy: [`cow::Workspace::tree`].
+        tree: PathBuf,
+    },
 }
 
 /// A directory of the host that a guest gets.
@@ -173,14 +182,22 @@ fn open_root(mount: &Mount) -> Result<disk::Root, MountError> {
         source,
     };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let dir = rustix::fs::openat(CWD, &mount.host, flags, Mode::empty())
-        .map_err(|errno| open(errno.into()))?;
-    let dir = File::from(dir);
+    let open_dir = |path: &PathBuf| {
+        rustix::fs::openat(CWD, path, flags, Mode::empty())
+            .map(File::from)
+            .map_err(|errno| open(errno.into()))
+    };
+    let granted = open_dir(&mount.host)?;
+    let dir = match &mount.access {
+        Access::ReadOnly | Access::ReadWrite => granted.try_clone().map_err(open)?,
+        Access::CopyOnWrite { tree } => open_dir(tree)?,
+    };
     if sys::is_pseudo(&dir).map_err(open)? {
         return Err(MountError::Pseudo { host: host() });
     }
     sys::probe(&dir).map_err(unguarded)?;
-    let at = sys::location(&dir).map_err(unguarded)?;
+    // Of what was granted, also when it is a copy that is written: that is what rules are about.
+    let at = sys::location(&granted).map_err(unguarded)?;
     let tail = at
         .iter()
         .skip(1)
@@ -192,7 +209,7 @@ fn open_root(mount: &Mount) -> Result<disk::Root, MountError> {
         dir: Arc::new(dir),
         writable: match mount.access {
             Access::ReadOnly => false,
-            Access::ReadWrite => true,
+            Access::ReadWrite | Access::CopyOnWrite { .. } => true,
         },
         device,
         tail,
@@ -226,6 +243,7 @@ impl Changes {
     /// Call it once, after the store is dropped, where blocking is allowed.
     #[must_use]
     pub fn finish(&self) -> Vec<FileChange> {
+        self.0.renew_budget();
         self.0.tell_open();
         self.0.changes()
     }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Mode, Timestamps};
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
-use super::disk::{Dir, Disk, Parent, Refusal};
+use super::disk::Disk;
 use super::observe::ChangeKind;
 use super::place::Place;
 use super::protect::Act;
+use super::refusal::Refusal;
+use super::resolve::{Dir, Parent};
 use super::symlink;
 use super::sys::{Found, Kind, Links};
 

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
-use super::disk::{Dir, Disk, Lease, Leased, Refusal};
+use super::disk::Disk;
+use super::lease::{Lease, Leased};
 use super::protect::Act;
+use super::refusal::Refusal;
+use super::resolve::Dir;
 use super::sys::{self, Found, Kind, Links};
 
 /// How often opening is tried again when a file appears and vanishes meanwhile.

@@ -11,7 +11,7 @@ use wasmtime_wasi::p2::{
     DynInputStream, DynOutputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult,
 };
 
-use super::disk::Lease;
+use super::lease::Lease;
 use super::quota::Permit;
 
 /// Why a write did not take place, found again by `filesystem-error-code`.
@@ -31,8 +31,6 @@ pub(super) struct CountedOutput {
     inner: DynOutputStream,
     file: Arc<File>,
     position: Position,
-    /// Bytes handed to `inner` that were perhaps not written yet, when appending.
-    ahead: u64,
     lease: Lease,
     _permit: Permit,
 }
@@ -49,19 +47,19 @@ impl CountedOutput {
             inner,
             file,
             position,
-            ahead: 0,
             lease,
             _permit: permit,
         }
     }
 
-    /// Counts `len` more bytes, or says why they may not be written.
+    /// Counts `len` more bytes, or says why they may not be written. Nothing is on its way meanwhile:
+    /// `inner` takes a write only when the one before is done, so that the file's size is its size.
     fn count(&mut self, len: usize) -> StreamResult<()> {
         let len = len as u64;
         let size = self.file.metadata().map_err(failed)?.len();
         let start = match self.position {
             Position::At(start) => start,
-            Position::End => size.saturating_add(self.ahead),
+            Position::End => size,
         };
         let end = start.saturating_add(len);
         let disk = self.lease.disk();
@@ -69,9 +67,8 @@ impl CountedOutput {
             let code = disk.hit(limit);
             return Err(StreamError::LastOperationFailed(WriteRefused(code).into()));
         }
-        match &mut self.position {
-            Position::At(start) => *start = end,
-            Position::End => self.ahead = self.ahead.saturating_add(len),
+        if let Position::At(start) = &mut self.position {
+            *start = end;
         }
         // Said before it happens: a write that is cut off half-way is a write.
         disk.wrote(self.lease.inode(), len);
@@ -95,22 +92,14 @@ impl OutputStream for CountedOutput {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        let permit = self.inner.check_write()?;
-        if permit > 0 {
-            // Nothing is on its way any more.
-            self.ahead = 0;
-        }
-        Ok(permit)
+        self.inner.check_write()
     }
 
     async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
         // Wait for what is on its way first, so that the end of the file is where it seems to be.
         self.inner.write_ready().await?;
-        self.ahead = 0;
         self.count(bytes.len())?;
-        self.inner.blocking_write_and_flush(bytes).await?;
-        self.ahead = 0;
-        Ok(())
+        self.inner.blocking_write_and_flush(bytes).await
     }
 
     async fn cancel(&mut self) {

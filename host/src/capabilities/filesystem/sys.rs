@@ -61,6 +61,10 @@ impl Found {
         &self.handle
     }
 
+    pub(super) fn meta(&self) -> &Metadata {
+        &self.meta
+    }
+
     pub(super) fn kind(&self) -> Kind {
         let kind = self.meta.file_type();
         if kind.is_file() {
@@ -142,6 +146,13 @@ pub(super) fn find(dir: &File, path: impl Arg + Copy, links: Links) -> io::Resul
     Found::new(open_beneath(dir, path, flags, Mode::empty())?)
 }
 
+/// Finds what `path` names beneath `dir`, with no link on the way and none at the end followed.
+pub(super) fn find_plain(dir: &File, path: impl Arg + Copy) -> io::Result<Found> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW;
+    Found::new(open_resolved(dir, path, flags, Mode::empty(), resolve)?)
+}
+
 /// Finds a directory beneath `dir`.
 pub(super) fn find_dir(dir: &File, path: impl Arg + Copy) -> io::Result<Found> {
     Found::new(open_beneath(
@@ -170,6 +181,16 @@ fn open_beneath(
     mode: Mode,
 ) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    open_resolved(dir, path, flags, mode, resolve)
+}
+
+fn open_resolved(
+    dir: &File,
+    path: impl Arg + Copy,
+    flags: OFlags,
+    mode: Mode,
+    resolve: ResolveFlags,
+) -> io::Result<OwnedFd> {
     for _ in 0..LOOKUP_ATTEMPTS {
         match rustix::fs::openat2(dir, path, flags | OFlags::CLOEXEC, mode, resolve) {
             Err(Errno::AGAIN | Errno::INTR) => {}

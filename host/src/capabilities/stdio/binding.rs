@@ -12,7 +12,9 @@ use serde_json::{Map, Value};
 use crate::descriptor::Descriptor;
 use crate::trajectory::content::{Block, check_result_content};
 use crate::trajectory::event::Origin;
-use crate::trajectory::fact::{SubagentCall, SubagentResult, SubagentUsage, ToolResult, Turn, Usage};
+use crate::trajectory::fact::{
+    SubagentCall, SubagentResult, SubagentUsage, ToolResult, Turn, Usage,
+};
 use crate::trajectory::ledger::LedgerError;
 use crate::trajectory::opening::Opening;
 use crate::trajectory::{Audit, ErrorCode, JournalError, Ledger, Rejected, StopReason};
@@ -52,7 +54,12 @@ impl Binding {
     /// A binding that opens the trajectory with `minimal` if the agent does not describe itself.
     #[must_use]
     pub fn new(ledger: Ledger, opening: Opening, minimal: Descriptor) -> Binding {
-        Binding { ledger, opening, minimal: Arc::new(minimal), state: Arc::default() }
+        Binding {
+            ledger,
+            opening,
+            minimal: Arc::new(minimal),
+            state: Arc::default(),
+        }
     }
 
     /// How the agent says it ended, if it has.
@@ -94,17 +101,25 @@ impl Binding {
     fn malformed(&self, line: u64, reason: String, text: &str) -> Result<(), JournalError> {
         let text = text.chars().take(EXCERPT).collect();
         let message = format!("line {line} of standard output is not an AVP event: {reason}");
-        self.ledger.audit(Audit::MalformedLine { line, reason, text })?;
+        self.ledger
+            .audit(Audit::MalformedLine { line, reason, text })?;
         self.opening.start(&self.minimal)?;
-        match self.ledger.error(Origin::Host, ErrorCode::Unknown, message, None) {
+        match self
+            .ledger
+            .error(Origin::Host, ErrorCode::Unknown, message, None)
+        {
             Err(LedgerError::Journal(error)) => Err(error),
             Ok(()) | Err(LedgerError::Rejected(_)) => Ok(()),
         }
     }
 
     fn event(&self, state: &mut State, line: &[u8]) -> Result<(), LedgerError> {
-        let event: Value = serde_json::from_slice(line).map_err(|error| invalid(format!("not JSON: {error}")))?;
-        let kind = event.get("type").and_then(Value::as_str).ok_or_else(|| invalid("`type` is missing"))?;
+        let event: Value =
+            serde_json::from_slice(line).map_err(|error| invalid(format!("not JSON: {error}")))?;
+        let kind = event
+            .get("type")
+            .and_then(Value::as_str)
+            .ok_or_else(|| invalid("`type` is missing"))?;
         let Some(data) = event.get("data").and_then(Value::as_object) else {
             return Err(invalid("`data` is missing").into());
         };
@@ -118,7 +133,9 @@ impl Binding {
                 let descriptor = data.get("avp.descriptor").cloned().unwrap_or(Value::Null);
                 let descriptor: Descriptor = serde_json::from_value(descriptor)
                     .map_err(|error| invalid(format!("avp.descriptor: {error}")))?;
-                descriptor.validate().map_err(|error| invalid(format!("avp.descriptor: {error}")))?;
+                descriptor
+                    .validate()
+                    .map_err(|error| invalid(format!("avp.descriptor: {error}")))?;
                 return Ok(self.opening.describe(&descriptor)?);
             }
             _ => self.opening.start(&self.minimal)?,
@@ -137,7 +154,10 @@ impl Binding {
                     invocation_id: string(data, "avp.subagent.invocation_id")?,
                     name: string(data, "avp.subagent.name")?,
                     description: optional_string(data, "avp.subagent.description"),
-                    input: data.get("avp.subagent.input").filter(|input| input.is_object()).cloned(),
+                    input: data
+                        .get("avp.subagent.input")
+                        .filter(|input| input.is_object())
+                        .cloned(),
                 };
                 if let Some(span) = optional_string(data, "span_id") {
                     state.frames.insert(span, call.invocation_id.clone());
@@ -155,12 +175,18 @@ impl Binding {
                 self.ledger.subagent_result(Origin::Claimed, result)
             }
             "avp.error_occurred" => {
-                let (code, message) = (typed(data, "avp.error.code")?, string(data, "avp.error.message")?);
+                let (code, message) = (
+                    typed(data, "avp.error.code")?,
+                    string(data, "avp.error.message")?,
+                );
                 self.ledger.error(Origin::Claimed, code, message, None)
             }
             "avp.agent_stopped" => {
                 let reason = typed(data, "avp.reason")?;
-                state.stopped = Some(ClaimedStop { reason, output: data.get("avp.output").cloned() });
+                state.stopped = Some(ClaimedStop {
+                    reason,
+                    output: data.get("avp.output").cloned(),
+                });
                 Ok(())
             }
             // Consumers pass unknown types through (AVP README §4). They are no part of the AVP view,
@@ -187,7 +213,10 @@ fn turn(data: &Data, frames: &HashMap<String, String>) -> Result<Turn, Rejected>
         })
         .collect::<Result<_, _>>()?;
     let reported = data.get("avp.cost.source").and_then(Value::as_str) != Some("unknown");
-    let cost_usd = data.get("avp.cost_usd").and_then(Value::as_f64).filter(|_| reported);
+    let cost_usd = data
+        .get("avp.cost_usd")
+        .and_then(Value::as_f64)
+        .filter(|_| reported);
     let parent = data.get("parent_span_id").and_then(Value::as_str);
     Ok(Turn {
         key: None,
@@ -199,7 +228,9 @@ fn turn(data: &Data, frames: &HashMap<String, String>) -> Result<Turn, Rejected>
         finish_reasons: optional(data, "avp.response.finish_reasons")?.unwrap_or_default(),
         cost_usd,
         duration_ms: data.get("avp.duration_ms").and_then(Value::as_u64),
-        time_to_first_chunk: data.get("avp.response.time_to_first_chunk").and_then(Value::as_f64),
+        time_to_first_chunk: data
+            .get("avp.response.time_to_first_chunk")
+            .and_then(Value::as_f64),
         refusal_category: optional_string(data, "avp.refusal.category"),
         meta: optional(data, "avp.meta")?,
     })
@@ -215,8 +246,14 @@ fn tool_result(data: &Data) -> Result<ToolResult, Rejected> {
     Ok(ToolResult {
         call_id,
         content: result.get("content").cloned().unwrap_or_default(),
-        structured: result.get("structured_content").filter(|value| value.is_object()).cloned(),
-        is_error: result.get("is_error").and_then(Value::as_bool).unwrap_or(false),
+        structured: result
+            .get("structured_content")
+            .filter(|value| value.is_object())
+            .cloned(),
+        is_error: result
+            .get("is_error")
+            .and_then(Value::as_bool)
+            .unwrap_or(false),
     })
 }
 

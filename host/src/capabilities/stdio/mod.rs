@@ -66,7 +66,12 @@ impl Captured {
             Lines::Captured { .. } => PIECE_BYTES,
             Lines::Events(_) => usize::try_from(event_max).unwrap_or(usize::MAX),
         };
-        Captured { ledger, lines, line_max, state: Arc::default() }
+        Captured {
+            ledger,
+            lines,
+            line_max,
+            state: Arc::default(),
+        }
     }
 
     /// How a stdio agent says it ended, if it has.
@@ -103,7 +108,9 @@ impl Captured {
     fn write(&self, bytes: &[u8]) -> Result<(), JournalError> {
         let mut state = self.lock();
         state.total = state.total.saturating_add(bytes.len() as u64);
-        let kept = bytes.get(bytes.len().saturating_sub(TAIL_BYTES)..).unwrap_or(bytes);
+        let kept = bytes
+            .get(bytes.len().saturating_sub(TAIL_BYTES)..)
+            .unwrap_or(bytes);
         let surplus = (state.tail.len() + kept.len()).saturating_sub(TAIL_BYTES);
         state.tail.drain(..surplus);
         state.tail.extend(kept);
@@ -154,14 +161,20 @@ impl Captured {
             Lines::Captured { stream, max } => {
                 if state.recorded.saturating_add(line.len() as u64) > *max {
                     if !std::mem::replace(&mut state.limit_noted, true) {
-                        self.ledger.audit(Audit::Limit { name: "output-bytes", max: *max })?;
+                        self.ledger.audit(Audit::Limit {
+                            name: "output-bytes",
+                            max: *max,
+                        })?;
                     }
                     return Ok(());
                 }
                 // An empty line still is a record of its own: count something for it.
                 state.recorded += line.len().max(1) as u64;
                 let text = String::from_utf8_lossy(line).into_owned();
-                self.ledger.audit(Audit::Output { stream: *stream, text })
+                self.ledger.audit(Audit::Output {
+                    stream: *stream,
+                    text,
+                })
             }
         }
     }

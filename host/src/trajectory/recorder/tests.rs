@@ -22,9 +22,15 @@ impl Trial {
     fn start() -> Trial {
         let commission = Commission::for_task("run-1", "none/none", Some("do it")).unwrap();
         let recorder = Recorder::new(Ids::seeded([7; 16]), "run-1", None);
-        let mut trial = Trial { recorder, micros: 0, events: Vec::new() };
-        let descriptor =
-            Descriptor { tools: vec![tool("read"), tool("task")], ..Descriptor::minimal("a", "1") };
+        let mut trial = Trial {
+            recorder,
+            micros: 0,
+            events: Vec::new(),
+        };
+        let descriptor = Descriptor {
+            tools: vec![tool("read"), tool("task")],
+            ..Descriptor::minimal("a", "1")
+        };
         let supervisor = commission.body().supervisor.clone();
         let now = trial.now();
         trial.recorder.prelude(
@@ -37,7 +43,9 @@ impl Trial {
         );
         trial.recorder.prelude(
             now,
-            Body::AgentDescribed(Box::new(AgentDescribed { descriptor: descriptor.clone() })),
+            Body::AgentDescribed(Box::new(AgentDescribed {
+                descriptor: descriptor.clone(),
+            })),
         );
         let started = AgentStarted {
             operation_name: "invoke_agent",
@@ -60,8 +68,15 @@ impl Trial {
     }
 
     fn assistant(&mut self, key: Option<&str>, blocks: &[Value]) -> Result<Receipt, Rejected> {
-        let content = blocks.iter().map(|block| Block::parse(block.clone()).unwrap()).collect();
-        let turn = Turn { key: key.map(str::to_owned), content, ..Turn::default() };
+        let content = blocks
+            .iter()
+            .map(|block| Block::parse(block.clone()).unwrap())
+            .collect();
+        let turn = Turn {
+            key: key.map(str::to_owned),
+            content,
+            ..Turn::default()
+        };
         let now = self.now();
         let done = self.recorder.assistant(now, Origin::Claimed, turn);
         self.take();
@@ -145,17 +160,33 @@ fn call(id: &str, name: &str) -> Value {
 fn chunks_with_one_key_are_one_turn_until_a_tool_returns() {
     let mut trial = Trial::start();
     trial.assistant(Some("k"), &[text("a")]).unwrap();
-    trial.assistant(Some("k"), &[text("b"), call("1", "read")]).unwrap();
-    assert!(trial.kinds().is_empty(), "nothing is written before the turn closes");
+    trial
+        .assistant(Some("k"), &[text("b"), call("1", "read")])
+        .unwrap();
+    assert!(
+        trial.kinds().is_empty(),
+        "nothing is written before the turn closes"
+    );
     trial.result("1").unwrap();
     let receipt = trial.assistant(Some("k"), &[text("c")]).unwrap();
     assert_eq!(receipt.step, 2);
     trial.stop(StopReason::Converged);
     assert_eq!(
         trial.kinds(),
-        ["assistant_message", "tool_invoked", "tool_returned", "assistant_message", "agent_stopped"]
+        [
+            "assistant_message",
+            "tool_invoked",
+            "tool_returned",
+            "assistant_message",
+            "agent_stopped"
+        ]
     );
-    assert_eq!(trial.judge().verdict(), Verdict::Valid, "{:?}", trial.judge());
+    assert_eq!(
+        trial.judge().verdict(),
+        Verdict::Valid,
+        "{:?}",
+        trial.judge()
+    );
 }
 
 #[test]
@@ -171,13 +202,26 @@ fn a_turn_without_output_uses_no_step() {
 #[test]
 fn a_call_of_a_tool_that_is_not_there_is_answered_by_the_host() {
     let mut trial = Trial::start();
-    let receipt = trial.assistant(None, &[call("1", "rm_rf"), call("2", "read")]).unwrap();
+    let receipt = trial
+        .assistant(None, &[call("1", "rm_rf"), call("2", "read")])
+        .unwrap();
     assert_eq!(receipt.refused_calls, ["1"]);
-    assert_eq!(trial.result("1"), Err(Rejected::CallReturned("1".to_owned())));
+    assert_eq!(
+        trial.result("1"),
+        Err(Rejected::CallReturned("1".to_owned()))
+    );
     trial.result("2").unwrap();
     trial.stop(StopReason::Converged);
-    assert_eq!(trial.judge().verdict(), Verdict::Valid, "{:?}", trial.judge());
-    let answer = trial.events.iter().find(|event| matches!(event.body, Body::ToolReturned(_)));
+    assert_eq!(
+        trial.judge().verdict(),
+        Verdict::Valid,
+        "{:?}",
+        trial.judge()
+    );
+    let answer = trial
+        .events
+        .iter()
+        .find(|event| matches!(event.body, Body::ToolReturned(_)));
     assert_eq!(answer.unwrap().origin, Origin::Host);
 }
 
@@ -187,30 +231,57 @@ fn impossible_facts_change_nothing() {
     trial.assistant(None, &[call("1", "read")]).unwrap();
     let before = trial.events.len();
     let duplicate = Err(Rejected::DuplicateCall("1".to_owned()));
-    assert_eq!(trial.assistant(None, &[text("x"), call("1", "read")]), duplicate);
+    assert_eq!(
+        trial.assistant(None, &[text("x"), call("1", "read")]),
+        duplicate
+    );
     let twice = Err(Rejected::DuplicateCall("2".to_owned()));
-    assert_eq!(trial.assistant(None, &[call("2", "read"), call("2", "read")]), twice);
-    assert_eq!(trial.result("9"), Err(Rejected::UnknownCall("9".to_owned())));
+    assert_eq!(
+        trial.assistant(None, &[call("2", "read"), call("2", "read")]),
+        twice
+    );
+    assert_eq!(
+        trial.result("9"),
+        Err(Rejected::UnknownCall("9".to_owned()))
+    );
     trial.result("1").unwrap();
-    assert_eq!(trial.result("1"), Err(Rejected::CallReturned("1".to_owned())));
+    assert_eq!(
+        trial.result("1"),
+        Err(Rejected::CallReturned("1".to_owned()))
+    );
     assert_eq!(
         trial.frame_done("9", StopReason::Converged),
         Err(Rejected::UnknownInvocation("9".to_owned()))
     );
-    assert_eq!(trial.events.len(), before + 1, "only the one result was written");
+    assert_eq!(
+        trial.events.len(),
+        before + 1,
+        "only the one result was written"
+    );
     trial.assistant(None, &[call("2", "read")]).unwrap();
     trial.stop(StopReason::Converged);
     assert_eq!(trial.result("2"), Err(Rejected::Stopped));
-    assert_eq!(trial.judge().verdict(), Verdict::Valid, "{:?}", trial.judge());
+    assert_eq!(
+        trial.judge().verdict(),
+        Verdict::Valid,
+        "{:?}",
+        trial.judge()
+    );
 }
 
 #[test]
 fn what_is_open_at_the_end_is_closed_and_an_open_frame_is_no_convergence() {
     let mut trial = Trial::start();
-    trial.assistant(Some("k"), &[call("1", "task"), call("2", "read")]).unwrap();
+    trial
+        .assistant(Some("k"), &[call("1", "task"), call("2", "read")])
+        .unwrap();
     trial.frame("1").unwrap();
     assert_eq!(trial.stop(StopReason::Converged), StopReason::Abandoned);
-    assert_eq!(trial.stop(StopReason::Error), StopReason::Abandoned, "stopping is idempotent");
+    assert_eq!(
+        trial.stop(StopReason::Error),
+        StopReason::Abandoned,
+        "stopping is idempotent"
+    );
     assert_eq!(
         trial.kinds(),
         [
@@ -224,12 +295,21 @@ fn what_is_open_at_the_end_is_closed_and_an_open_frame_is_no_convergence() {
             "agent_stopped"
         ]
     );
-    assert_eq!(trial.judge().verdict(), Verdict::Valid, "{:?}", trial.judge());
+    assert_eq!(
+        trial.judge().verdict(),
+        Verdict::Valid,
+        "{:?}",
+        trial.judge()
+    );
 }
 
 #[test]
 fn other_reasons_stand_although_a_frame_is_open() {
-    for reason in [StopReason::Error, StopReason::Refused, StopReason::Interrupted] {
+    for reason in [
+        StopReason::Error,
+        StopReason::Refused,
+        StopReason::Interrupted,
+    ] {
         let mut trial = Trial::start();
         trial.frame("f").unwrap();
         assert_eq!(trial.stop(reason), reason);
@@ -241,11 +321,25 @@ fn a_trajectory_never_goes_back_in_time() {
     let mut trial = Trial::start();
     trial.assistant(Some("k"), &[text("a")]).unwrap();
     let now = trial.now();
-    trial.recorder.error(now, Origin::Claimed, ErrorCode::RateLimit, "slow".into(), None).unwrap();
+    trial
+        .recorder
+        .error(
+            now,
+            Origin::Claimed,
+            ErrorCode::RateLimit,
+            "slow".into(),
+            None,
+        )
+        .unwrap();
     trial.assistant(Some("k"), &[text("b")]).unwrap();
     trial.stop(StopReason::Converged);
     assert!(trial.events.is_sorted_by_key(|event| event.time));
-    assert_eq!(trial.judge().verdict(), Verdict::Valid, "{:?}", trial.judge());
+    assert_eq!(
+        trial.judge().verdict(),
+        Verdict::Valid,
+        "{:?}",
+        trial.judge()
+    );
 }
 
 #[test]
@@ -253,7 +347,11 @@ fn costs_and_times_that_are_no_numbers_are_refused() {
     let mut trial = Trial::start();
     for cost in [f64::NAN, f64::INFINITY, -1.0] {
         let now = trial.now();
-        let turn = Turn { cost_usd: Some(cost), content: vec![Block::text("x")], ..Turn::default() };
+        let turn = Turn {
+            cost_usd: Some(cost),
+            content: vec![Block::text("x")],
+            ..Turn::default()
+        };
         assert!(matches!(
             trial.recorder.assistant(now, Origin::Claimed, turn),
             Err(Rejected::Invalid(_))
@@ -264,8 +362,14 @@ fn costs_and_times_that_are_no_numbers_are_refused() {
 /// Anything a guest might report, possible or not.
 #[derive(Clone, Debug)]
 enum Report_ {
-    Turn { key: Option<u8>, frame: Option<u8>, blocks: Vec<Piece> },
-    Usage { key: Option<u8> },
+    Turn {
+        key: Option<u8>,
+        frame: Option<u8>,
+        blocks: Vec<Piece>,
+    },
+    Usage {
+        key: Option<u8>,
+    },
     Result(u8),
     Frame(u8),
     FrameDone(u8, bool),
@@ -285,7 +389,10 @@ enum Piece {
 fn piece() -> impl Strategy<Value = Piece> {
     prop_oneof![
         "[a-z]{0,3}".prop_map(Piece::Text),
-        (0..12_u8, prop::sample::select(vec!["read", "task", "unknown"]))
+        (
+            0..12_u8,
+            prop::sample::select(vec!["read", "task", "unknown"])
+        )
             .prop_map(|(id, name)| Piece::Call(id, name)),
         (0..12_u8).prop_map(Piece::ServerCall),
         (0..12_u8).prop_map(Piece::ServerResult),
@@ -336,17 +443,28 @@ fn apply(trial: &mut Trial, report: Report_) {
         }
         Report_::Usage { key } => {
             let key = key.map(|key| key.to_string());
-            let usage = Usage { input_tokens: 3, output_tokens: 4, ..Usage::default() };
+            let usage = Usage {
+                input_tokens: 3,
+                output_tokens: 4,
+                ..Usage::default()
+            };
             let _ = trial.recorder.usage(key.as_deref(), usage, Some(0.5));
         }
         Report_::Result(id) => drop(trial.result(&id.to_string())),
         Report_::Frame(id) => drop(trial.frame(&id.to_string())),
         Report_::FrameDone(id, ok) => {
-            let reason = if ok { StopReason::Converged } else { StopReason::Error };
+            let reason = if ok {
+                StopReason::Converged
+            } else {
+                StopReason::Error
+            };
             let _ = trial.frame_done(&id.to_string(), reason);
         }
         Report_::Error => {
-            let _ = trial.recorder.error(now, Origin::Claimed, ErrorCode::Unknown, "x".into(), None);
+            let _ =
+                trial
+                    .recorder
+                    .error(now, Origin::Claimed, ErrorCode::Unknown, "x".into(), None);
         }
         Report_::Close => trial.recorder.close_turn(),
     }

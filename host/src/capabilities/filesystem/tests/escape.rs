@@ -290,6 +290,16 @@ async fn reading_is_all_a_read_only_directory_allows() {
 }
 
 #[tokio::test]
+async fn what_is_told_of_a_denial_is_bounded() {
+    let mut setup = Setup::new();
+    setup.access = Access::ReadOnly;
+    let mut guest = setup.start();
+    let path = "ä/".repeat(1 << 20);
+    assert_eq!(guest.mkdir(&path).await, Err(ErrorCode::ReadOnly));
+    assert!(guest.denials().remove(0).path.len() < 5000);
+}
+
+#[tokio::test]
 async fn what_was_opened_for_reading_is_not_written() {
     let mut guest = Setup::new().file("a", "a").start();
     let fd = guest.open("a", none(), R).await.unwrap();

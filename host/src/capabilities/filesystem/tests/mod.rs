@@ -126,7 +126,7 @@ impl Setup {
         let mut mounts = vec![Mount {
             host: self.work(),
             guest: "/work".to_owned(),
-            access: self.access,
+            access: self.access.clone(),
         }];
         mounts.extend(self.mounts);
         let fs = Filesystem::new(&mounts, self.limits, &self.protection, seen.clone()).unwrap();

@@ -1,0 +1,155 @@
+//! Copying a directory.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, symlink};
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+use super::super::sys::{Found, Kind};
+use super::tree::{self, Base, Entry, Node, Stamp};
+use super::{CowError, VERSION, at};
+
+/// How often a file is copied again that was written to meanwhile.
+const ATTEMPTS: u32 = 4;
+
+/// How large a directory may be to be copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyLimits {
+    /// Files, directories and links.
+    pub entries: u64,
+    /// Bytes of all files. Counted even where blocks are shared.
+    pub bytes: u64,
+}
+
+impl Default for CopyLimits {
+    /// A large working copy with its dependencies: 500 000 entries, 16 GiB.
+    fn default() -> CopyLimits {
+        CopyLimits {
+            entries: 500_000,
+            bytes: 16 << 30,
+        }
+    }
+}
+
+/// Copies `host` to `to`, which must not exist.
+pub(super) fn copy(host: &Path, to: &Path, limits: &CopyLimits) -> Result<Base, CowError> {
+    let host = host.canonicalize().map_err(at("read", host))?;
+    let root = File::open(&host).map_err(at("read", &host))?;
+    fs::create_dir(to).map_err(at("make", to))?;
+    let mut nodes = BTreeMap::new();
+    let mut skipped = Vec::new();
+    let mut unnamed = Vec::new();
+    let mut bytes: u64 = 0;
+    let too_large = |of, max| CowError::TooLarge {
+        host: host.clone(),
+        of,
+        max,
+    };
+    let each = |entry: Entry| -> Result<(), Trouble> {
+        if nodes.len() as u64 >= limits.entries {
+            return Err(too_large("entries", limits.entries).into());
+        }
+        bytes = bytes.saturating_add(match entry.found.kind() {
+            Kind::File => entry.found.size(),
+            _ => 0,
+        });
+        if bytes > limits.bytes {
+            return Err(too_large("bytes", limits.bytes).into());
+        }
+        match copy_one(&host, &entry, to)? {
+            Some(node) => {
+                nodes.insert(entry.path, node);
+            }
+            None => skipped.push(entry.path),
+        }
+        Ok(())
+    };
+    match tree::walk(&root, each, |path| unnamed.push(path)) {
+        Ok(()) => {}
+        Err(Trouble::Cow(error)) => return Err(error),
+        Err(Trouble::Io(error)) => return Err(at("read", &host)(error)),
+    }
+    skipped.append(&mut unnamed);
+    skipped.sort();
+    Ok(Base {
+        version: VERSION,
+        host,
+        nodes,
+        skipped,
+    })
+}
+
+enum Trouble {
+    Cow(CowError),
+    Io(io::Error),
+}
+
+impl From<CowError> for Trouble {
+    fn from(error: CowError) -> Trouble {
+        Trouble::Cow(error)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Trouble {
+        Trouble::Io(error)
+    }
+}
+
+fn copy_one(host: &Path, entry: &Entry, to: &Path) -> Result<Option<Node>, CowError> {
+    let from = host.join(&entry.path);
+    let to = to.join(&entry.path);
+    let failed = || at("copy", &from);
+    Ok(Some(match entry.found.kind() {
+        Kind::Special => return Ok(None),
+        Kind::Dir => {
+            fs::create_dir(&to).map_err(failed())?;
+            Node::Dir
+        }
+        Kind::Symlink => {
+            let target = entry.found.target().map_err(failed())?;
+            let Ok(target) = String::from_utf8(target) else {
+                return Ok(None);
+            };
+            symlink(&target, &to).map_err(failed())?;
+            Node::Symlink { target }
+        }
+        Kind::File => {
+            let executable = tree::is_executable(&entry.found);
+            let file = entry.found.reopen(OFlags::RDONLY).map_err(failed())?;
+            for _ in 0..ATTEMPTS {
+                let base = Stamp::of(&file.metadata().map_err(failed())?);
+                let copy = copy_file(&file, &to, executable).map_err(failed())?;
+                if base == Stamp::of(&file.metadata().map_err(failed())?) {
+                    return Ok(Some(Node::File {
+                        executable,
+                        base,
+                        copy,
+                    }));
+                }
+            }
+            return Err(CowError::Restless { path: from });
+        }
+    }))
+}
+
+/// Copies a file by sharing its blocks, or by its bytes where that cannot be done.
+pub(super) fn copy_file(from: &File, to: &Path, executable: bool) -> io::Result<Stamp> {
+    let mode = if executable { 0o755 } else { 0o644 };
+    let mut options = OpenOptions::new();
+    let mut copy = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(to)?;
+    if rustix::fs::ioctl_ficlone(&copy, from).is_err() {
+        // From the beginning, whatever was read of it before.
+        let mut from = Found::again(from)?.reopen(OFlags::RDONLY)?;
+        io::copy(&mut from, &mut copy)?;
+    }
+    Ok(Stamp::of(&copy.metadata()?))
+}

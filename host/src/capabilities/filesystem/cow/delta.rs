@@ -1,0 +1,158 @@
+//! What is different between what was copied and what the copy is now.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::Digest;
+use super::super::sys::{self, Found, Kind};
+use super::tree::{self, Base, Entry, Node, Stamp};
+use super::{CowError, VERSION, at};
+
+/// Everything a run has changed in its copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta {
+    /// Version of this form.
+    pub version: u32,
+    /// By path.
+    pub paths: Vec<PathDelta>,
+}
+
+/// What a run has changed at one path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathDelta {
+    /// Path beneath the directory.
+    pub path: String,
+    /// What was copied; nothing when there was nothing.
+    pub before: Option<Item>,
+    /// What is there now; nothing when it was deleted.
+    pub after: Option<Item>,
+}
+
+/// What is at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Item {
+    /// A regular file.
+    File {
+        /// Content. Nothing for one that was changed on the host since it was copied, so that what was
+        /// copied cannot be known any more.
+        digest: Option<Digest>,
+        /// Whether its owner may execute it.
+        executable: bool,
+    },
+    /// A directory.
+    Dir,
+    /// A symbolic link.
+    Symlink {
+        /// Where it points.
+        target: String,
+    },
+}
+
+/// What is at a path now, content included; nothing for nothing or for a FIFO and the like.
+pub(super) fn item(found: &Found) -> io::Result<Option<Item>> {
+    Ok(match found.kind() {
+        Kind::File => Some(Item::File {
+            digest: Some(tree::digest(found)?),
+            executable: tree::is_executable(found),
+        }),
+        Kind::Dir => Some(Item::Dir),
+        Kind::Symlink => Some(Item::Symlink {
+            target: tree::target(found)?,
+        }),
+        Kind::Special => None,
+    })
+}
+
+/// What is at `path` beneath `root` now. A link on the way counts as nothing being there.
+pub(super) fn item_at(root: &File, path: &str) -> io::Result<Option<Item>> {
+    use rustix::io::Errno;
+    match sys::find_plain(root, path) {
+        Ok(found) => item(&found),
+        Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+            _ => Err(error),
+        },
+    }
+}
+
+pub(super) fn compare(base: &Base, copy: &Path) -> Result<Delta, CowError> {
+    let host = File::open(&base.host).map_err(at("read", &base.host))?;
+    let root = File::open(copy).map_err(at("read", copy))?;
+    let mut seen = HashSet::new();
+    let mut paths = Vec::new();
+    let each = |Entry { path, found }: Entry| -> io::Result<()> {
+        let node = base.nodes.get(&path);
+        if node.is_some() {
+            seen.insert(path.clone());
+        }
+        if node.is_some_and(|node| unchanged(node, &found)) {
+            return Ok(());
+        }
+        let before = match node {
+            Some(node) => Some(item_before(&host, &path, node)?),
+            None => None,
+        };
+        let after = item(&found)?;
+        if before != after {
+            paths.push(PathDelta {
+                path,
+                before,
+                after,
+            });
+        }
+        Ok(())
+    };
+    tree::walk(&root, each, |_| {}).map_err(at("compare", copy))?;
+    for (path, node) in &base.nodes {
+        if !seen.contains(path) {
+            let before = item_before(&host, path, node).map_err(at("read", &base.host))?;
+            paths.push(PathDelta {
+                path: path.clone(),
+                before: Some(before),
+                after: None,
+            });
+        }
+    }
+    paths.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(Delta {
+        version: VERSION,
+        paths,
+    })
+}
+
+/// Whether a thing is what was copied, without reading it.
+fn unchanged(node: &Node, found: &Found) -> bool {
+    match node {
+        Node::File { copy, .. } => *copy == Stamp::of(found.meta()),
+        Node::Dir => found.kind() == Kind::Dir,
+        Node::Symlink { target } => {
+            found.kind() == Kind::Symlink && tree::target(found).ok().as_ref() == Some(target)
+        }
+    }
+}
+
+/// What was copied.
+fn item_before(host: &File, path: &str, node: &Node) -> io::Result<Item> {
+    Ok(match node {
+        Node::Dir => Item::Dir,
+        Node::Symlink { target } => Item::Symlink {
+            target: target.clone(),
+        },
+        Node::File {
+            executable, base, ..
+        } => {
+            let original = sys::find_plain(host, path)
+                .ok()
+                .filter(|found| Stamp::of(found.meta()) == *base);
+            Item::File {
+                digest: original.map(|found| tree::digest(&found)).transpose()?,
+                executable: *executable,
+            }
+        }
+    })
+}

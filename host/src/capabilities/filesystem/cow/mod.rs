@@ -1,0 +1,231 @@
+//! Copy-on-write directories: the guest works on a copy, the operator decides what becomes of it.
+//!
+//! The copy is made when the run starts ([`Workspace::prepare`]), by sharing blocks where the file system
+//! can, so that the granted directory is never open for writing and a run that dies half-way leaves its
+//! work in the copy. Afterwards [`Workspace::delta`] says what is different, [`Workspace::patch`] shows it
+//! as a patch git understands, and [`Workspace::apply`] brings it into the granted directory, all of it or
+//! nothing, and only if nobody has changed the same paths meanwhile.
+//!
+//! On disk a workspace is a directory with `tree` (the copy), `base.json` (what was copied) and, once it
+//! was asked for, `delta.json`. All three carry a version.
+
+mod apply;
+mod copy;
+mod delta;
+mod patch;
+mod tree;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::error::Hint;
+
+pub use copy::CopyLimits;
+pub use delta::{Delta, Item, PathDelta};
+
+use tree::Base;
+
+/// Version of `base.json` and `delta.json`.
+const VERSION: u32 = 1;
+
+/// A directory of the host and a copy of it.
+#[derive(Debug)]
+pub struct Workspace {
+    dir: PathBuf,
+    base: Base,
+}
+
+/// A copy-on-write directory cannot be made, compared or applied.
+#[derive(Debug, thiserror::Error)]
+#[expect(
+    missing_docs,
+    reason = "the message of each variant says what it means"
+)]
+pub enum CowError {
+    #[error("cannot {doing} `{}`: {source}", path.display())]
+    Io {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("cannot copy `{}`: it has more than {max} {of}", host.display())]
+    TooLarge {
+        host: PathBuf,
+        of: &'static str,
+        max: u64,
+    },
+    #[error("cannot copy `{}`: it keeps changing", path.display())]
+    Restless { path: PathBuf },
+    #[error("cannot read `{}`: {reason}", path.display())]
+    Damaged { path: PathBuf, reason: String },
+    #[error("cannot apply to `{}`: {} changed since the run began", host.display(), list(paths))]
+    Conflict { host: PathBuf, paths: Vec<String> },
+    #[error("cannot apply to `{}`: {source}; nothing was changed", host.display())]
+    RolledBack { host: PathBuf, source: io::Error },
+    #[error(
+        "cannot undo what was applied to `{}`: {source}; what it replaced is in `{}`",
+        host.display(),
+        stage.display()
+    )]
+    HalfApplied {
+        host: PathBuf,
+        stage: PathBuf,
+        source: io::Error,
+    },
+}
+
+impl Hint for CowError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            CowError::TooLarge { .. } => {
+                Some("grant a smaller directory, or grant this one `rw`".to_owned())
+            }
+            CowError::Conflict { .. } => {
+                Some("apply the patch by hand, or discard it and run again".to_owned())
+            }
+            CowError::HalfApplied { .. } => {
+                Some("applying again first undoes what is left of this attempt".to_owned())
+            }
+            CowError::Io { .. }
+            | CowError::Restless { .. }
+            | CowError::Damaged { .. }
+            | CowError::RolledBack { .. } => None,
+        }
+    }
+}
+
+fn list(paths: &[String]) -> String {
+    let shown: Vec<String> = paths
+        .iter()
+        .take(5)
+        .map(|path| format!("`{path}`"))
+        .collect();
+    let more = paths.len().saturating_sub(shown.len());
+    match more {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+impl Workspace {
+    /// Copies `host` into `dir`, which must not exist yet. Regular files, directories and symbolic links
+    /// are copied; FIFOs, sockets, devices and names that are not UTF-8 are left out. Blocks.
+    ///
+    /// # Errors
+    /// Something cannot be read or written, or `host` is larger than `limits`.
+    pub fn prepare(host: &Path, dir: &Path, limits: &CopyLimits) -> Result<Workspace, CowError> {
+        let doing = "make the workspace";
+        // Private to the user: a copy of what others may not be able to read.
+        let made = fs::DirBuilder::new().mode(0o700).create(dir);
+        made.map_err(at(doing, dir))?;
+        let base = copy::copy(host, &dir.join("tree"), limits)?;
+        let text = serde_json::to_vec(&base).map_err(|error| damaged(dir, &error))?;
+        let path = dir.join("base.json");
+        fs::write(&path, text).map_err(at(doing, &path))?;
+        Ok(Workspace {
+            dir: dir.to_owned(),
+            base,
+        })
+    }
+
+    /// Opens a workspace that was prepared before.
+    ///
+    /// # Errors
+    /// It cannot be read, or was written by a version that is not understood.
+    pub fn open(dir: &Path) -> Result<Workspace, CowError> {
+        let path = dir.join("base.json");
+        let text = fs::read(&path).map_err(at("read", &path))?;
+        let base: Base = serde_json::from_slice(&text).map_err(|error| damaged(&path, &error))?;
+        if base.version != VERSION {
+            let reason = format!("version {} is not understood", base.version);
+            return Err(CowError::Damaged { path, reason });
+        }
+        Ok(Workspace {
+            dir: dir.to_owned(),
+            base,
+        })
+    }
+
+    /// The directory the guest gets.
+    #[must_use]
+    pub fn tree(&self) -> PathBuf {
+        self.dir.join("tree")
+    }
+
+    /// The directory that was copied.
+    #[must_use]
+    pub fn host(&self) -> &Path {
+        &self.base.host
+    }
+
+    /// What was left out of the copy.
+    #[must_use]
+    pub fn skipped(&self) -> &[String] {
+        &self.base.skipped
+    }
+
+    /// What is different from what was copied, by path; kept in `delta.json`. Blocks.
+    ///
+    /// # Errors
+    /// Something cannot be read.
+    pub fn delta(&self) -> Result<Delta, CowError> {
+        let delta = delta::compare(&self.base, &self.tree())?;
+        let path = self.dir.join("delta.json");
+        let text = serde_json::to_vec(&delta).map_err(|error| damaged(&path, &error))?;
+        fs::write(&path, text).map_err(at("write", &path))?;
+        Ok(delta)
+    }
+
+    /// Writes the difference as a patch in git's format, binary files included. Blocks.
+    ///
+    /// A file that was changed on the host since the copy was made cannot be shown line by line any more;
+    /// it is named instead.
+    ///
+    /// # Errors
+    /// Something cannot be read or written.
+    pub fn patch(&self, delta: &Delta, out: &mut dyn io::Write) -> Result<(), CowError> {
+        patch::write(&self.base.host, &self.tree(), delta, out)
+    }
+
+    /// Brings the difference into the granted directory: all of it, or nothing when any of the paths has
+    /// been changed there since. What is beside them may have changed. Blocks.
+    ///
+    /// An attempt that was cut off (the machine lost power) is undone by the next one.
+    ///
+    /// # Errors
+    /// [`CowError::Conflict`] names the paths in the way. After any error but
+    /// [`CowError::HalfApplied`] the directory is as it was.
+    pub fn apply(&self, delta: &Delta) -> Result<(), CowError> {
+        apply::apply(&self.base.host, &self.tree(), delta)
+    }
+
+    /// Deletes the copy and everything kept with it. Blocks.
+    ///
+    /// # Errors
+    /// Something cannot be deleted.
+    pub fn discard(self) -> Result<(), CowError> {
+        fs::remove_dir_all(&self.dir).map_err(at("delete", &self.dir))
+    }
+}
+
+/// Adds to an I/O error what was being done.
+fn at(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CowError + use<> {
+    let path = path.to_owned();
+    move |source| CowError::Io {
+        doing,
+        path,
+        source,
+    }
+}
+
+fn damaged(path: &Path, error: &serde_json::Error) -> CowError {
+    CowError::Damaged {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

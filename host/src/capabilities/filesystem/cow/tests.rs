@@ -1,0 +1,370 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::*;
+
+struct Case {
+    outer: TempDir,
+}
+
+impl Case {
+    /// A directory with a bit of everything.
+    fn new() -> Case {
+        let outer = TempDir::new().unwrap();
+        let case = Case { outer };
+        for (path, content) in [
+            ("a.txt", "one\ntwo\nthree\n".as_bytes()),
+            ("gone.txt", b"gone\n"),
+            ("d/kept.txt", b"kept\n"),
+            ("d/e/deep.txt", b"deep\n"),
+            ("bin", b"\0\x01\x02"),
+            ("no-newline", b"x"),
+            ("spa ce.txt", b"s\n"),
+        ] {
+            case.put("host", path, content);
+        }
+        fs::create_dir(case.path("host/empty")).unwrap();
+        symlink("a.txt", case.path("host/link")).unwrap();
+        symlink("/etc/passwd", case.path("host/out")).unwrap();
+        case
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.outer.path().join(path)
+    }
+
+    fn put(&self, root: &str, path: &str, content: &[u8]) {
+        let path = self.path(root).join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn prepare(&self) -> Workspace {
+        Workspace::prepare(&self.path("host"), &self.path("ws"), &CopyLimits::default()).unwrap()
+    }
+
+    /// Everything a run could do to the copy.
+    fn change(&self) {
+        let tree = self.path("ws/tree");
+        self.put("ws/tree", "a.txt", b"one\n2\nthree\nfour");
+        self.put(
+            "ws/tree",
+            "bin",
+            &(0..=255).cycle().take(70_000).collect::<Vec<u8>>(),
+        );
+        self.put("ws/tree", "n\"e\nw.txt", b"new\n");
+        self.put("ws/tree", "new/dir/file", b"f\n");
+        self.put("ws/tree", "large", &vec![b'x'; 5 << 20]);
+        fs::remove_file(tree.join("gone.txt")).unwrap();
+        fs::remove_dir(tree.join("empty")).unwrap();
+        fs::remove_dir_all(tree.join("d/e")).unwrap();
+        fs::write(tree.join("d/e"), "now a file\n").unwrap();
+        fs::remove_file(tree.join("link")).unwrap();
+        symlink("d/kept.txt", tree.join("link")).unwrap();
+        fs::set_permissions(tree.join("no-newline"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(tree.join("spa ce.txt"), tree.join("ü ber.txt")).unwrap();
+    }
+
+    /// What is in a directory, in words.
+    fn list(&self, root: &str) -> Vec<String> {
+        let mut list = Vec::new();
+        let mut dirs = vec![self.path(root)];
+        while let Some(dir) = dirs.pop() {
+            for entry in fs::read_dir(&dir).unwrap() {
+                let path = entry.unwrap().path();
+                let meta = path.symlink_metadata().unwrap();
+                let name = path
+                    .strip_prefix(self.path(root))
+                    .unwrap()
+                    .display()
+                    .to_string();
+                list.push(if meta.is_symlink() {
+                    format!("{name} -> {}", fs::read_link(&path).unwrap().display())
+                } else if meta.is_dir() {
+                    dirs.push(path);
+                    format!("{name}/")
+                } else {
+                    let mode = meta.permissions().mode() & 0o100;
+                    format!(
+                        "{name} {mode} {}",
+                        super::super::Digest::of(&fs::read(&path).unwrap())
+                    )
+                });
+            }
+        }
+        list.sort();
+        list
+    }
+}
+
+fn kinds(delta: &Delta) -> Vec<String> {
+    let sign = |entry: &PathDelta| match (&entry.before, &entry.after) {
+        (None, _) => '+',
+        (_, None) => '-',
+        _ => '!',
+    };
+    delta
+        .paths
+        .iter()
+        .map(|entry| format!("{}{}", sign(entry), entry.path))
+        .collect()
+}
+
+#[test]
+fn a_copy_is_the_same_and_the_original_is_left_alone() {
+    let case = Case::new();
+    let before = case.list("host");
+    let workspace = case.prepare();
+    assert_eq!(case.list("ws/tree"), before);
+    assert_eq!(workspace.delta().unwrap().paths, []);
+    case.change();
+    workspace.delta().unwrap();
+    assert_eq!(case.list("host"), before);
+}
+
+#[test]
+fn special_files_and_odd_names_are_left_out() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let case = Case::new();
+    let _socket = std::os::unix::net::UnixListener::bind(case.path("host/socket")).unwrap();
+    let odd = std::ffi::OsStr::from_bytes(b"od\xffd");
+    fs::write(case.path("host").join(odd), "x").unwrap();
+    let workspace = case.prepare();
+    assert_eq!(workspace.skipped(), ["od\u{fffd}d", "socket"]);
+    assert!(workspace.delta().unwrap().paths.is_empty());
+}
+
+#[test]
+fn a_directory_that_is_too_large_is_refused() {
+    let case = Case::new();
+    let try_with = |entries, bytes| {
+        let limits = CopyLimits { entries, bytes };
+        let result = Workspace::prepare(&case.path("host"), &case.path("ws"), &limits);
+        fs::remove_dir_all(case.path("ws")).unwrap();
+        result.map(drop)
+    };
+    assert!(matches!(
+        try_with(5, 1000),
+        Err(CowError::TooLarge {
+            of: "entries",
+            max: 5,
+            ..
+        })
+    ));
+    assert!(matches!(
+        try_with(50, 10),
+        Err(CowError::TooLarge {
+            of: "bytes",
+            max: 10,
+            ..
+        })
+    ));
+    assert!(try_with(50, 1000).is_ok());
+}
+
+#[test]
+fn the_difference_is_what_was_changed() {
+    let case = Case::new();
+    case.prepare();
+    case.change();
+    // Written back as it was: no difference.
+    case.put("ws/tree", "d/kept.txt", b"kept\n");
+    let delta = Workspace::open(&case.path("ws")).unwrap().delta().unwrap();
+    assert_eq!(
+        kinds(&delta),
+        [
+            "!a.txt",
+            "!bin",
+            "!d/e",
+            "-d/e/deep.txt",
+            "-empty",
+            "-gone.txt",
+            "+large",
+            "!link",
+            "+n\"e\nw.txt",
+            "+new",
+            "+new/dir",
+            "+new/dir/file",
+            "!no-newline",
+            "-spa ce.txt",
+            "+ü ber.txt",
+        ]
+    );
+}
+
+#[test]
+fn applying_makes_the_original_equal_to_the_copy() {
+    let case = Case::new();
+    let workspace = case.prepare();
+    case.change();
+    // What is beside the changed paths may have moved on.
+    case.put("host", "d/kept.txt", b"theirs\n");
+    case.put("host", "theirs.txt", b"theirs\n");
+    let delta = workspace.delta().unwrap();
+    workspace.apply(&delta).unwrap();
+    case.put("ws/tree", "d/kept.txt", b"theirs\n");
+    case.put("ws/tree", "theirs.txt", b"theirs\n");
+    assert_eq!(case.list("host"), case.list("ws/tree"));
+    // Once more changes nothing.
+    workspace.apply(&delta).unwrap();
+    assert_eq!(case.list("host"), case.list("ws/tree"));
+    workspace.discard().unwrap();
+    assert!(!case.path("ws").exists());
+}
+
+#[test]
+fn nothing_is_applied_when_the_base_has_moved() {
+    type Move = fn(&Case);
+    let moves: [(&str, Move); 6] = [
+        ("a.txt", |case| case.put("host", "a.txt", b"theirs\n")),
+        ("gone.txt", |case| case.put("host", "gone.txt", b"theirs\n")),
+        ("a.txt", |case| {
+            fs::remove_file(case.path("host/a.txt")).unwrap();
+        }),
+        ("new", |case| {
+            fs::write(case.path("host/new"), "theirs").unwrap();
+        }),
+        ("link", |case| {
+            fs::remove_file(case.path("host/link")).unwrap();
+            symlink("/etc", case.path("host/link")).unwrap();
+        }),
+        ("no-newline", |case| {
+            let mode = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(case.path("host/no-newline"), mode).unwrap();
+            fs::write(case.path("host/no-newline"), "y").unwrap();
+        }),
+    ];
+    for (path, somebody) in moves {
+        for compared_before in [true, false] {
+            let case = Case::new();
+            let workspace = case.prepare();
+            case.change();
+            let early = compared_before.then(|| workspace.delta().unwrap());
+            somebody(&case);
+            let before = case.list("host");
+            let delta = early.unwrap_or_else(|| workspace.delta().unwrap());
+            let Err(CowError::Conflict { paths, .. }) = workspace.apply(&delta) else {
+                panic!("{path} is in the way");
+            };
+            assert!(paths.contains(&path.to_owned()), "{path}: {paths:?}");
+            assert_eq!(case.list("host"), before);
+        }
+    }
+}
+
+#[test]
+fn a_link_put_in_the_way_leads_nowhere() {
+    let case = Case::new();
+    let workspace = case.prepare();
+    case.put("ws/tree", "d/kept.txt", b"changed\n");
+    let delta = workspace.delta().unwrap();
+    fs::rename(case.path("host/d"), case.path("elsewhere")).unwrap();
+    symlink(case.path("elsewhere"), case.path("host/d")).unwrap();
+    assert!(matches!(
+        workspace.apply(&delta),
+        Err(CowError::Conflict { .. })
+    ));
+    assert_eq!(
+        fs::read(case.path("elsewhere/kept.txt")).unwrap(),
+        b"kept\n"
+    );
+}
+
+#[test]
+fn what_was_not_reviewed_is_not_applied() {
+    let case = Case::new();
+    let workspace = case.prepare();
+    case.change();
+    let delta = workspace.delta().unwrap();
+    let before = case.list("host");
+    case.put("ws/tree", "a.txt", b"something else\n");
+    assert!(matches!(
+        workspace.apply(&delta),
+        Err(CowError::Damaged { .. })
+    ));
+    assert_eq!(case.list("host"), before);
+    case.put("ws/tree", ".wasm-agent-apply/x", b"");
+    assert!(matches!(
+        workspace.apply(&workspace.delta().unwrap()),
+        Err(CowError::Conflict { .. })
+    ));
+    assert_eq!(case.list("host"), before);
+}
+
+#[test]
+fn an_attempt_that_was_cut_off_is_undone() {
+    let case = Case::new();
+    let workspace = case.prepare();
+    case.change();
+    let delta = workspace.delta().unwrap();
+    let before = case.list("host");
+    for moves in 0.. {
+        let done = apply::cut_off_after(moves, &case.path("host"), &workspace.tree(), &delta);
+        if done < moves {
+            assert!(moves > 10);
+            break;
+        }
+        apply::recover_only(&case.path("host")).unwrap();
+        assert_eq!(case.list("host"), before, "after {moves} moves");
+    }
+    workspace.apply(&delta).unwrap();
+    assert_eq!(case.list("host"), case.list("ws/tree"));
+}
+
+#[test]
+fn a_patch_is_one_to_git() {
+    let case = Case::new();
+    let workspace = case.prepare();
+    case.change();
+    // Git knows no empty directories, and shows no large files here.
+    fs::remove_file(case.path("ws/tree/large")).unwrap();
+    let delta = workspace.delta().unwrap();
+    let mut patch = Vec::new();
+    workspace.patch(&delta, &mut patch).unwrap();
+    let text = String::from_utf8(patch.clone()).unwrap();
+    assert!(text.contains("-two\n+2\n"), "{text}");
+    assert!(text.contains("\\ No newline at end of file"), "{text}");
+    assert!(text.contains("old mode 100644\nnew mode 100755"), "{text}");
+    let forged = text.lines().any(|line| line.starts_with("w.txt"));
+    assert!(!forged, "{text}");
+    let git = |args: &[&str]| {
+        let mut git = Command::new("git");
+        git.current_dir(case.path("host"))
+            .args(args)
+            .stdin(Stdio::piped());
+        git.env("GIT_CEILING_DIRECTORIES", case.outer.path());
+        git
+    };
+    if git(&["--version"]).stdout(Stdio::null()).status().is_err() {
+        return;
+    }
+    let mut apply = git(&["apply", "-"]).spawn().unwrap();
+    io::Write::write_all(&mut apply.stdin.take().unwrap(), &patch).unwrap();
+    assert!(apply.wait().unwrap().success(), "{text}");
+    fs::remove_dir(case.path("host/empty")).unwrap();
+    assert_eq!(case.list("host"), case.list("ws/tree"));
+}
+
+#[test]
+fn a_damaged_workspace_is_an_error() {
+    let case = Case::new();
+    case.prepare();
+    for text in [
+        "",
+        "{}",
+        "[",
+        r#"{"version":2,"host":"/","nodes":{},"skipped":[]}"#,
+    ] {
+        fs::write(case.path("ws/base.json"), text).unwrap();
+        assert!(
+            matches!(
+                Workspace::open(&case.path("ws")),
+                Err(CowError::Damaged { .. })
+            ),
+            "{text}"
+        );
+    }
+}

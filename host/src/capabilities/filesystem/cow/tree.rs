@@ -1,0 +1,128 @@
+//! What is in a directory: paths, kinds, and what tells whether a file was written since.
+
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+
+use super::super::Digest;
+use super::super::sys::{self, Found, Kind, Links};
+
+/// What was copied.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Base {
+    pub(super) version: u32,
+    /// The directory that was copied.
+    pub(super) host: PathBuf,
+    /// By path beneath it.
+    pub(super) nodes: BTreeMap<String, Node>,
+    /// What was left out.
+    pub(super) skipped: Vec<String>,
+}
+
+/// One thing that was copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(super) enum Node {
+    File {
+        executable: bool,
+        /// The original.
+        base: Stamp,
+        /// The copy, right after it was made.
+        copy: Stamp,
+    },
+    Dir,
+    Symlink {
+        target: String,
+    },
+}
+
+/// Changes whenever a file is written. The time of the last status change cannot be set by a program, so
+/// that two equal stamps mean the same content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stamp {
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(super) fn of(meta: &Metadata) -> Stamp {
+        Stamp {
+            inode: meta.ino(),
+            size: meta.len(),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
+}
+
+/// One thing in a directory as it is now.
+pub(super) struct Entry {
+    pub(super) path: String,
+    pub(super) found: Found,
+}
+
+/// Calls `each` for everything in `root`, directories before what is in them, in no other order. Links are
+/// not followed. Things whose path is not UTF-8 go to `skip`.
+pub(super) fn walk<E: From<io::Error>>(
+    root: &File,
+    mut each: impl FnMut(Entry) -> Result<(), E>,
+    mut skip: impl FnMut(String),
+) -> Result<(), E> {
+    let mut dirs = vec![String::new()];
+    while let Some(dir) = dirs.pop() {
+        let at = if dir.is_empty() { "." } else { &dir };
+        let found = sys::find_plain(root, at)?;
+        let open = found.reopen(OFlags::RDONLY | OFlags::DIRECTORY)?;
+        for entry in rustix::fs::Dir::new(open).map_err(io::Error::from)? {
+            let entry = entry.map_err(io::Error::from)?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let prefix = if dir.is_empty() {
+                String::new()
+            } else {
+                format!("{dir}/")
+            };
+            let Ok(name) = name.to_str() else {
+                let name = std::ffi::OsStr::from_bytes(name.to_bytes());
+                skip(format!("{prefix}{}", name.to_string_lossy()));
+                continue;
+            };
+            let path = format!("{prefix}{name}");
+            let found = match sys::find(found.handle(), name, Links::Keep) {
+                Ok(found) => found,
+                // Gone since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if found.kind() == Kind::Dir {
+                dirs.push(path.clone());
+            }
+            each(Entry { path, found })?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file may be executed by its owner: all of a file's mode that is kept.
+pub(super) fn is_executable(found: &Found) -> bool {
+    found.meta().mode() & 0o100 != 0
+}
+
+/// What a link points to; bytes that are not UTF-8 make it unlike any other.
+pub(super) fn target(found: &Found) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&found.target()?).into_owned())
+}
+
+/// Digest of a file's content.
+pub(super) fn digest(found: &Found) -> io::Result<Digest> {
+    let file = found.reopen(OFlags::RDONLY)?;
+    Digest::of_file(&file, u64::MAX)?.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))
+}

@@ -1,0 +1,76 @@
+//! `wasm-agent runs rm`.
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::anyhow;
+use wasm_agent::error::Exit;
+use wasm_agent::run::RunDir;
+
+use super::super::Done;
+use super::super::failure::Failure;
+use super::super::load::RunsFlags;
+use super::super::out::note;
+use super::super::text::plural;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Session ids, beginnings of them, or `latest`
+    #[arg(value_name = "RUN", required_unless_present = "all")]
+    ids: Vec<String>,
+
+    /// Remove every run
+    #[arg(long, conflicts_with = "ids")]
+    all: bool,
+
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+
+    #[command(flatten)]
+    runs: RunsFlags,
+}
+
+pub(super) fn remove(args: &Args) -> Done {
+    let dir = args.runs.dir()?;
+    let mut runs: Vec<RunDir> = if args.all {
+        dir.list()?
+    } else {
+        // Every id is looked up before the first run is gone.
+        args.ids
+            .iter()
+            .map(|id| dir.find(id))
+            .collect::<Result<_, _>>()?
+    };
+    runs.sort_by(|a, b| a.session_id().cmp(b.session_id()));
+    runs.dedup();
+    let count = plural(runs.len() as u64, "run");
+    if args.all && !args.yes && !runs.is_empty() {
+        let question = format!("remove {count} from {}? [y/N] ", dir.path().display());
+        if !agreed(&question)? {
+            note("nothing removed");
+            return Ok(Exit::Success);
+        }
+    }
+    for run in runs {
+        run.remove()?;
+    }
+    note(&format!("removed {count}"));
+    Ok(Exit::Success)
+}
+
+/// Asks on the terminal. Where there is none, nobody has agreed.
+fn agreed(question: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Failure::with_hint(
+            anyhow!("cannot remove all runs: there is no terminal to ask on"),
+            "add `--yes`",
+        ));
+    }
+    let mut stderr = io::stderr().lock();
+    let mut answer = String::new();
+    let asked = write!(stderr, "{question}").and_then(|()| stderr.flush());
+    asked
+        .and_then(|()| io::stdin().read_line(&mut answer))
+        .map_err(|error| Failure::new(anyhow!("cannot ask whether to remove all runs: {error}")))?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}

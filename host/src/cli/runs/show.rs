@@ -1,0 +1,256 @@
+//! `wasm-agent runs show`.
+
+use clap::ValueEnum;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use wasm_agent::error::Exit;
+use wasm_agent::grants::Limits;
+use wasm_agent::run::history::{PastBody, Request, artifacts};
+use wasm_agent::run::{Outcome, PastRun, RunDir, State};
+
+use super::super::Done;
+use super::super::failure::Failure;
+use super::super::load::RunsFlags;
+use super::super::out::{BOLD, Cell, DIM, Out, Table, YELLOW, print_json, styled};
+use super::super::summary::{counts, summary, tail};
+use super::super::text::{age, clipped, duration, for_terminal, printable, size};
+use super::super::timeline::moment;
+
+const EXAMPLES: &str = "\
+Examples:
+  wasm-agent runs show
+  wasm-agent runs show 20261121-0530
+  wasm-agent runs show latest --format avp > trajectory.ndjson";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// A session id, the beginning of one, or `latest`
+    #[arg(value_name = "RUN", default_value = "latest")]
+    id: String,
+
+    /// What to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+
+    #[command(flatten)]
+    runs: RunsFlags,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// A report for a person
+    Text,
+    /// What was asked and how it ended, as one JSON document
+    Json,
+    /// The AVP trajectory as NDJSON
+    Avp,
+}
+
+pub(super) fn show(args: &Args) -> Done {
+    let run = args.runs.dir()?.find(&args.id)?;
+    match args.format {
+        Format::Text => text(&run)?,
+        Format::Json => print_json(&to_json(&run)?)?,
+        Format::Avp => avp(&run)?,
+    }
+    Ok(Exit::Success)
+}
+
+fn avp(run: &RunDir) -> Result<(), Failure> {
+    let mut out = Out::plain();
+    for record in run.records()? {
+        if let PastBody::Avp(event) = record?.body {
+            out.line(event.get())?;
+        }
+    }
+    out.finish()
+}
+
+fn to_json(run: &RunDir) -> Result<Value, Failure> {
+    let PastRun { state, .. } = run.summary()?;
+    let mut value = json!({
+        "format": "wasm-agent/run-report@1",
+        "session_id": run.session_id(),
+        "directory": run.path(),
+        "request": run.read_request()?,
+    });
+    match state {
+        State::Ended(outcome) => {
+            value["state"] = json!("ended");
+            value["outcome"] = json!(outcome);
+        }
+        State::Unfinished(totals) => {
+            value["state"] = json!("unfinished");
+            value["totals"] = json!(totals);
+        }
+    }
+    Ok(value)
+}
+
+fn text(run: &RunDir) -> Result<(), Failure> {
+    let PastRun { request, state } = run.summary()?;
+    let mut out = Out::new();
+    match &state {
+        State::Ended(outcome) => {
+            out.line(&summary(&printable(&request.agent.name), outcome))?;
+        }
+        State::Unfinished(totals) => {
+            let name = styled(BOLD, printable(&request.agent.name));
+            let mut parts = vec![format!(
+                "{} {name} {}",
+                styled(YELLOW, "■"),
+                styled(YELLOW, "unfinished")
+            )];
+            parts.extend(counts(totals));
+            out.line(&parts.join(" · "))?;
+            out.line("  the account was never closed: the host was killed, or the run goes on")?;
+        }
+    }
+    out.line("")?;
+    asked(&mut out, run, &request)?;
+    timeline(&mut out, run, request.started)?;
+    if let State::Ended(outcome) = &state {
+        ended(&mut out, outcome)?;
+    }
+    let artifacts = artifacts(run.path())?;
+    if !artifacts.is_empty() {
+        out.heading("Artifacts")?;
+        let mut table = Table::indented(2);
+        for (name, bytes) in artifacts {
+            let path = run.path().join("artifacts").join(&name);
+            table.row([
+                printable(&path.display().to_string()).into(),
+                Cell::right(size(bytes)).with(DIM),
+            ]);
+        }
+        out.table(&table)?;
+    }
+    out.finish()
+}
+
+fn asked(out: &mut Out, run: &RunDir, request: &Request) -> Result<(), Failure> {
+    let mut table = Table::default();
+    let mut row = |name: &str, value: String| table.row([Cell::styled(BOLD, name), value.into()]);
+    row("run", run.path().display().to_string());
+    let agent = format!("{} {}", request.agent.name, request.agent.version);
+    row(
+        "agent",
+        format!(
+            "{} ({})",
+            printable(&agent),
+            clipped(&request.agent.digest, 20)
+        ),
+    );
+    let passed = Timestamp::now().as_second() - request.started.as_second();
+    row(
+        "started",
+        format!(
+            "{} UTC, {}",
+            request.started.strftime("%Y-%m-%d %H:%M:%S"),
+            age(passed)
+        ),
+    );
+    let text = |name: &str| {
+        request
+            .commission
+            .get(name)
+            .and_then(Value::as_str)
+            .map(printable)
+    };
+    row("task", text("prompt").unwrap_or_else(|| "none".to_owned()));
+    if let Some(model) = text("model").filter(|model| model != "none/none") {
+        row("model", model);
+    }
+    row("grants", grants(&request.grants));
+    out.table(&table)
+}
+
+/// What was granted, in the words of the flags. Limits that are the default are left out.
+fn grants(grants: &Value) -> String {
+    let list = |name: &str| {
+        grants
+            .get(name)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+    };
+    let mut parts = Vec::new();
+    for (name, flag) in [("dirs", "--dir"), ("env", "--env"), ("args", "--arg")] {
+        let values = list(name).filter_map(Value::as_str);
+        parts.extend(values.map(|value| format!("{flag} {}", printable(value))));
+    }
+    let default = Limits::default().to_json();
+    for (name, value) in grants
+        .get("limits")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
+        if default.get(name) != Some(value) {
+            let shown = match value {
+                Value::Number(number) => {
+                    wasm_agent::grants::limits::show(name, number.as_u64().unwrap_or(0))
+                }
+                other => other.as_str().unwrap_or_default().to_owned(),
+            };
+            parts.push(format!("--limit {}={}", printable(name), printable(&shown)));
+        }
+    }
+    if parts.is_empty() {
+        "none".to_owned()
+    } else {
+        parts.join(" ")
+    }
+}
+
+fn timeline(out: &mut Out, run: &RunDir, started: Timestamp) -> Result<(), Failure> {
+    out.heading("Timeline")?;
+    for record in run.records()? {
+        let record = record?;
+        let Some(moment) = moment(&record) else {
+            continue;
+        };
+        let since = record
+            .time
+            .duration_since(started)
+            .max(jiff::SignedDuration::ZERO);
+        let since = format!("+{}", duration(since.unsigned_abs()));
+        let (style, label) = (moment.style, moment.label);
+        out.line(&format!(
+            "  {DIM}{since:>9}{DIM:#}  {style}{label:<10}{style:#}  {}",
+            moment.text
+        ))?;
+    }
+    Ok(())
+}
+
+fn ended(out: &mut Out, outcome: &Outcome) -> Result<(), Failure> {
+    if !outcome.files.is_empty() {
+        out.heading("Files")?;
+        let mut table = Table::indented(2);
+        for file in &outcome.files {
+            table.row([printable(&file.change).into(), printable(&file.path).into()]);
+        }
+        out.table(&table)?;
+    }
+    let stderr = tail(&outcome.stderr_tail);
+    // After a failure the summary has shown it.
+    if !stderr.is_empty() && outcome.exit() == Exit::Success {
+        out.heading("Standard error, last lines")?;
+        for line in stderr {
+            out.line(&format!("  {} {line}", styled(DIM, "|")))?;
+        }
+    }
+    if let Some(output) = &outcome.output {
+        let answer = match output {
+            Value::String(text) => for_terminal(text),
+            value => for_terminal(&format!("{value:#}")),
+        };
+        out.heading("Answer")?;
+        for line in answer.lines() {
+            out.line(&format!("  {line}"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! The effective authority of a run: what is left of the grants after the ask, as a table that a person
+//! could sign.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::limits::{Limit, Limits};
+use super::{Ask, Grants};
+
+/// Name and version of the JSON form of an [`Authority`].
+pub const FORMAT: &str = "wasm-agent/authority@1";
+
+/// Everything an agent can touch and use up in a run with certain grants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Authority {
+    /// Always [`FORMAT`].
+    pub format: &'static str,
+    /// Directories that were granted, and what is left of each.
+    pub dirs: Vec<DirAuthority>,
+    /// Names of the variables that were granted, and whether the agent gets each.
+    pub env: Vec<EnvAuthority>,
+    /// Arguments.
+    pub args: Vec<String>,
+    /// What the component asks for and the grants do not have, as `/path:access` or `NAME`.
+    pub missing: Vec<String>,
+    /// What no grant of this version can change.
+    pub fixed: Fixed,
+    /// Every limit.
+    pub limits: Vec<LimitAuthority>,
+}
+
+/// One granted directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DirAuthority {
+    /// The directory of the host.
+    pub host: PathBuf,
+    /// Where the agent finds it.
+    pub guest: String,
+    /// `ro` or `rw`: what the operator granted.
+    pub granted: &'static str,
+    /// What is left of it. Nothing when the component does not ask for this directory.
+    pub effective: Option<&'static str>,
+}
+
+/// One granted variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EnvAuthority {
+    /// Its name.
+    pub name: String,
+    /// False when the component does not ask for it: it is left out then.
+    pub effective: bool,
+}
+
+/// What no grant of this version can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the words are for a table")]
+pub struct Fixed {
+    pub network: &'static str,
+    pub sockets: &'static str,
+    pub processes: &'static str,
+    pub clocks: &'static str,
+    pub random: &'static str,
+}
+
+/// One limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LimitAuthority {
+    /// Its name.
+    pub name: &'static str,
+    /// Its value as it would be written.
+    pub value: String,
+    /// Whether that is the default.
+    pub is_default: bool,
+}
+
+impl Authority {
+    /// What a component that asks for `ask` gets of `grants`. A component without an ask gets them all.
+    #[must_use]
+    pub fn of(grants: &Grants, ask: Option<&Ask>) -> Authority {
+        let mut narrowed = grants.clone();
+        if let Some(ask) = ask {
+            // The one place that decides is the one a run uses, too.
+            let _ = narrowed.narrow(ask);
+        }
+        let dirs = grants.dirs.iter().map(|dir| DirAuthority {
+            host: dir.host.clone(),
+            guest: dir.guest.clone(),
+            granted: dir.access.as_str(),
+            effective: narrowed
+                .dirs
+                .iter()
+                .find(|left| left.guest == dir.guest)
+                .map(|left| left.access.as_str()),
+        });
+        let env = grants.env.keys().map(|name| EnvAuthority {
+            name: name.clone(),
+            effective: narrowed.env.contains_key(name),
+        });
+        let default = Limits::default();
+        let limits = grants.limits.shown().zip(default.shown());
+        Authority {
+            format: FORMAT,
+            dirs: dirs.collect(),
+            env: env.collect(),
+            args: narrowed.args.clone(),
+            missing: ask.map(|ask| missing(&narrowed, ask)).unwrap_or_default(),
+            fixed: Fixed {
+                network: "none",
+                sockets: "none",
+                processes: "none",
+                clocks: "real",
+                random: "real",
+            },
+            limits: limits.map(LimitAuthority::new).collect(),
+        }
+    }
+}
+
+impl LimitAuthority {
+    fn new(((limit, value), (_, default)): ((&Limit, String), (&Limit, String))) -> LimitAuthority {
+        LimitAuthority {
+            name: limit.name,
+            is_default: value == default,
+            value,
+        }
+    }
+}
+
+/// What is asked for and not there. A grant at or below a directory that is asked for answers it.
+fn missing(grants: &Grants, ask: &Ask) -> Vec<String> {
+    let dirs = ask.dirs().iter().filter(|asked| {
+        !grants.dirs.iter().any(|dir| {
+            let below = dir.guest.strip_prefix(asked.path.trim_end_matches('/'));
+            below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        })
+    });
+    let env = ask
+        .env()
+        .iter()
+        .filter(|asked| !grants.env.contains_key(&asked.name));
+    let dirs = dirs.map(|dir| format!("{}:{}", dir.path, dir.access));
+    dirs.chain(env.map(|env| env.name.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Access, DirGrant};
+    use super::*;
+
+    fn ask(json: &str) -> Ask {
+        Ask::parse(json.as_bytes()).unwrap()
+    }
+
+    fn grants() -> Grants {
+        let dir = |guest: &str, access| DirGrant {
+            host: PathBuf::from("/host").join(guest.trim_start_matches('/')),
+            guest: guest.to_owned(),
+            access,
+        };
+        let mut grants = Grants {
+            dirs: vec![
+                dir("/home", Access::ReadOnly),
+                dir("/work", Access::ReadWrite),
+            ],
+            env: [
+                ("LANG".to_owned(), "C".to_owned()),
+                ("TOKEN".to_owned(), "x".to_owned()),
+            ]
+            .into(),
+            ..Grants::default()
+        };
+        grants.limits.set("events", "7").unwrap();
+        grants
+    }
+
+    #[test]
+    fn an_ask_narrows_and_what_it_misses_is_named() {
+        let ask = ask(
+            r#"{"version":1,"dirs":[{"path":"/work","access":"ro"},{"path":"/out","access":"rw"}],
+                "env":[{"name":"LANG"},{"name":"LEVEL"}]}"#,
+        );
+        let authority = Authority::of(&grants(), Some(&ask));
+        let dirs: Vec<_> = authority
+            .dirs
+            .iter()
+            .map(|dir| (&*dir.guest, dir.granted, dir.effective))
+            .collect();
+        assert_eq!(dirs, [("/home", "ro", None), ("/work", "rw", Some("ro"))]);
+        let env: Vec<_> = authority
+            .env
+            .iter()
+            .map(|env| (&*env.name, env.effective))
+            .collect();
+        assert_eq!(env, [("LANG", true), ("TOKEN", false)]);
+        assert_eq!(authority.missing, ["/out:rw", "LEVEL"]);
+    }
+
+    #[test]
+    fn without_an_ask_everything_granted_is_there_and_no_value_is_shown() {
+        let authority = Authority::of(&grants(), None);
+        assert!(
+            authority
+                .dirs
+                .iter()
+                .all(|dir| dir.effective == Some(dir.granted))
+        );
+        assert!(authority.env.iter().all(|env| env.effective));
+        let changed: Vec<_> = authority
+            .limits
+            .iter()
+            .filter(|limit| !limit.is_default)
+            .collect();
+        assert_eq!(changed.len(), 1);
+        assert_eq!((changed[0].name, &*changed[0].value), ("events", "7"));
+        let json = serde_json::to_string(&authority).unwrap();
+        assert!(!json.contains("\"x\""), "{json}");
+    }
+
+    #[test]
+    fn a_grant_below_or_at_a_path_answers_the_ask_and_one_beside_it_does_not() {
+        let ask = ask(
+            r#"{"version":1,"dirs":[{"path":"/wor","access":"ro"},{"path":"/","access":"rw"}]}"#,
+        );
+        assert_eq!(Authority::of(&grants(), Some(&ask)).missing, ["/wor:ro"]);
+    }
+}
