@@ -19,7 +19,9 @@ impl Signals {
     pub(super) fn catch() -> Signals {
         use tokio::signal::unix::{SignalKind, signal};
         let interrupt = signal(SignalKind::interrupt()).ok();
-        Signals { caught: interrupt.zip(signal(SignalKind::terminate()).ok()) }
+        Signals {
+            caught: interrupt.zip(signal(SignalKind::terminate()).ok()),
+        }
     }
 
     /// Starts catching. Has to be called inside the runtime.
