@@ -389,7 +389,10 @@ pub(crate) fn delegates() {
     let account = lab.account();
     let frames: Vec<_> = account.data("subagent_invoked").collect();
     let turns: Vec<_> = account.data("assistant_message").collect();
-    assert_eq!(frames[0]["parent_span_id"], turns[0]["span_id"], "the turn that called it");
+    assert_eq!(
+        frames[0]["parent_span_id"], turns[0]["span_id"],
+        "the turn that called it"
+    );
     assert_eq!(turns[1]["parent_span_id"], frames[0]["span_id"]);
     assert_eq!(
         frames[1]["parent_span_id"], turns[1]["span_id"],

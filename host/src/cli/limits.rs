@@ -57,7 +57,7 @@ pub(super) fn limits(args: &Args) -> Done {
         }
         out.line("")?;
     }
-    for unit in [Unit::Bytes, Unit::Duration, Unit::Count] {
+    for unit in [Unit::Bytes, Unit::Duration, Unit::Count, Unit::Percent] {
         out.line(&format!(
             "A {} is written like {}.",
             self::unit(unit),
@@ -74,5 +74,6 @@ fn unit(unit: Unit) -> &'static str {
         Unit::Bytes => "size",
         Unit::Duration => "time",
         Unit::Count => "count",
+        Unit::Percent => "part",
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::capabilities::activity::Diagnosis;
 use crate::capabilities::meters::LimitHit;
 use crate::error::Exit;
 use crate::trajectory::{StopReason, Totals};
@@ -74,12 +75,21 @@ pub struct Outcome {
     pub totals: Totals,
     /// Files changed in granted directories, by guest path.
     pub files: Vec<FileChange>,
+    /// Paths changed in copies of directories, for the operator to review and apply.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub to_apply: u64,
     /// Microseconds from start to end: most of what a small agent does takes less than a millisecond.
     pub wall_us: u64,
     /// Microseconds of computing.
     pub cpu_us: u64,
     /// Most bytes of linear memory.
     pub memory_peak: u64,
+    /// Calls of the host by the guest.
+    #[serde(default)]
+    pub host_calls: u64,
+    /// What the guest was doing when it did not end by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Diagnosis>,
     /// End of what the guest wrote to standard error, at most 64 KiB.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stderr_tail: String,
@@ -89,6 +99,14 @@ pub struct Outcome {
     /// The run directory.
     #[serde(skip)]
     pub directory: Option<PathBuf>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A file that is different after the run.
@@ -129,9 +147,12 @@ impl Outcome {
             completed: None,
             totals: Totals::default(),
             files: Vec::new(),
+            to_apply: 0,
             wall_us: 0,
             cpu_us: 0,
             memory_peak: 0,
+            host_calls: 0,
+            diagnosis: None,
             stderr_tail: String::new(),
             stdout_tail: String::new(),
             directory: None,
