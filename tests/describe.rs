@@ -11,7 +11,60 @@ pub(crate) fn describes_itself_fully() {
     let done = lab
         .call(["describe", guests::DESCRIBES_ITSELF_FULLY])
         .done();
-    snapshot!(done, @"");
+    snapshot!(done, @r#"
+    $ wasm-agent describe [GUESTS]/describes_itself_fully.wasm
+    exit 0
+    ----- stdout -----
+    {
+      "agent_name": "full",
+      "agent_version": "2.1.0",
+      "spec_version": "0.1",
+      "default_model": "acme/small",
+      "supported_models": [
+        "acme/*"
+      ],
+      "system_prompt": "You are thorough.",
+      "prompt": "Do the usual.",
+      "mcp_servers": [
+        {
+          "id": "search",
+          "name": "Search"
+        }
+      ],
+      "tools": [
+        {
+          "name": "read",
+          "description": "Reads.",
+          "inputSchema": {
+            "type": "object"
+          }
+        },
+        {
+          "name": "write",
+          "outputSchema": {
+            "type": "object"
+          }
+        }
+      ],
+      "subagents": [
+        {
+          "name": "reviewer",
+          "description": "Reviews."
+        }
+      ],
+      "skills": [
+        {
+          "name": "style",
+          "description": "House style.",
+          "version": "1"
+        }
+      ],
+      "capabilities": [
+        "streaming"
+      ]
+    }
+    ----- stderr -----
+    "#);
     assert!(lab.accounts().is_empty(), "describing is no run");
 
     let done = lab
@@ -75,7 +128,13 @@ pub(crate) fn describes_for_ever() {
 pub(crate) fn panics_in_describe() {
     let lab = Lab::new();
     let done = lab.run(guests::PANICS_IN_DESCRIBE, "x").done();
-    snapshot!(done, @"");
+    snapshot!(done, @r#"
+    $ wasm-agent run [GUESTS]/panics_in_describe.wasm x
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot describe `[GUESTS]/panics_in_describe.wasm`: the agent trapped: wasm trap: wasm `unreachable` instruction executed
+    "#);
     assert!(lab.accounts().is_empty());
 }
 
@@ -83,5 +142,11 @@ pub(crate) fn panics_in_describe() {
 pub(crate) fn describes_nonsense() {
     let lab = Lab::new();
     let done = lab.call(["describe", guests::DESCRIBES_NONSENSE]).done();
-    snapshot!(done, @"");
+    snapshot!(done, @r#"
+    $ wasm-agent describe [GUESTS]/describes_nonsense.wasm
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot use the description `[GUESTS]/describes_nonsense.wasm` gives of itself: descriptor field `tools[1].name`: `same` is there twice
+    "#);
 }

@@ -11,7 +11,10 @@ pub(crate) fn redact(text: &str, lab: &Path) -> String {
         .unwrap();
     let text = text.replace(guests.to_str().unwrap(), "[GUESTS]");
     let text = text.replace(guests.parent().unwrap().to_str().unwrap(), "[GUESTS]");
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|text| line(text.trim_end()))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn line(line: &str) -> String {
