@@ -16,12 +16,14 @@ mod out;
 mod project;
 mod run;
 mod runs;
+mod signals;
 mod summary;
 mod text;
 mod timeline;
 mod usage;
 mod verify;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -152,6 +154,8 @@ fn start_logging() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // Colours are for people; a file or a pipe would keep the codes.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .without_time()
         .init();
