@@ -13,7 +13,13 @@ fn commission(extra: Value) -> String {
 }
 
 fn run(lab: &Lab, commission: &str) -> Done {
-    lab.call(["run", guests::DESCRIBES_ITSELF_FULLY, "--commission", commission]).done()
+    lab.call([
+        "run",
+        guests::DESCRIBES_ITSELF_FULLY,
+        "--commission",
+        commission,
+    ])
+    .done()
 }
 
 #[test]
@@ -31,7 +37,12 @@ fn it_arrives_as_it_was_given() {
     for (source, stdin) in [("c.json", ""), (given.as_str(), ""), ("-", given.as_str())] {
         let lab = Lab::new();
         lab.file("c.json", &given);
-        let call = lab.call(["run", guests::DESCRIBES_ITSELF_FULLY, "--commission", source]);
+        let call = lab.call([
+            "run",
+            guests::DESCRIBES_ITSELF_FULLY,
+            "--commission",
+            source,
+        ]);
         let seen = call.stdin(stdin).done().exits_with(0).json();
         let expected = json!({
             "run_id": "r1",
@@ -60,7 +71,10 @@ fn a_task_fills_the_slot_of_the_prompt() {
     let lab = Lab::new();
     let call = lab.run(guests::DESCRIBES_ITSELF_FULLY, "the door");
     let given = commission(json!({ "prompt": "Open {input}, please." }));
-    let done = call.args(["--commission", &given, "--model", "acme/other"]).done().exits_with(0);
+    let done = call
+        .args(["--commission", &given, "--model", "acme/other"])
+        .done()
+        .exits_with(0);
     assert_eq!(done.json()["prompt"], "Open the door, please.");
     assert_eq!(done.json()["model"], "acme/other");
 }
@@ -90,7 +104,9 @@ fn what_is_wrong_with_a_commission_is_said() {
 fn a_task_and_a_prompt_are_one_too_many() {
     let lab = Lab::new();
     let call = lab.run(guests::DESCRIBES_ITSELF_FULLY, "this");
-    let done = call.args(["--commission", &commission(json!({ "prompt": "that" }))]).done();
+    let done = call
+        .args(["--commission", &commission(json!({ "prompt": "that" }))])
+        .done();
     snapshot!(done, @"");
     assert!(lab.accounts().is_empty());
 }
@@ -98,14 +114,21 @@ fn a_task_and_a_prompt_are_one_too_many() {
 #[test]
 fn a_commission_that_is_too_large() {
     let lab = Lab::new();
-    lab.file("c.json", commission(json!({ "prompt": "x".repeat(5 << 20) })));
+    lab.file(
+        "c.json",
+        commission(json!({ "prompt": "x".repeat(5 << 20) })),
+    );
     snapshot!(run(&lab, "c.json"), @"");
 }
 
 #[test]
 fn a_commission_of_another_version_leaves_a_short_trajectory() {
     let lab = Lab::new();
-    let done = run(&lab, &commission(json!({ "schema_version": "9.9", "novelty": true }))).exits_with(1);
+    let done = run(
+        &lab,
+        &commission(json!({ "schema_version": "9.9", "novelty": true })),
+    )
+    .exits_with(1);
     assert!(done.stderr().contains("9.9"), "{}", done.shown());
     let account = lab.account();
     assert_eq!(account.kinds().last(), Some(&"agent_stopped"));
@@ -116,11 +139,23 @@ fn a_commission_of_another_version_leaves_a_short_trajectory() {
 #[test]
 fn a_commission_that_does_not_fit_leaves_the_short_form() {
     let cases = [
-        (json!({ "agent_versions": { "full": "1.0.0" } }), "unsupported_agent_version"),
+        (
+            json!({ "agent_versions": { "full": "1.0.0" } }),
+            "unsupported_agent_version",
+        ),
         (json!({ "model": "other/model" }), "unsupported_model"),
-        (json!({ "enabled_builtin_tools": { "full": ["nope"] } }), "commission_collision"),
-        (json!({ "enabled_builtin_tools": { "another": ["read"] } }), "commission_collision"),
-        (json!({ "enabled_builtin_subagents": { "full": ["nope"] } }), "commission_collision"),
+        (
+            json!({ "enabled_builtin_tools": { "full": ["nope"] } }),
+            "commission_collision",
+        ),
+        (
+            json!({ "enabled_builtin_tools": { "another": ["read"] } }),
+            "commission_collision",
+        ),
+        (
+            json!({ "enabled_builtin_subagents": { "full": ["nope"] } }),
+            "commission_collision",
+        ),
         (
             json!({ "skills": [{ "id": "style", "files": { "SKILL.md": "---\nname: style\n---\n" } }] }),
             "commission_collision",
@@ -136,10 +171,20 @@ fn a_commission_that_does_not_fit_leaves_the_short_form() {
         assert_eq!(done.stdout(), "", "{extra}");
         assert!(done.stderr().contains("not started: "), "{}", done.shown());
         let account = lab.account();
-        let short = ["run_requested", "agent_described", "error_occurred", "agent_stopped"];
+        let short = [
+            "run_requested",
+            "agent_described",
+            "error_occurred",
+            "agent_stopped",
+        ];
         assert_eq!(account.kinds(), short, "{extra}");
         let found = &account.only("error_occurred")["avp.error.code"];
-        assert_eq!(found, code, "{extra}: {}", account.only("error_occurred")["avp.error.message"]);
+        assert_eq!(
+            found,
+            code,
+            "{extra}: {}",
+            account.only("error_occurred")["avp.error.message"]
+        );
         assert_eq!(account.stop_reason(), "error");
         assert_eq!(account.outcome()["ended"]["kind"], "refused");
     }
@@ -158,7 +203,16 @@ fn a_server_that_cannot_be_reached_is_an_error_before_the_start() {
     let extra = json!({ "mcp_servers": [{ "type": "http", "id": "docs", "url": "https://example.org/mcp" }] });
     run(&lab, &commission(extra)).exits_with(0);
     let account = lab.account();
-    let kinds = ["run_requested", "agent_described", "error_occurred", "agent_started", "agent_stopped"];
+    let kinds = [
+        "run_requested",
+        "agent_described",
+        "error_occurred",
+        "agent_started",
+        "agent_stopped",
+    ];
     assert_eq!(account.kinds(), kinds);
-    assert_eq!(account.only("error_occurred")["avp.error.code"], "mcp_connect_failed");
+    assert_eq!(
+        account.only("error_occurred")["avp.error.code"],
+        "mcp_connect_failed"
+    );
 }

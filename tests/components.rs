@@ -30,7 +30,10 @@ fn files_that_are_no_components() {
     snapshot!(unusable(&lab, "text.wat"), @"");
     lab.file("picture.png", b"\x89PNG\r\n\x1a\n");
     snapshot!(unusable(&lab, "picture.png"), @"");
-    lab.file("program", fs::read(env!("CARGO_BIN_EXE_wasm-agent")).unwrap());
+    lab.file(
+        "program",
+        fs::read(env!("CARGO_BIN_EXE_wasm-agent")).unwrap(),
+    );
     snapshot!(unusable(&lab, "program"), @"");
     lab.folder("folder");
     snapshot!(unusable(&lab, "folder"), @"");
@@ -59,8 +62,16 @@ fn a_component_with_a_flipped_bit_never_crashes_the_host() {
         bytes[at] ^= 0x10;
         lab.file("flipped.wasm", bytes);
         // Whatever it has become, the program says so and ends in an orderly way.
-        let done = lab.run("flipped.wasm", "x").limit("wall=10s").limit("cpu=1s").done();
-        assert!([0, 1, 2, 3].contains(&done.code()), "byte {at}: {}", done.shown());
+        let done = lab
+            .run("flipped.wasm", "x")
+            .limit("wall=10s")
+            .limit("cpu=1s")
+            .done();
+        assert!(
+            [0, 1, 2, 3].contains(&done.code()),
+            "byte {at}: {}",
+            done.shown()
+        );
     }
 }
 
@@ -93,14 +104,26 @@ pub(crate) fn exports_something_else() {
 
 /// Entries of compiled code in a cache.
 fn entries(lab: &Lab) -> Vec<std::path::PathBuf> {
-    let files = fs::read_dir(lab.path("cache")).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).collect()
+    let files = fs::read_dir(lab.path("cache"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    files
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "cwasm")
+        })
+        .collect()
 }
 
 /// Runs with a cache of the lab's own; whether the component was compiled.
 fn compiles(lab: &Lab) -> bool {
-    let call = lab.run(guests::ANSWERS_WITH_TEXT, "x").env("WASM_AGENT_LOG", "debug");
-    let done = call.env("WASM_AGENT_CACHE_DIR", lab.path("cache")).done().exits_with(0);
+    let call = lab
+        .run(guests::ANSWERS_WITH_TEXT, "x")
+        .env("WASM_AGENT_LOG", "debug");
+    let done = call
+        .env("WASM_AGENT_CACHE_DIR", lab.path("cache"))
+        .done()
+        .exits_with(0);
     assert_eq!(done.stdout(), "You said: x\n");
     done.stderr().contains("compiled")
 }
@@ -144,7 +167,10 @@ fn a_cache_others_can_write_to_is_not_used() {
     let lab = own_cache();
     fs::set_permissions(lab.path("cache"), PermissionsExt::from_mode(0o777)).unwrap();
     let call = lab.run(guests::ANSWERS_WITH_TEXT, "x");
-    let done = call.env("WASM_AGENT_CACHE_DIR", lab.path("cache")).done().exits_with(0);
+    let done = call
+        .env("WASM_AGENT_CACHE_DIR", lab.path("cache"))
+        .done()
+        .exits_with(0);
     snapshot!(done, @"");
     assert!(entries(&lab).is_empty());
 }

@@ -11,25 +11,49 @@ use crate::harness::{Lab, snapshot};
 #[test]
 pub(crate) fn tells_what_it_has() {
     let lab = Lab::new();
-    let done = lab.run(guests::TELLS_WHAT_IT_HAS, "x").env("HOST_SECRET", "s3cr3t").stdin("not for you").done();
+    let done = lab
+        .run(guests::TELLS_WHAT_IT_HAS, "x")
+        .env("HOST_SECRET", "s3cr3t")
+        .stdin("not for you")
+        .done();
     let seen = done.exits_with(0).json();
     assert_eq!(seen["env"], json!({}), "nothing is inherited");
     assert_eq!(seen["args"], json!(["guests"]));
     assert_eq!(seen["dirs"], json!([]));
-    assert!(seen["root"].get("Err").is_some(), "there is no root directory");
+    assert!(
+        seen["root"].get("Err").is_some(),
+        "there is no root directory"
+    );
     assert_eq!(seen["stdin"], json!({ "Ok": "" }));
 
     let lab = Lab::new();
     let (a, b) = (lab.folder("a"), lab.folder("b"));
     let done = lab
         .run(guests::TELLS_WHAT_IT_HAS, "x")
-        .args(["--env", "LANG=C", "--env", "EQUALS=a=b", "--arg", "--fast", "--arg", "two words"])
-        .args(["--dir", &format!("{a}:rw"), "--dir", &format!("{b}::/data/b")])
+        .args([
+            "--env",
+            "LANG=C",
+            "--env",
+            "EQUALS=a=b",
+            "--arg",
+            "--fast",
+            "--arg",
+            "two words",
+        ])
+        .args([
+            "--dir",
+            &format!("{a}:rw"),
+            "--dir",
+            &format!("{b}::/data/b"),
+        ])
         .done();
     let seen = done.exits_with(0).json();
     assert_eq!(seen["env"], json!({ "LANG": "C", "EQUALS": "a=b" }));
     assert_eq!(seen["args"], json!(["guests", "--fast", "two words"]));
-    assert_eq!(seen["dirs"], json!(["/data/b Access::ReadOnly", "/work Access::ReadWrite"]));
+    assert_eq!(
+        seen["dirs"],
+        json!(["/data/b Access::ReadOnly", "/work Access::ReadWrite"])
+    );
     assert_eq!(seen["run_id"], lab.account().outcome()["run_id"]);
 }
 
@@ -55,9 +79,17 @@ pub(crate) fn touches_files() {
 
     let read = |path: &str| std::fs::read_to_string(lab.path(path)).unwrap();
     for name in ["file", "old", "keep", "gone", "from"] {
-        assert_eq!(read(&format!("ro/{name}")), "content", "ro/{name} is as it was");
+        assert_eq!(
+            read(&format!("ro/{name}")),
+            "content",
+            "ro/{name} is as it was"
+        );
     }
-    assert_eq!(std::fs::read_dir(lab.path("ro")).unwrap().count(), 8, "nothing new in ro");
+    assert_eq!(
+        std::fs::read_dir(lab.path("ro")).unwrap().count(),
+        8,
+        "nothing new in ro"
+    );
     assert_eq!(read("rw/new"), "new");
     assert_eq!(read("rw/old"), "changed");
     assert_eq!(read("rw/keep"), "");
@@ -84,8 +116,14 @@ pub(crate) fn opens_sockets() {
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let lab = Lab::new();
-    let done = lab.run(guests::OPENS_SOCKETS, &address).done().exits_with(0);
-    assert_eq!(done.stdout(), "connect: refused, listen: refused, udp: refused, resolve: refused\n");
+    let done = lab
+        .run(guests::OPENS_SOCKETS, &address)
+        .done()
+        .exits_with(0);
+    assert_eq!(
+        done.stdout(),
+        "connect: refused, listen: refused, udp: refused, resolve: refused\n"
+    );
     assert!(listener.accept().is_err(), "nobody came");
 }
 
@@ -93,14 +131,21 @@ pub(crate) fn opens_sockets() {
 fn a_grants_file_says_the_same_as_flags() {
     let lab = Lab::new();
     lab.folder("etc/a");
-    let file = lab.file("etc/grants.toml", concat!(
-        "version = 1\n",
-        "dirs = ['a::/work:rw']\n",
-        "args = ['--fast']\n",
-        "[env]\nLANG = 'C'\n",
-        "[limits]\nevents = 5\nwall = '1m'\n",
-    ));
-    let done = lab.run(guests::TELLS_WHAT_IT_HAS, "x").args(["--grants", &file]).done().exits_with(0);
+    let file = lab.file(
+        "etc/grants.toml",
+        concat!(
+            "version = 1\n",
+            "dirs = ['a::/work:rw']\n",
+            "args = ['--fast']\n",
+            "[env]\nLANG = 'C'\n",
+            "[limits]\nevents = 5\nwall = '1m'\n",
+        ),
+    );
+    let done = lab
+        .run(guests::TELLS_WHAT_IT_HAS, "x")
+        .args(["--grants", &file])
+        .done()
+        .exits_with(0);
     let from_file = lab.account().request()["grants"].clone();
     assert_eq!(done.json()["dirs"], json!(["/work Access::ReadWrite"]));
 
@@ -108,7 +153,16 @@ fn a_grants_file_says_the_same_as_flags() {
     lab_of_flags
         .run(guests::TELLS_WHAT_IT_HAS, "x")
         .args(["--dir", &format!("{}::/work:rw", lab.arg("etc/a"))])
-        .args(["--arg", "--fast", "--env", "LANG=C", "--limit", "events=5", "--timeout", "1m"])
+        .args([
+            "--arg",
+            "--fast",
+            "--env",
+            "LANG=C",
+            "--limit",
+            "events=5",
+            "--timeout",
+            "1m",
+        ])
         .done()
         .exits_with(0);
     assert_eq!(lab_of_flags.account().request()["grants"], from_file);
@@ -117,7 +171,10 @@ fn a_grants_file_says_the_same_as_flags() {
 #[test]
 fn flags_add_to_the_file_and_win_over_it() {
     let lab = Lab::new();
-    let file = lab.file("grants.toml", "version = 1\nargs = ['a']\n[env]\nA = '1'\nB = '1'\n");
+    let file = lab.file(
+        "grants.toml",
+        "version = 1\nargs = ['a']\n[env]\nA = '1'\nB = '1'\n",
+    );
     let done = lab
         .run(guests::TELLS_WHAT_IT_HAS, "x")
         .args(["--grants", &file, "--env", "B=2", "--arg", "b"])
@@ -129,7 +186,11 @@ fn flags_add_to_the_file_and_win_over_it() {
 
 /// Runs with these arguments; nothing may be run, and the message is what the snapshot has.
 fn refused(lab: &Lab, args: &[&str]) -> crate::harness::Done {
-    let done = lab.run("agent.wasm", "x").args(args.iter().copied()).done().exits_with(2);
+    let done = lab
+        .run("agent.wasm", "x")
+        .args(args.iter().copied())
+        .done()
+        .exits_with(2);
     assert!(lab.accounts().is_empty(), "nothing was run");
     done
 }
@@ -153,7 +214,11 @@ fn what_is_wrong_with_a_directory_is_said() {
 fn a_directory_that_cannot_be_read_is_said() {
     let lab = Lab::new();
     lab.folder("closed");
-    std::fs::set_permissions(lab.path("closed"), std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+    std::fs::set_permissions(
+        lab.path("closed"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o000),
+    )
+    .unwrap();
     if std::fs::read_dir(lab.path("closed")).is_ok() {
         eprintln!("skipped: this user can read everything");
         return;

@@ -19,14 +19,23 @@ fn ended_at(lab: &Lab, name: &str) {
 #[test]
 pub(crate) fn computes_for_ever() {
     let lab = Lab::new();
-    lab.run(guests::COMPUTES_FOR_EVER, "x").limit("cpu=200ms").done().exits_with(3);
+    lab.run(guests::COMPUTES_FOR_EVER, "x")
+        .limit("cpu=200ms")
+        .done()
+        .exits_with(3);
     ended_at(&lab, "cpu");
     let account = lab.account();
     assert_eq!(account.turns(), ["Thinking."]);
-    assert_eq!(account.only("tool_returned")["avp.tool_result"]["is_error"], true);
+    assert_eq!(
+        account.only("tool_returned")["avp.tool_result"]["is_error"],
+        true
+    );
 
     let lab = Lab::new();
-    lab.run(guests::COMPUTES_FOR_EVER, "x").args(["--timeout", "200ms"]).done().exits_with(3);
+    lab.run(guests::COMPUTES_FOR_EVER, "x")
+        .args(["--timeout", "200ms"])
+        .done()
+        .exits_with(3);
     ended_at(&lab, "wall");
 }
 
@@ -34,25 +43,45 @@ pub(crate) fn computes_for_ever() {
 pub(crate) fn sleeps_for_ever() {
     let lab = Lab::new();
     // Sleeping uses hardly any of its computing time, so that only wall time can end it.
-    lab.run(guests::SLEEPS_FOR_EVER, "x").limit("cpu=10s").limit("wall=200ms").done().exits_with(3);
+    lab.run(guests::SLEEPS_FOR_EVER, "x")
+        .limit("cpu=10s")
+        .limit("wall=200ms")
+        .done()
+        .exits_with(3);
     ended_at(&lab, "wall");
 }
 
 #[test]
 pub(crate) fn recurses_without_end() {
     let lab = Lab::new();
-    let done = lab.run(guests::RECURSES_WITHOUT_END, "x").done().exits_with(1);
-    assert!(done.stderr().contains("crashed: the agent trapped"), "{}", done.shown());
+    let done = lab
+        .run(guests::RECURSES_WITHOUT_END, "x")
+        .done()
+        .exits_with(1);
+    assert!(
+        done.stderr().contains("crashed: the agent trapped"),
+        "{}",
+        done.shown()
+    );
     let account = lab.account();
     assert_eq!(account.stop_reason(), "error");
-    let frames = account.outcome()["ended"]["backtrace"].as_array().unwrap().len();
-    assert!((1..=32).contains(&frames), "{frames} frames of a very deep stack");
+    let frames = account.outcome()["ended"]["backtrace"]
+        .as_array()
+        .unwrap()
+        .len();
+    assert!(
+        (1..=32).contains(&frames),
+        "{frames} frames of a very deep stack"
+    );
 }
 
 #[test]
 pub(crate) fn allocates_without_end() {
     let lab = Lab::new();
-    lab.run(guests::ALLOCATES_WITHOUT_END, "x").limit("memory=64MiB").done().exits_with(3);
+    lab.run(guests::ALLOCATES_WITHOUT_END, "x")
+        .limit("memory=64MiB")
+        .done()
+        .exits_with(3);
     ended_at(&lab, "memory");
     let peak = lab.account().outcome()["memory_peak"].as_u64().unwrap();
     assert!((48 << 20..=64 << 20).contains(&peak), "{peak}");
@@ -61,7 +90,10 @@ pub(crate) fn allocates_without_end() {
 #[test]
 pub(crate) fn copes_with_refused_memory() {
     let lab = Lab::new();
-    let done = lab.run(guests::COPES_WITH_REFUSED_MEMORY, "x").done().exits_with(0);
+    let done = lab
+        .run(guests::COPES_WITH_REFUSED_MEMORY, "x")
+        .done()
+        .exits_with(0);
     assert_eq!(done.stdout(), "no gigabyte for me\n");
     assert_eq!(lab.account().limits_hit(), ["memory"]);
 }
@@ -69,7 +101,10 @@ pub(crate) fn copes_with_refused_memory() {
 #[test]
 fn a_component_that_needs_more_memory_than_there_is_does_not_start() {
     let lab = Lab::new();
-    lab.run(guests::ANSWERS_WITH_TEXT, "x").limit("memory=64KiB").done().exits_with(3);
+    lab.run(guests::ANSWERS_WITH_TEXT, "x")
+        .limit("memory=64KiB")
+        .done()
+        .exits_with(3);
     ended_at(&lab, "memory");
 }
 
@@ -78,18 +113,30 @@ pub(crate) fn opens_files_without_end() {
     let lab = Lab::new();
     lab.file("work/file", "x");
     let work = lab.arg("work");
-    lab.run(guests::OPENS_FILES_WITHOUT_END, "x").args(["--dir", &work]).limit("handles=50").done().exits_with(3);
+    lab.run(guests::OPENS_FILES_WITHOUT_END, "x")
+        .args(["--dir", &work])
+        .limit("handles=50")
+        .done()
+        .exits_with(3);
     ended_at(&lab, "handles");
 }
 
 #[test]
 pub(crate) fn floods_events() {
     let lab = Lab::new();
-    let done = lab.run(guests::FLOODS_EVENTS, "x").limit("events=100").done().exits_with(0);
+    let done = lab
+        .run(guests::FLOODS_EVENTS, "x")
+        .limit("events=100")
+        .done()
+        .exits_with(0);
     assert_eq!(done.stdout(), "100 accepted, 900 refused\n");
     let account = lab.account();
     assert_eq!(account.data("assistant_message").count(), 100);
-    assert_eq!(account.limits_hit(), ["events"], "said once, not nine hundred times");
+    assert_eq!(
+        account.limits_hit(),
+        ["events"],
+        "said once, not nine hundred times"
+    );
     assert_eq!(account.stop_reason(), "converged");
 }
 
@@ -97,17 +144,27 @@ pub(crate) fn floods_events() {
 fn all_facts_together_have_a_limit() {
     let lab = Lab::new();
     let call = lab.run(guests::FLOODS_EVENTS, "x");
-    let done = call.limit("trajectory-bytes=1000").limit("event-bytes=1000").done();
+    let done = call
+        .limit("trajectory-bytes=1000")
+        .limit("event-bytes=1000")
+        .done();
     // The guest takes any refusal but that of the number of events for a failure.
     let done = done.exits_with(1);
-    assert!(done.stderr().contains("trajectory-bytes"), "{}", done.shown());
+    assert!(
+        done.stderr().contains("trajectory-bytes"),
+        "{}",
+        done.shown()
+    );
     assert_eq!(lab.account().limits_hit(), ["trajectory-bytes"]);
 }
 
 #[test]
 pub(crate) fn reports_two_megabytes() {
     let lab = Lab::new();
-    let done = lab.run(guests::REPORTS_TWO_MEGABYTES, "x").done().exits_with(0);
+    let done = lab
+        .run(guests::REPORTS_TWO_MEGABYTES, "x")
+        .done()
+        .exits_with(0);
     assert_eq!(done.stdout(), "event-bytes 1048576\n");
     let account = lab.account();
     assert_eq!(account.turns(), ["shorter"]);
@@ -117,7 +174,9 @@ pub(crate) fn reports_two_megabytes() {
 #[test]
 pub(crate) fn reports_a_hundred_megabytes() {
     let lab = Lab::new();
-    lab.run(guests::REPORTS_A_HUNDRED_MEGABYTES, "x").done().exits_with(3);
+    lab.run(guests::REPORTS_A_HUNDRED_MEGABYTES, "x")
+        .done()
+        .exits_with(3);
     ended_at(&lab, "hostcall-bytes");
     assert_eq!(lab.account().turns(), ["small"]);
 }
@@ -125,29 +184,58 @@ pub(crate) fn reports_a_hundred_megabytes() {
 #[test]
 pub(crate) fn prints_a_gigabyte() {
     let lab = Lab::new();
-    let done = lab.run(guests::PRINTS_A_GIGABYTE, "x").limit("output-bytes=100KiB").done().exits_with(0);
+    let done = lab
+        .run(guests::PRINTS_A_GIGABYTE, "x")
+        .limit("output-bytes=100KiB")
+        .done()
+        .exits_with(0);
     assert_eq!(done.stdout(), "536870912 bytes each\n");
     let account = lab.account();
-    for (stream, end) in [("stdout", "the end of stdout\n"), ("stderr", "the end of stderr\n")] {
-        let tail = account.outcome()[format!("{stream}_tail")].as_str().unwrap();
-        assert!(tail.len() <= 64 << 10 && tail.ends_with(end), "{} bytes", tail.len());
+    for (stream, end) in [
+        ("stdout", "the end of stdout\n"),
+        ("stderr", "the end of stderr\n"),
+    ] {
+        let tail = account.outcome()[format!("{stream}_tail")]
+            .as_str()
+            .unwrap();
+        assert!(
+            tail.len() <= 64 << 10 && tail.ends_with(end),
+            "{} bytes",
+            tail.len()
+        );
         let kept: usize = account
             .audits("output")
             .filter(|output| output["stream"] == stream)
             .map(|output| output["text"].as_str().unwrap().len())
             .sum();
-        assert!((90 << 10..=100 << 10).contains(&kept), "{kept} bytes of {stream}");
+        assert!(
+            (90 << 10..=100 << 10).contains(&kept),
+            "{kept} bytes of {stream}"
+        );
     }
     assert_eq!(account.limits_hit(), ["output-bytes", "output-bytes"]);
-    let log = account.dir().join("events.ndjson").metadata().unwrap().len();
+    let log = account
+        .dir()
+        .join("events.ndjson")
+        .metadata()
+        .unwrap()
+        .len();
     assert!(log < 2 << 20, "{log} bytes of log");
 }
 
 #[test]
 pub(crate) fn tells_what_is_left() {
     let lab = Lab::new();
-    let call = lab.run(guests::TELLS_WHAT_IS_LEFT, "x").limit("events=50").limit("storage-bytes=1000");
-    let done = call.limit("wall=1m").limit("cpu=30s").limit("memory=64MiB").done().exits_with(0);
+    let call = lab
+        .run(guests::TELLS_WHAT_IS_LEFT, "x")
+        .limit("events=50")
+        .limit("storage-bytes=1000");
+    let done = call
+        .limit("wall=1m")
+        .limit("cpu=30s")
+        .limit("memory=64MiB")
+        .done()
+        .exits_with(0);
     let expected = serde_json::json!({
         "events": [50, 49],
         "storage": [1000, 990],

@@ -25,9 +25,15 @@ mod stdio;
 /// Guests whose tests are elsewhere would go unnoticed: without a test of its name, a guest does not
 /// compile.
 mod every_guest_has_a_test {
-    #[expect(unused_imports, reason = "not every module has a test named after a guest")]
+    #[expect(
+        unused_imports,
+        reason = "not every module has a test named after a guest"
+    )]
     use super::{avp::*, commission::*, components::*, describe::*, grants::*, limits::*};
-    #[expect(unused_imports, reason = "not every module has a test named after a guest")]
+    #[expect(
+        unused_imports,
+        reason = "not every module has a test named after a guest"
+    )]
     use super::{recording::*, run::*, signals::*, stdio::*};
 
     macro_rules! assert_test_exists {

@@ -12,7 +12,10 @@ use crate::harness::{Lab, snapshot, verdict};
 fn a_runs_folder_that_cannot_be_made_is_said_before_the_run() {
     let lab = Lab::new();
     lab.file("taken", "a file");
-    let done = lab.run(guests::ANSWERS_WITH_TEXT, "x").args(["--runs-dir", "taken/runs"]).done();
+    let done = lab
+        .run(guests::ANSWERS_WITH_TEXT, "x")
+        .args(["--runs-dir", "taken/runs"])
+        .done();
     snapshot!(done, @"");
 }
 
@@ -24,32 +27,54 @@ fn a_runs_folder_that_cannot_be_written_is_said_before_the_run() {
     if fs::write(lab.path("runs/probe"), "").is_ok() {
         fs::remove_file(lab.path("runs/probe")).unwrap();
         // Root may write anywhere but into a file system that takes no files at all.
-        let done = lab.run(guests::ANSWERS_WITH_TEXT, "x").args(["--runs-dir", "/proc/runs"]).done().exits_with(2);
+        let done = lab
+            .run(guests::ANSWERS_WITH_TEXT, "x")
+            .args(["--runs-dir", "/proc/runs"])
+            .done()
+            .exits_with(2);
         assert!(done.stderr().contains("/proc/runs"), "{}", done.shown());
         return;
     }
     let done = lab.run(guests::ANSWERS_WITH_TEXT, "x").done().exits_with(2);
-    assert!(done.stderr().contains("hint: choose a folder you can write to"), "{}", done.shown());
+    assert!(
+        done.stderr()
+            .contains("hint: choose a folder you can write to"),
+        "{}",
+        done.shown()
+    );
 }
 
 /// A disk that fills up in the middle of a run is the host's fault, and what is there is valid.
 fn ended_with_a_full_disk(lab: &Lab, done: &crate::harness::Done) {
     assert_eq!(done.code(), 70, "{}", done.shown());
-    assert!(done.stderr().contains("host fault: cannot write the event log"), "{}", done.shown());
+    assert!(
+        done.stderr()
+            .contains("host fault: cannot write the event log"),
+        "{}",
+        done.shown()
+    );
     let account = lab.account();
     assert!(account.events().count() > 3, "it had begun");
     let (_, report) = verdict(account.dir());
-    assert!(!report.contains("invalid"), "what is there is valid:\n{report}");
+    assert!(
+        !report.contains("invalid"),
+        "what is there is valid:\n{report}"
+    );
 }
 
 #[test]
 fn a_log_that_may_not_grow_ends_the_run() {
     let lab = Lab::new();
     // Compiled before there is a limit on the size of files.
-    lab.call(["describe", guests::FLOODS_EVENTS]).done().exits_with(0);
+    lab.call(["describe", guests::FLOODS_EVENTS])
+        .done()
+        .exits_with(0);
     let call = lab.run(guests::FLOODS_EVENTS, "x");
     // In blocks of 512 bytes. The signal that comes with it would end the process.
-    let done = call.under("trap '' XFSZ; ulimit -f 64; exec \"$@\"").unverified().done();
+    let done = call
+        .under("trap '' XFSZ; ulimit -f 64; exec \"$@\"")
+        .unverified()
+        .done();
     ended_with_a_full_disk(&lab, &done);
 }
 
@@ -57,7 +82,9 @@ fn a_log_that_may_not_grow_ends_the_run() {
 fn a_full_disk_ends_the_run() {
     let lab = Lab::new();
     let runs = lab.folder("runs");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs", &runs]).output();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs", &runs])
+        .output();
     if !mounted.is_ok_and(|output| output.status.success()) {
         eprintln!("skipped: this user cannot mount a small file system");
         return;
@@ -69,7 +96,13 @@ fn a_full_disk_ends_the_run() {
         let done = lab.run(guests::ANSWERS_WITH_TEXT, "x").unverified().done();
         assert!([2, 70].contains(&done.code()), "{}", done.shown());
     }));
-    assert!(Command::new("umount").arg(&runs).status().unwrap().success());
+    assert!(
+        Command::new("umount")
+            .arg(&runs)
+            .status()
+            .unwrap()
+            .success()
+    );
     if let Err(panic) = result {
         std::panic::resume_unwind(panic);
     }

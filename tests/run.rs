@@ -11,23 +11,47 @@ pub(crate) fn answers_with_text() {
     let done = lab.run(guests::ANSWERS_WITH_TEXT, "hi\tthere").done();
     snapshot!(done, @"");
     let account = lab.account();
-    assert_eq!(account.kinds(), ["run_requested", "agent_described", "agent_started", "agent_stopped"]);
-    assert_eq!(account.only("agent_stopped")["avp.output"], "You said: hi\tthere");
-    assert_eq!(account.only("run_requested")["avp.commission"]["prompt"], "hi\tthere");
-    assert!(account.events().all(|event| event["data"]["wasm_agent.origin"] == "host"));
+    assert_eq!(
+        account.kinds(),
+        [
+            "run_requested",
+            "agent_described",
+            "agent_started",
+            "agent_stopped"
+        ]
+    );
+    assert_eq!(
+        account.only("agent_stopped")["avp.output"],
+        "You said: hi\tthere"
+    );
+    assert_eq!(
+        account.only("run_requested")["avp.commission"]["prompt"],
+        "hi\tthere"
+    );
+    assert!(
+        account
+            .events()
+            .all(|event| event["data"]["wasm_agent.origin"] == "host")
+    );
 }
 
 #[test]
 fn nothing_is_shown_when_quiet() {
     let lab = Lab::new();
-    let done = lab.run(guests::ANSWERS_WITH_TEXT, "hi").arg("--quiet").done();
+    let done = lab
+        .run(guests::ANSWERS_WITH_TEXT, "hi")
+        .arg("--quiet")
+        .done();
     snapshot!(done, @"");
 }
 
 #[test]
 pub(crate) fn answers_with_json() {
     let lab = Lab::new();
-    let done = lab.run(guests::ANSWERS_WITH_JSON, "count").done().exits_with(0);
+    let done = lab
+        .run(guests::ANSWERS_WITH_JSON, "count")
+        .done()
+        .exits_with(0);
     let answer = json!({ "task": "count", "done": true, "parts": [1, 2.5, null] });
     assert_eq!(done.json(), answer);
     assert_eq!(lab.account().only("agent_stopped")["avp.output"], answer);
@@ -36,7 +60,11 @@ pub(crate) fn answers_with_json() {
 #[test]
 fn the_outcome_as_json() {
     let lab = Lab::new();
-    let done = lab.run(guests::ANSWERS_WITH_JSON, "count").args(["--format", "json"]).done().exits_with(0);
+    let done = lab
+        .run(guests::ANSWERS_WITH_JSON, "count")
+        .args(["--format", "json"])
+        .done()
+        .exits_with(0);
     let outcome = done.json();
     assert_eq!(outcome["format"], "wasm-agent/outcome@1");
     assert_eq!(outcome["ended"]["kind"], "converged");
@@ -46,17 +74,34 @@ fn the_outcome_as_json() {
 
 #[test]
 fn the_trajectory_on_standard_output_and_in_a_file() {
-    for args in [vec!["--format", "avp"], vec!["--format", "avp", "--out", "-"]] {
+    for args in [
+        vec!["--format", "avp"],
+        vec!["--format", "avp", "--out", "-"],
+    ] {
         let lab = Lab::new();
-        let done = lab.run(guests::DELEGATES, "x").args(args).done().exits_with(0);
+        let done = lab
+            .run(guests::DELEGATES, "x")
+            .args(args)
+            .done()
+            .exits_with(0);
         let file = lab.file("out.ndjson", done.stdout());
         verify(file.as_ref());
-        let lines: Vec<serde_json::Value> =
-            done.stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert!(lines.iter().eq(lab.account().events()), "the view is the log's events");
+        let lines: Vec<serde_json::Value> = done
+            .stdout()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert!(
+            lines.iter().eq(lab.account().events()),
+            "the view is the log's events"
+        );
     }
     let lab = Lab::new();
-    let done = lab.run(guests::DELEGATES, "x").args(["--out", &lab.arg("t.ndjson")]).done().exits_with(0);
+    let done = lab
+        .run(guests::DELEGATES, "x")
+        .args(["--out", &lab.arg("t.ndjson")])
+        .done()
+        .exits_with(0);
     assert_eq!(done.stdout(), "delegated\n");
     verify(&lab.path("t.ndjson"));
 }
@@ -64,7 +109,10 @@ fn the_trajectory_on_standard_output_and_in_a_file() {
 #[test]
 fn standard_output_is_one_thing_only() {
     let lab = Lab::new();
-    let done = lab.run(guests::ANSWERS_WITH_TEXT, "x").args(["--out", "-"]).done();
+    let done = lab
+        .run(guests::ANSWERS_WITH_TEXT, "x")
+        .args(["--out", "-"])
+        .done();
     snapshot!(done, @"");
     assert!(lab.accounts().is_empty());
 }
@@ -72,13 +120,28 @@ fn standard_output_is_one_thing_only() {
 #[test]
 fn a_trajectory_file_that_cannot_be_written_stops_nothing_that_has_begun() {
     let lab = Lab::new();
-    let done = lab.run(guests::ANSWERS_WITH_TEXT, "x").args(["--out", "/no/such/folder/t"]).done();
+    let done = lab
+        .run(guests::ANSWERS_WITH_TEXT, "x")
+        .args(["--out", "/no/such/folder/t"])
+        .done();
     snapshot!(done, @"");
     assert!(lab.accounts().is_empty(), "found out before the run");
 
-    let done = lab.run(guests::DELEGATES, "x").args(["--out", "/dev/full"]).done().exits_with(2);
-    assert!(done.stderr().contains("cannot write the trajectory"), "{}", done.stderr());
-    assert_eq!(lab.account().stop_reason(), "converged", "the account is whole");
+    let done = lab
+        .run(guests::DELEGATES, "x")
+        .args(["--out", "/dev/full"])
+        .done()
+        .exits_with(2);
+    assert!(
+        done.stderr().contains("cannot write the trajectory"),
+        "{}",
+        done.stderr()
+    );
+    assert_eq!(
+        lab.account().stop_reason(),
+        "converged",
+        "the account is whole"
+    );
 }
 
 #[test]
@@ -88,16 +151,30 @@ pub(crate) fn answers_with_broken_json() {
     snapshot!(done, @"");
     let account = lab.account();
     assert_eq!(account.stop_reason(), "error");
-    assert_eq!(account.only("error_occurred")["avp.error.code"], "agent_crash");
+    assert_eq!(
+        account.only("error_occurred")["avp.error.code"],
+        "agent_crash"
+    );
 }
 
 #[test]
 pub(crate) fn returns_without_a_report() {
     let lab = Lab::new();
-    let done = lab.run(guests::RETURNS_WITHOUT_A_REPORT, "x").done().exits_with(0);
+    let done = lab
+        .run(guests::RETURNS_WITHOUT_A_REPORT, "x")
+        .done()
+        .exits_with(0);
     assert_eq!(done.stdout(), "");
     let account = lab.account();
-    assert_eq!(account.kinds(), ["run_requested", "agent_described", "agent_started", "agent_stopped"]);
+    assert_eq!(
+        account.kinds(),
+        [
+            "run_requested",
+            "agent_described",
+            "agent_started",
+            "agent_stopped"
+        ]
+    );
     assert_eq!(account.stop_reason(), "converged");
     assert!(account.only("agent_stopped").get("avp.output").is_none());
 }
@@ -115,7 +192,10 @@ pub(crate) fn fails_as_told() {
         assert!(done.stderr().contains(message), "{}", done.shown());
         let account = lab.account();
         assert_eq!(account.stop_reason(), reason);
-        let errors: Vec<_> = account.data("error_occurred").map(|data| &data["avp.error.code"]).collect();
+        let errors: Vec<_> = account
+            .data("error_occurred")
+            .map(|data| &data["avp.error.code"])
+            .collect();
         assert_eq!(errors, Vec::from_iter(code), "{task}");
     }
 }
@@ -124,11 +204,22 @@ pub(crate) fn fails_as_told() {
 pub(crate) fn traps() {
     let lab = Lab::new();
     let done = lab.run(guests::TRAPS, "x").done().exits_with(1);
-    assert!(done.stderr().contains("crashed: the agent trapped: wasm trap: wasm `unreachable`"), "{}", done.shown());
-    assert!(done.stderr().contains("traps"), "the backtrace names the guest's functions");
+    assert!(
+        done.stderr()
+            .contains("crashed: the agent trapped: wasm trap: wasm `unreachable`"),
+        "{}",
+        done.shown()
+    );
+    assert!(
+        done.stderr().contains("traps"),
+        "the backtrace names the guest's functions"
+    );
     let account = lab.account();
     assert_eq!(account.turns(), ["before the trap"]);
-    assert_eq!(account.only("error_occurred")["avp.error.code"], "agent_crash");
+    assert_eq!(
+        account.only("error_occurred")["avp.error.code"],
+        "agent_crash"
+    );
     assert_eq!(account.stop_reason(), "error");
     assert_eq!(account.outcome()["ended"]["kind"], "crashed");
 }
@@ -137,22 +228,44 @@ pub(crate) fn traps() {
 pub(crate) fn panics() {
     let lab = Lab::new();
     let done = lab.run(guests::PANICS, "x").done().exits_with(1);
-    assert!(done.stderr().contains("| the sky is falling"), "{}", done.shown());
+    assert!(
+        done.stderr().contains("| the sky is falling"),
+        "{}",
+        done.shown()
+    );
     let account = lab.account();
-    assert!(account.outcome()["stderr_tail"].as_str().unwrap().contains("the sky is falling"));
-    assert!(account.audits("output").any(|output| output["text"] == "the sky is falling"));
+    assert!(
+        account.outcome()["stderr_tail"]
+            .as_str()
+            .unwrap()
+            .contains("the sky is falling")
+    );
+    assert!(
+        account
+            .audits("output")
+            .any(|output| output["text"] == "the sky is falling")
+    );
     assert_eq!(account.stop_reason(), "error");
 }
 
 #[test]
 pub(crate) fn exits_in_the_middle() {
-    for (code, message) in [("0", "the agent called exit(0)"), ("3", "the agent called exit(3)")] {
+    for (code, message) in [
+        ("0", "the agent called exit(0)"),
+        ("3", "the agent called exit(3)"),
+    ] {
         let lab = Lab::new();
-        let done = lab.run(guests::EXITS_IN_THE_MIDDLE, code).done().exits_with(1);
+        let done = lab
+            .run(guests::EXITS_IN_THE_MIDDLE, code)
+            .done()
+            .exits_with(1);
         assert!(done.stderr().contains(message), "{}", done.shown());
         let account = lab.account();
         assert_eq!(account.turns(), ["I look"]);
-        assert_eq!(account.only("tool_returned")["avp.tool_result"]["is_error"], true);
+        assert_eq!(
+            account.only("tool_returned")["avp.tool_result"]["is_error"],
+            true
+        );
         assert_eq!(account.only("tool_returned")["wasm_agent.origin"], "host");
         assert_eq!(account.only("error_occurred")["avp.error.message"], message);
         assert_eq!(account.stop_reason(), "error");
@@ -162,22 +275,39 @@ pub(crate) fn exits_in_the_middle() {
 #[test]
 pub(crate) fn leaves_calls_and_frames_open() {
     let lab = Lab::new();
-    lab.run(guests::LEAVES_CALLS_AND_FRAMES_OPEN, "call").done().exits_with(0);
+    lab.run(guests::LEAVES_CALLS_AND_FRAMES_OPEN, "call")
+        .done()
+        .exits_with(0);
     let account = lab.account();
-    assert_eq!(account.only("tool_returned")["avp.tool_result"]["is_error"], true);
-    assert_eq!(account.stop_reason(), "converged", "an open call is an unfinished errand, not unfinished work");
+    assert_eq!(
+        account.only("tool_returned")["avp.tool_result"]["is_error"],
+        true
+    );
+    assert_eq!(
+        account.stop_reason(),
+        "converged",
+        "an open call is an unfinished errand, not unfinished work"
+    );
 
     let lab = Lab::new();
-    lab.run(guests::LEAVES_CALLS_AND_FRAMES_OPEN, "frame").done().exits_with(1);
+    lab.run(guests::LEAVES_CALLS_AND_FRAMES_OPEN, "frame")
+        .done()
+        .exits_with(1);
     let account = lab.account();
-    assert_eq!(account.only("subagent_returned")["avp.subagent.reason"], "abandoned");
+    assert_eq!(
+        account.only("subagent_returned")["avp.subagent.reason"],
+        "abandoned"
+    );
     assert_eq!(account.stop_reason(), "abandoned");
 }
 
 #[test]
 pub(crate) fn reports_impossible_facts() {
     let lab = Lab::new();
-    let done = lab.run(guests::REPORTS_IMPOSSIBLE_FACTS, "x").done().exits_with(0);
+    let done = lab
+        .run(guests::REPORTS_IMPOSSIBLE_FACTS, "x")
+        .done()
+        .exits_with(0);
     let expected = json!([
         ["duplicate call", "duplicate-call"],
         ["duplicate call in one turn", "duplicate-call"],
@@ -220,23 +350,35 @@ pub(crate) fn streams_a_turn() {
     assert_eq!(done.stdout(), "[1, 1, 1, 2, 3, 3]\n");
     let account = lab.account();
     assert_eq!(account.turns(), ["Hello", "after", "last"]);
-    let steps: Vec<_> = account.data("assistant_message").map(|turn| turn["avp.step"].as_u64()).collect();
+    let steps: Vec<_> = account
+        .data("assistant_message")
+        .map(|turn| turn["avp.step"].as_u64())
+        .collect();
     assert_eq!(steps, [Some(1), Some(2), Some(3)]);
     let first = account.data("assistant_message").next().unwrap();
     assert_eq!(first["avp.usage"]["input_tokens"], 10);
-    assert_eq!((&first["avp.cost_usd"], &first["avp.cost.source"]), (&json!(0.25), &json!("reported")));
+    assert_eq!(
+        (&first["avp.cost_usd"], &first["avp.cost.source"]),
+        (&json!(0.25), &json!("reported"))
+    );
 }
 
 #[test]
 pub(crate) fn calls_an_unknown_tool() {
     let lab = Lab::new();
-    let done = lab.run(guests::CALLS_AN_UNKNOWN_TOOL, "x").done().exits_with(0);
+    let done = lab
+        .run(guests::CALLS_AN_UNKNOWN_TOOL, "x")
+        .done()
+        .exits_with(0);
     assert_eq!(done.stdout(), "[\"c1\"], then Err(CallReturned(\"c1\"))\n");
     let account = lab.account();
     let returned = account.only("tool_returned");
     assert_eq!(returned["wasm_agent.origin"], "host");
     assert_eq!(returned["avp.tool_result"]["is_error"], true);
-    assert_eq!(account.only("tool_invoked")["avp.tool.input"], json!({ "path": "/" }));
+    assert_eq!(
+        account.only("tool_invoked")["avp.tool.input"],
+        json!({ "path": "/" })
+    );
 }
 
 #[test]
@@ -247,19 +389,32 @@ pub(crate) fn delegates() {
     let frames: Vec<_> = account.data("subagent_invoked").collect();
     let turns: Vec<_> = account.data("assistant_message").collect();
     assert_eq!(turns[1]["parent_span_id"], frames[0]["span_id"]);
-    assert_eq!(frames[1]["parent_span_id"], frames[0]["span_id"], "a frame within a frame");
+    assert_eq!(
+        frames[1]["parent_span_id"], frames[0]["span_id"],
+        "a frame within a frame"
+    );
     assert_eq!(turns[2]["parent_span_id"], frames[1]["span_id"]);
-    assert_eq!(frames[0]["avp.subagent.input"], json!({ "goal": "win" }), "taken over from the call");
+    assert_eq!(
+        frames[0]["avp.subagent.input"],
+        json!({ "goal": "win" }),
+        "taken over from the call"
+    );
     assert_eq!(account.outcome()["totals"]["cost_usd"], 0.5);
 }
 
 #[test]
 pub(crate) fn keeps_checkpoints() {
     let lab = Lab::new();
-    let done = lab.run(guests::KEEPS_CHECKPOINTS, "x").limit("storage-bytes=1000").done();
+    let done = lab
+        .run(guests::KEEPS_CHECKPOINTS, "x")
+        .limit("storage-bytes=1000")
+        .done();
     snapshot!(done, @"");
     let account = lab.account();
-    assert_eq!(std::fs::read(account.dir().join("checkpoint")).unwrap(), b"second");
+    assert_eq!(
+        std::fs::read(account.dir().join("checkpoint")).unwrap(),
+        b"second"
+    );
     assert_eq!(account.audits("checkpoint").count(), 2);
     assert_eq!(account.limits_hit(), ["storage-bytes"]);
 }
@@ -267,14 +422,36 @@ pub(crate) fn keeps_checkpoints() {
 #[test]
 pub(crate) fn hands_over_artifacts() {
     let lab = Lab::new();
-    let done = lab.run(guests::HANDS_OVER_ARTIFACTS, "x").limit("storage-bytes=1000").done().exits_with(0);
-    let refused: Vec<String> = done.json().as_array().unwrap().iter().map(|pair| {
-        format!("{}: {}", pair[0].as_str().unwrap(), pair[1].as_str().unwrap().split('`').next().unwrap())
-    }).collect();
+    let done = lab
+        .run(guests::HANDS_OVER_ARTIFACTS, "x")
+        .limit("storage-bytes=1000")
+        .done()
+        .exits_with(0);
+    let refused: Vec<String> = done
+        .json()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|pair| {
+            format!(
+                "{}: {}",
+                pair[0].as_str().unwrap(),
+                pair[1].as_str().unwrap().split('`').next().unwrap()
+            )
+        })
+        .collect();
     insta::assert_debug_snapshot!(refused, @"");
     let account = lab.account();
-    assert_eq!(std::fs::read(account.dir().join("artifacts/report.md")).unwrap(), b"# Report\n");
-    assert_eq!(std::fs::read_dir(account.dir().join("artifacts")).unwrap().count(), 1);
+    assert_eq!(
+        std::fs::read(account.dir().join("artifacts/report.md")).unwrap(),
+        b"# Report\n"
+    );
+    assert_eq!(
+        std::fs::read_dir(account.dir().join("artifacts"))
+            .unwrap()
+            .count(),
+        1
+    );
     assert_eq!(account.audits("artifact").count(), 1);
     assert_eq!(account.audits("completed").count(), 1);
     assert_eq!(account.outcome()["completed"], "wrote a report");
@@ -286,21 +463,46 @@ fn the_run_directory_is_for_its_owner_only() {
     let lab = Lab::new();
     lab.run(guests::ANSWERS_WITH_TEXT, "x").done().exits_with(0);
     for path in [lab.path("runs"), lab.account().dir().to_owned()] {
-        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700, "{}", path.display());
+        assert_eq!(
+            path.metadata().unwrap().permissions().mode() & 0o777,
+            0o700,
+            "{}",
+            path.display()
+        );
     }
 }
 
 #[test]
 fn run_json_says_what_was_asked() {
     let lab = Lab::new();
-    lab.run(guests::ANSWERS_WITH_TEXT, "x").limit("events=7").args(["--env", "A=secret"]).done().exits_with(0);
+    lab.run(guests::ANSWERS_WITH_TEXT, "x")
+        .limit("events=7")
+        .args(["--env", "A=secret"])
+        .done()
+        .exits_with(0);
     let account = lab.account();
     let request = account.request();
-    assert_eq!(request["commission"], account.only("run_requested")["avp.commission"]);
+    assert_eq!(
+        request["commission"],
+        account.only("run_requested")["avp.commission"]
+    );
     assert_eq!(request["grants"]["limits"]["events"], 7);
-    assert_eq!(request["grants"]["env"], json!(["A"]), "names of variables, no values");
-    assert!(request["agent"]["digest"].as_str().unwrap().starts_with("sha256:"));
-    assert!(!std::fs::read_to_string(account.dir().join("events.ndjson")).unwrap().contains("secret"));
+    assert_eq!(
+        request["grants"]["env"],
+        json!(["A"]),
+        "names of variables, no values"
+    );
+    assert!(
+        request["agent"]["digest"]
+            .as_str()
+            .unwrap()
+            .starts_with("sha256:")
+    );
+    assert!(
+        !std::fs::read_to_string(account.dir().join("events.ndjson"))
+            .unwrap()
+            .contains("secret")
+    );
 }
 
 #[test]
@@ -310,6 +512,13 @@ fn runs_are_listed_newest_first() {
     assert_eq!(done.stdout(), "");
     lab.run(guests::ANSWERS_WITH_TEXT, "x").done().exits_with(0);
     let done = lab.call(["runs", "list"]).done().exits_with(0);
-    let id = lab.account().dir().file_name().unwrap().to_str().unwrap().to_owned();
+    let id = lab
+        .account()
+        .dir()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
     assert!(done.stdout().contains(&id));
 }

@@ -1,6 +1,10 @@
 //! Compiles every guest of `tests/guests` to a component and writes down where it is.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a build script says what is wrong by failing")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a build script says what is wrong by failing"
+)]
 
 use std::env;
 use std::fmt::Write as _;
@@ -13,9 +17,16 @@ const TARGET: &str = "wasm32-wasip2";
 fn main() {
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    let root = manifest.join("../..").canonicalize().expect("the workspace is there");
+    let root = manifest
+        .join("../..")
+        .canonicalize()
+        .expect("the workspace is there");
     let guests = root.join("tests/guests");
-    for watched in ["tests/guests/src", "tests/guests/Cargo.toml", "tests/guests/Cargo.lock"] {
+    for watched in [
+        "tests/guests/src",
+        "tests/guests/Cargo.toml",
+        "tests/guests/Cargo.lock",
+    ] {
         println!("cargo:rerun-if-changed={}", root.join(watched).display());
     }
     for watched in ["guest-sdk/src", "guest-sdk/Cargo.toml", "wit"] {
@@ -36,7 +47,10 @@ fn main() {
             .find(|path| path.is_file())
             .unwrap_or_else(|| panic!("guest `{name}` is not declared in tests/guests/Cargo.toml"));
         let constant = name.to_uppercase();
-        let _ = writeln!(code, "/// The guest `{name}`.\npub const {constant}: &str = {path:?};");
+        let _ = writeln!(
+            code,
+            "/// The guest `{name}`.\npub const {constant}: &str = {path:?};"
+        );
         let _ = writeln!(all, "        $mac!({name});");
     }
     let _ = writeln!(
@@ -50,7 +64,10 @@ fn main() {
 /// Guests are compiled into a folder of their own beside the profiles, so that all profiles share them.
 fn guests_target_dir(out: &Path) -> PathBuf {
     // OUT_DIR is <target>/<profile>/build/<package>/out.
-    out.ancestors().nth(4).expect("OUT_DIR has the depth cargo gives it").join("guests")
+    out.ancestors()
+        .nth(4)
+        .expect("OUT_DIR has the depth cargo gives it")
+        .join("guests")
 }
 
 fn compile(guests: &Path, target_dir: &Path) {
@@ -65,7 +82,15 @@ fn compile(guests: &Path, target_dir: &Path) {
     }
     let status = cargo
         .current_dir(guests)
-        .args(["build", "--locked", "--release", "--examples", "--bins", "--target", TARGET])
+        .args([
+            "build",
+            "--locked",
+            "--release",
+            "--examples",
+            "--bins",
+            "--target",
+            TARGET,
+        ])
         .arg("--target-dir")
         .arg(target_dir)
         .status()

@@ -14,9 +14,15 @@ impl Account {
     /// Reads a run directory. A last line that is torn is left out.
     pub(crate) fn read(dir: PathBuf) -> Account {
         let bytes = std::fs::read(dir.join("events.ndjson")).unwrap();
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let whole = bytes
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
         let text = std::str::from_utf8(&bytes[..whole]).unwrap();
-        let records = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let records = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         Account { dir, records }
     }
 
@@ -35,7 +41,10 @@ impl Account {
     }
 
     /// The data of all events of a type, named without `avp.`.
-    pub(crate) fn data<'a, 'k>(&'a self, kind: &'k str) -> impl Iterator<Item = &'a Value> + use<'a, 'k> {
+    pub(crate) fn data<'a, 'k>(
+        &'a self,
+        kind: &'k str,
+    ) -> impl Iterator<Item = &'a Value> + use<'a, 'k> {
         self.events()
             .filter(move |event| event["type"].as_str().unwrap().strip_prefix("avp.") == Some(kind))
             .map(|event| &event["data"])
@@ -45,24 +54,40 @@ impl Account {
     #[track_caller]
     pub(crate) fn only(&self, kind: &str) -> &Value {
         let mut found = self.data(kind);
-        let first = found.next().unwrap_or_else(|| panic!("no {kind} in {:?}", self.kinds()));
-        assert!(found.next().is_none(), "more than one {kind} in {:?}", self.kinds());
+        let first = found
+            .next()
+            .unwrap_or_else(|| panic!("no {kind} in {:?}", self.kinds()));
+        assert!(
+            found.next().is_none(),
+            "more than one {kind} in {:?}",
+            self.kinds()
+        );
         first
     }
 
     /// Types of all events, in order and without `avp.`.
     pub(crate) fn kinds(&self) -> Vec<&str> {
-        self.events().map(|event| event["type"].as_str().unwrap().trim_start_matches("avp.")).collect()
+        self.events()
+            .map(|event| event["type"].as_str().unwrap().trim_start_matches("avp."))
+            .collect()
     }
 
     /// Audit records of a kind, in order.
-    pub(crate) fn audits<'a, 'k>(&'a self, kind: &'k str) -> impl Iterator<Item = &'a Value> + use<'a, 'k> {
-        self.records.iter().filter_map(|record| record.get("audit")).filter(move |audit| audit["kind"] == kind)
+    pub(crate) fn audits<'a, 'k>(
+        &'a self,
+        kind: &'k str,
+    ) -> impl Iterator<Item = &'a Value> + use<'a, 'k> {
+        self.records
+            .iter()
+            .filter_map(|record| record.get("audit"))
+            .filter(move |audit| audit["kind"] == kind)
     }
 
     /// Names of the limits that were hit, in order.
     pub(crate) fn limits_hit(&self) -> Vec<&str> {
-        self.audits("limit").map(|audit| audit["name"].as_str().unwrap()).collect()
+        self.audits("limit")
+            .map(|audit| audit["name"].as_str().unwrap())
+            .collect()
     }
 
     /// The outcome in the last record.

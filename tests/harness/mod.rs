@@ -34,7 +34,9 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) fn new() -> Lab {
-        Lab { dir: TempDir::new().unwrap() }
+        Lab {
+            dir: TempDir::new().unwrap(),
+        }
     }
 
     /// A path in the folder.
@@ -63,7 +65,12 @@ impl Lab {
 
     /// The program with these arguments; run it with [`Call::done`].
     pub(crate) fn call<I: AsRef<str>>(&self, args: impl IntoIterator<Item = I>) -> Call<'_> {
-        Call::new(self, args.into_iter().map(|arg| arg.as_ref().to_owned()).collect())
+        Call::new(
+            self,
+            args.into_iter()
+                .map(|arg| arg.as_ref().to_owned())
+                .collect(),
+        )
     }
 
     /// `wasm-agent run GUEST TASK`.
@@ -73,7 +80,9 @@ impl Lab {
 
     /// The accounts of all runs so far, oldest first.
     pub(crate) fn accounts(&self) -> Vec<Account> {
-        let Ok(entries) = std::fs::read_dir(self.path("runs")) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(self.path("runs")) else {
+            return Vec::new();
+        };
         let mut dirs: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
         dirs.sort();
         dirs.into_iter().map(Account::read).collect()
@@ -104,7 +113,13 @@ impl<'a> Call<'a> {
         command.env("WASM_AGENT_RUNS_DIR", lab.path("runs"));
         command.env("WASM_AGENT_CACHE_DIR", warm_cache());
         command.env("HOME", lab.dir.path());
-        Call { lab, args, stdin: Vec::new(), verified: true, command }
+        Call {
+            lab,
+            args,
+            stdin: Vec::new(),
+            verified: true,
+            command,
+        }
     }
 
     pub(crate) fn arg(mut self, arg: impl Into<String>) -> Self {
@@ -134,7 +149,9 @@ impl<'a> Call<'a> {
     /// Runs it through a shell command that ends in `"$@"`.
     pub(crate) fn under(mut self, script: &str) -> Self {
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", script, "sh"]).arg(self.command.get_program());
+        shell
+            .args(["-c", script, "sh"])
+            .arg(self.command.get_program());
         shell.env_clear().current_dir(self.lab.dir.path());
         for (name, value) in self.command.get_envs() {
             if let Some(value) = value {
@@ -155,8 +172,13 @@ impl<'a> Call<'a> {
     /// Starts it with all streams piped; whoever calls reads them.
     pub(crate) fn spawn(mut self) -> Running {
         self.command.args(&self.args);
-        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running { child: self.command.spawn().unwrap() }
+        self.command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        Running {
+            child: self.command.spawn().unwrap(),
+        }
     }
 
     /// Runs it to its end. Every trajectory it leaves behind has to pass `verify`.
@@ -164,10 +186,14 @@ impl<'a> Call<'a> {
         let lab = self.lab;
         let stdin = lab.path(".stdin");
         std::fs::write(&stdin, &self.stdin).unwrap();
-        self.command.args(&self.args).stdin(File::open(stdin).unwrap());
+        self.command
+            .args(&self.args)
+            .stdin(File::open(stdin).unwrap());
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let before = run_dirs(lab);
-        let mut running = Running { child: self.command.spawn().unwrap() };
+        let mut running = Running {
+            child: self.command.spawn().unwrap(),
+        };
         let stdout = read_all(running.child.stdout.take().unwrap());
         let stderr = read_all(running.child.stderr.take().unwrap());
         let status = running.wait();
@@ -179,7 +205,10 @@ impl<'a> Call<'a> {
             lab_dir: lab.dir.path().to_owned(),
         };
         if self.verified {
-            for dir in run_dirs(lab).into_iter().filter(|dir| !before.contains(dir)) {
+            for dir in run_dirs(lab)
+                .into_iter()
+                .filter(|dir| !before.contains(dir))
+            {
                 verify(&dir);
             }
         }
@@ -188,8 +217,13 @@ impl<'a> Call<'a> {
 }
 
 fn run_dirs(lab: &Lab) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(lab.path("runs")) else { return Vec::new() };
-    entries.map(|entry| entry.unwrap().path()).filter(|path| path.join("run.json").is_file()).collect()
+    let Ok(entries) = std::fs::read_dir(lab.path("runs")) else {
+        return Vec::new();
+    };
+    entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("run.json").is_file())
+        .collect()
 }
 
 /// What the host writes, the judge accepts.
@@ -201,9 +235,16 @@ pub(crate) fn verify(path: &Path) {
 
 /// Whether the judge accepts it, and what it says.
 pub(crate) fn verdict(path: &Path) -> (bool, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_wasm-agent")).arg("verify").arg(path).output().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_wasm-agent"))
+        .arg("verify")
+        .arg(path)
+        .output()
+        .unwrap();
     let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    (
+        output.status.success(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
 }
 
 /// A process that is running. Killed when the test ends before it does.
@@ -256,7 +297,9 @@ impl Drop for Running {
 /// Waits for the first line that contains `text`.
 pub(crate) fn wait_for(lines: &mpsc::Receiver<String>, text: &str) {
     loop {
-        let line = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("`{text}` does not come"));
+        let line = lines
+            .recv_timeout(PATIENCE)
+            .unwrap_or_else(|_| panic!("`{text}` does not come"));
         if line.contains(text) {
             return;
         }
@@ -304,7 +347,9 @@ impl Done {
     /// The exit code.
     #[track_caller]
     pub(crate) fn code(&self) -> i32 {
-        self.status.code().unwrap_or_else(|| panic!("{}\n{}", self.status, self.stderr()))
+        self.status
+            .code()
+            .unwrap_or_else(|| panic!("{}\n{}", self.status, self.stderr()))
     }
 
     /// Fails unless this is the exit code; prints everything then.
@@ -325,7 +370,8 @@ impl Done {
     /// Standard output as JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.shown()))
+        serde_json::from_slice(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.shown()))
     }
 
     /// Command, exit code and both streams, without what differs from one time to the next.
@@ -333,7 +379,9 @@ impl Done {
         let text = format!(
             "$ wasm-agent {}\nexit {}\n----- stdout -----\n{}----- stderr -----\n{}",
             self.args.join(" "),
-            self.status.code().map_or_else(|| self.status.to_string(), |code| code.to_string()),
+            self.status
+                .code()
+                .map_or_else(|| self.status.to_string(), |code| code.to_string()),
             self.stdout(),
             self.stderr(),
         );

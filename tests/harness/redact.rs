@@ -6,7 +6,9 @@ use std::path::Path;
 /// fixed shapes.
 pub(crate) fn redact(text: &str, lab: &Path) -> String {
     let text = text.replace(lab.to_str().unwrap(), "[LAB]");
-    let guests = Path::new(wasm_agent_test_artifacts::TRAPS).parent().unwrap();
+    let guests = Path::new(wasm_agent_test_artifacts::TRAPS)
+        .parent()
+        .unwrap();
     let text = text.replace(guests.to_str().unwrap(), "[GUESTS]");
     let text = text.replace(guests.parent().unwrap().to_str().unwrap(), "[GUESTS]");
     text.lines().map(line).collect::<Vec<_>>().join("\n")
@@ -32,7 +34,10 @@ fn is_word(c: char) -> bool {
 }
 
 fn redacted(word: &str) -> String {
-    let is_hex = |text: &str| text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let is_hex = |text: &str| {
+        text.bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
     if word.len() == 64 && is_hex(word) {
         return "[DIGEST]".to_owned();
     }
@@ -52,7 +57,10 @@ fn redacted(word: &str) -> String {
     // Only fractions are measured times; `200ms` and `1m` are limits somebody set.
     let number = word.trim_end_matches(char::is_alphabetic);
     let unit = &word[number.len()..];
-    if matches!(unit, "s" | "ms" | "µs" | "ns") && number.contains('.') && number.parse::<f64>().is_ok() {
+    if matches!(unit, "s" | "ms" | "µs" | "ns")
+        && number.contains('.')
+        && number.parse::<f64>().is_ok()
+    {
         return "[TIME]".to_owned();
     }
     word.to_owned()
@@ -64,7 +72,10 @@ fn what_differs_is_taken_out_and_nothing_else() {
     for (text, expected) in [
         ("converged · 1.25ms", "converged · [TIME]"),
         ("limit `cpu` reached (200ms)", "limit `cpu` reached (200ms)"),
-        ("run: /tmp/lab/runs/20261121-053000-1f3a9c07", "run: [LAB]/runs/[SESSION]"),
+        (
+            "run: /tmp/lab/runs/20261121-053000-1f3a9c07",
+            "run: [LAB]/runs/[SESSION]",
+        ),
         ("run-0123456789abcdef!", "[RUN]!"),
         ("  indented ,  text.", "  indented ,  text."),
     ] {

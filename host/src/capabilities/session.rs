@@ -17,7 +17,8 @@ impl wit::Host for RunState {
             path: dir.guest.clone(),
             access: match dir.access {
                 Access::ReadOnly => wit::Access::ReadOnly,
-                Access::ReadWrite => wit::Access::ReadWrite,
+                // Whether what is written is kept is for the operator to say, later.
+                Access::ReadWrite | Access::CopyOnWrite => wit::Access::ReadWrite,
             },
         });
         Ok(wit::RunInfo {

@@ -40,7 +40,7 @@ pub(super) struct Args {
 
 /// What AVP's harness appends.
 #[derive(Parser)]
-#[command(no_binary_name = true, name = "wasm-agent avp AGENT")]
+#[command(no_binary_name = true, name = "avp")]
 enum Call {
     /// Write `{"type":"pong"}`
     Ping {
@@ -98,7 +98,7 @@ pub(super) async fn avp(args: Args) -> Done {
             let mut asked = read(&commission)?;
             if let (Asked::Commission(commission), Some(built_in)) = (&mut asked, built_in) {
                 let built_in = read_bytes(&built_in, "the built-in fixture")?;
-                *commission = commission.with_built_in(&built_in)?;
+                **commission = commission.with_built_in(&built_in)?;
             }
             let host = args.host.host()?;
             let agent = args.agent.load(&host).await?;

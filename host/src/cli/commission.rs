@@ -41,10 +41,10 @@ impl CommissionFlags {
                 .or(descriptor.default_model.as_deref());
             let task = self.task.as_deref();
             let commission = Commission::for_task(&run_id, model.unwrap_or(NO_MODEL), task)?;
-            return Ok(Asked::Commission(commission));
+            return Ok(Asked::Commission(Box::new(commission)));
         };
         let mut commission = match read(source)? {
-            Asked::Commission(commission) => commission,
+            Asked::Commission(commission) => *commission,
             unsupported @ Asked::Unsupported(_) => return Ok(unsupported),
         };
         if let Some(task) = &self.task {
@@ -53,14 +53,14 @@ impl CommissionFlags {
         if let Some(model) = &self.model {
             commission = commission.with_model(model)?;
         }
-        Ok(Asked::Commission(commission))
+        Ok(Asked::Commission(Box::new(commission)))
     }
 }
 
 /// What was asked for.
 pub(super) enum Asked {
     /// A commission this host reads.
-    Commission(Commission),
+    Commission(Box<Commission>),
     /// One of another version of AVP, which gets a trajectory that says so.
     Unsupported(Unsupported),
 }
@@ -78,7 +78,7 @@ impl Asked {
         Ok(match self {
             Asked::Commission(commission) => host.start(RunRequest {
                 agent,
-                commission,
+                commission: *commission,
                 grants,
                 runs,
             })?,
@@ -90,7 +90,7 @@ impl Asked {
 /// Reads a commission from a file, from standard input, or from the argument itself.
 pub(super) fn read(source: &str) -> Result<Asked, Failure> {
     match Commission::parse(&read_bytes(source, "the commission")?) {
-        Ok(commission) => Ok(Asked::Commission(commission)),
+        Ok(commission) => Ok(Asked::Commission(Box::new(commission))),
         Err(CommissionError::UnsupportedVersion { found, run_id, raw }) => {
             let run_id = run_id.map_or_else(new_run_id, Ok)?;
             Ok(Asked::Unsupported(Unsupported { run_id, raw, found }))

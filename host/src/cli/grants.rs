@@ -16,7 +16,7 @@ pub(super) struct GrantFlags {
     grants: Option<PathBuf>,
 
     /// Grant a directory: at /work unless `::GUEST` says where, read-only unless `:rw` says otherwise
-    #[arg(long = "dir", value_name = "HOST[::GUEST][:ro|:rw]")]
+    #[arg(long = "dir", value_name = "HOST[::GUEST][:ro|:rw|:cow]")]
     dirs: Vec<String>,
 
     /// Set an environment variable; nothing is inherited

@@ -9,7 +9,7 @@ use super::Done;
 use super::failure::Failure;
 use super::grants::GrantFlags;
 use super::load::AgentArg;
-use super::out::{BOLD, Cell, DIM, GREEN, Out, RED, Table, YELLOW, print_json, styled};
+use super::out::{BOLD, Cell, DIM, GREEN, Out, RED, Table, YELLOW, print_json, put, styled};
 use super::text::{printable, size};
 
 const EXAMPLES: &str = "\
@@ -30,7 +30,7 @@ pub(super) struct Args {
     grants: GrantFlags,
 
     /// Print everything as one JSON document
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     json: bool,
 }
 
@@ -47,7 +47,7 @@ pub(super) fn inspect(args: &Args) -> Done {
         let mut value =
             serde_json::to_value(&inspection).map_err(|error| Failure::new(error.into()))?;
         if let Some(authority) = &authority {
-            value["authority"] = serde_json::json!(authority);
+            put(&mut value, "authority", serde_json::json!(authority));
         }
         print_json(&value)?;
         return Ok(Exit::Success);

@@ -1,5 +1,6 @@
 //! The command line: parse, resolve, call the library, print. No logic lives here.
 
+mod apply;
 mod avp;
 mod commission;
 mod describe;
@@ -55,6 +56,8 @@ enum Command {
     /// List, show and remove the runs that are kept
     #[command(subcommand)]
     Runs(runs::Command),
+    /// Apply or discard what a run changed in a directory granted copy-on-write
+    Apply(apply::Args),
     /// Judge a trajectory or a run directory by the rules of AVP and of this host
     Verify(verify::Args),
     /// Show what an agent imports and asks for, and what grants would let it touch
@@ -103,6 +106,7 @@ fn execute(command: Command) -> Done {
     match command {
         Command::Run(args) => on_runtime(run::run(args)),
         Command::Runs(command) => runs::runs(&command),
+        Command::Apply(args) => apply::apply(&args),
         Command::Verify(args) => verify::verify(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Describe(args) => on_runtime(describe::describe(args)),

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use anyhow::Context;
 use clap::builder::styling::{AnsiColor, Style};
+use serde_json::Value;
 
 use super::failure::Failure;
 
@@ -71,6 +72,13 @@ pub(super) fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
         .context("cannot write JSON")
         .map_err(Failure::new)?;
     print(&json)
+}
+
+/// Adds a member to a JSON object.
+pub(super) fn put(object: &mut Value, name: &str, value: impl Into<Value>) {
+    if let Value::Object(members) = object {
+        members.insert(name.to_owned(), value.into());
+    }
 }
 
 /// Writes a line to standard error. When that is gone there is nobody left to tell.

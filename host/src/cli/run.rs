@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::grants::GrantFlags;
 use super::live::{Live, Notes};
 use super::load::{AgentArg, HostFlags};
-use super::out::{self, print};
+use super::out::{self, print, put};
 use super::text::for_terminal;
 use super::{Done, EXIT_CODES};
 
@@ -204,7 +204,11 @@ fn print_answer(output: Option<&Value>) -> Result<(), Failure> {
 
 fn print_outcome(outcome: &Outcome) -> Result<(), Failure> {
     let mut value = serde_json::to_value(outcome).map_err(|error| Failure::new(error.into()))?;
-    value["directory"] = serde_json::json!(outcome.directory);
+    put(
+        &mut value,
+        "directory",
+        serde_json::json!(outcome.directory),
+    );
     seen(out::print_json(&value))
 }
 

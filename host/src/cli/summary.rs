@@ -92,6 +92,9 @@ fn parts(outcome: &Outcome) -> Vec<String> {
             plural(outcome.files.len() as u64, "file")
         ));
     }
+    if outcome.to_apply > 0 {
+        parts.push(format!("{} to apply", plural(outcome.to_apply, "change")));
+    }
     if outcome.wall_us > 0 {
         parts.push(duration(outcome.wall()));
     }
@@ -119,6 +122,12 @@ pub(super) fn tail(text: &str) -> Vec<String> {
 
 /// What to do about it.
 fn hint(outcome: &Outcome) -> Option<String> {
+    if outcome.to_apply > 0 {
+        return Some(format!(
+            "review `workspace.patch` in the run directory, then `wasm-agent apply {}`",
+            outcome.session_id
+        ));
+    }
     match &outcome.ended {
         Ended::Limit(hit) => {
             let more = limits::show(hit.name, hit.max.saturating_mul(2));
@@ -145,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    fn outcome(ended: serde_json::Value, more: serde_json::Value) -> Outcome {
+    fn outcome(ended: &serde_json::Value, more: &serde_json::Value) -> Outcome {
         let mut value = json!({
             "run_id": "r", "session_id": "s", "ended": ended, "stop_reason": "error",
             "totals": {}, "files": [], "wall_us": 412, "cpu_us": 3, "memory_peak": 1,
@@ -157,7 +166,7 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
-    fn show(ended: serde_json::Value, more: serde_json::Value) -> String {
+    fn show(ended: &serde_json::Value, more: &serde_json::Value) -> String {
         let text = summary("audit", &outcome(ended, more));
         anstream::adapter::strip_str(&text).to_string()
     }
@@ -167,10 +176,10 @@ mod tests {
         let more = json!({
             "stop_reason": "converged", "stderr_tail": "chatter",
             "totals": {"turns": 1, "tool_calls": 2, "cost_usd": 0.5},
-            "files": [{"path": "/work/a", "change": "created"}],
+            "files": [{"path": "/work/a", "change": "created", "bytes_written": 1}],
         });
         assert_eq!(
-            show(json!({"kind": "converged"}), more),
+            show(&json!({"kind": "converged"}), &more),
             "✔ audit converged · 1 turn · 2 tool calls · $0.5000 · 1 file changed · 412 µs"
         );
     }
@@ -179,7 +188,7 @@ mod tests {
     fn a_crash_shows_where_and_what_was_said_last() {
         let backtrace: Vec<_> = (0..10).map(|n| format!("f{n}")).collect();
         let ended = json!({"kind": "crashed", "message": "trap\u{1b}", "backtrace": backtrace});
-        let text = show(ended, json!({"stderr_tail": "panicked\nat x"}));
+        let text = show(&ended, &json!({"stderr_tail": "panicked\nat x"}));
         let expected = "✖ audit crashed: trap · 412 µs\n    at f0\n";
         assert!(text.starts_with(expected), "{text}");
         assert!(text.contains("    and 2 more frames\n"), "{text}");
@@ -189,8 +198,8 @@ mod tests {
     #[test]
     fn a_limit_says_how_to_allow_more() {
         let text = show(
-            json!({"kind": "limit", "name": "memory", "max": 1 << 20}),
-            json!({}),
+            &json!({"kind": "limit", "name": "memory", "max": 1 << 20}),
+            &json!({}),
         );
         assert_eq!(
             text,

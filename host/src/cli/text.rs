@@ -12,22 +12,14 @@ pub(super) fn printable(text: &str) -> String {
 
 /// The same, with at most `max` characters.
 pub(super) fn clipped(text: &str, max: usize) -> String {
-    let mut line = String::new();
-    let mut chars = text
-        .trim()
-        .chars()
-        .map(|c| if is_command(c) { ' ' } else { c })
-        .peekable();
-    for _ in 0..max {
-        match chars.next() {
-            Some(c) => line.push(c),
-            None => return line,
-        }
-    }
-    if chars.peek().is_some() {
+    let shown = text.chars().map(|c| if is_command(c) { ' ' } else { c });
+    let mut shown = shown.skip_while(|c| c.is_whitespace());
+    let mut line: String = shown.by_ref().take(max).collect();
+    if shown.any(|c| !c.is_whitespace()) {
         line.pop();
         line.push('…');
     }
+    line.truncate(line.trim_end().len());
     line
 }
 

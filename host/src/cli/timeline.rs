@@ -1,6 +1,8 @@
 //! One line a record: what happened in a run, for a person. `run` writes it when nobody watches a
 //! terminal, `runs show` afterwards.
 
+use std::time::Duration;
+
 use clap::builder::styling::Style;
 use serde_json::Value;
 use wasm_agent::run::PastEvent;
@@ -55,28 +57,39 @@ fn avp(event: &Value) -> Parts {
                 .get("avp.tools")
                 .and_then(Value::as_array)
                 .map_or(0, Vec::len);
-            ("started", plural(tools as u64, "tool"), plain)
+            let mut parts = Vec::new();
+            // What a commission says when no model is wanted.
+            parts.extend(
+                Some(data.text("avp.request.model"))
+                    .filter(|model| !matches!(model.as_str(), "" | "none/none")),
+            );
+            if tools > 0 {
+                parts.push(plural(tools as u64, "tool"));
+            }
+            ("started", parts.join(", "), plain)
         }
         "avp.assistant_message" => ("turn", turn(&data), CYAN),
         "avp.tool_invoked" => {
-            let input = data
-                .0
-                .get("avp.tool.input")
-                .map(Value::to_string)
-                .unwrap_or_default();
-            (
-                "tool",
-                format!("{} {}", data.text("avp.tool.name"), clipped(&input, QUOTE)),
-                plain,
-            )
+            let name = data.text("avp.tool.name");
+            match data.0.get("avp.tool.input") {
+                Some(Value::Object(input)) if input.is_empty() => ("tool", name, plain),
+                Some(input) => (
+                    "tool",
+                    format!("{name} {}", clipped(&input.to_string(), QUOTE)),
+                    plain,
+                ),
+                None => ("tool", name, plain),
+            }
         }
         "avp.tool_returned" => {
             let result = Fields(data.0.get("avp.tool_result")?);
             let failed = result.0.get("is_error").and_then(Value::as_bool) == Some(true);
             let name = data.text("avp.tool.name");
-            let took = duration(std::time::Duration::from_millis(
-                data.number("avp.duration_ms"),
-            ));
+            // AVP counts in milliseconds: anything finer would be made up.
+            let took = match data.number("avp.duration_ms") {
+                ms @ ..1000 => format!("{ms} ms"),
+                ms => duration(Duration::from_millis(ms)),
+            };
             let content = match result.0.get("content") {
                 Some(Value::String(text)) => text.clone(),
                 Some(content) => content.to_string(),
@@ -193,12 +206,15 @@ fn audit(audit: &Value) -> Parts {
             )
         }
         "file_changed" => {
-            let change = Fields(audit.get("change")?);
-            (
-                "file",
-                format!("{} {}", change.text("change"), change.text("path")),
-                GREEN,
-            )
+            let (change, path) = (data.text("change"), data.text("path"));
+            match audit.get("from") {
+                Some(_) => (
+                    "file",
+                    format!("{change} {} → {path}", data.text("from")),
+                    GREEN,
+                ),
+                None => ("file", format!("{change} {path}"), GREEN),
+            }
         }
         "narrowed" => (
             "narrowed",
@@ -259,7 +275,7 @@ mod tests {
             "avp.tool_result":{"content":"no\u001b[31m such file","is_error":true}"#;
         assert_eq!(
             event("tool_returned", failed).unwrap(),
-            "failed: grep after 3.0 ms: no [31m such file"
+            "failed: grep after 3 ms: no [31m such file"
         );
         assert_eq!(event("agent_described", ""), None);
     }

@@ -3,8 +3,8 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use wasm_agent::error::Exit;
 
-use super::Done;
 use super::failure::Failure;
+use super::{Done, command};
 
 /// Prints help or the version when that is what was asked for; otherwise says what is wrong.
 pub(super) fn explain(error: &clap::Error) -> Done {
@@ -70,7 +70,7 @@ fn hint(error: &clap::Error) -> String {
         ContextKind::SuggestedValue,
     ] {
         if let Some(similar) = error.get(kind) {
-            return format!("did you mean `{}`?", text(similar));
+            return format!("did you mean `{}`?", text(similar).replace(", ", "` or `"));
         }
     }
     if let Some(values @ ContextValue::Strings(list)) = error.get(ContextKind::ValidValue)
@@ -78,16 +78,61 @@ fn hint(error: &clap::Error) -> String {
     {
         return format!("values are {}", text(values));
     }
-    match error.get(ContextKind::Usage) {
-        Some(usage) => {
-            let usage = text(usage);
-            let usage = usage
-                .trim_start_matches("Usage:")
-                .split_whitespace()
-                .collect::<Vec<_>>();
-            format!("usage is `{}`", usage.join(" "))
+    let Usage { path, usage } = Usage::of(error);
+    match error.kind() {
+        // The usage names what has to be there, and not what there is.
+        ErrorKind::UnknownArgument | ErrorKind::InvalidValue | ErrorKind::InvalidSubcommand
+            if !is_positional(error) =>
+        {
+            format!("`{path} --help` lists what there is")
         }
-        None => "`wasm-agent help` lists commands and options".to_owned(),
+        _ => format!("usage is `{usage}`"),
+    }
+}
+
+fn is_positional(error: &clap::Error) -> bool {
+    let argument = error.get(ContextKind::InvalidArg).map(text);
+    argument.is_some_and(|argument| !argument.starts_with('-'))
+}
+
+/// How the command that could not be read is used.
+struct Usage {
+    /// Its name and those above it.
+    path: String,
+    usage: String,
+}
+
+impl Usage {
+    /// The usage that clap puts into an error lists what was given or set in the environment, too; only
+    /// the names of commands are taken from it.
+    fn of(error: &clap::Error) -> Usage {
+        let given = error.get(ContextKind::Usage).map(text).unwrap_or_default();
+        let given = given.trim_start_matches("Usage:").trim();
+        let mut words = given.split_whitespace();
+        let root = command();
+        let mut path = root.get_name().to_owned();
+        if words.next() != Some(&path) {
+            // What AVP's harness appends is parsed by itself.
+            let path = "wasm-agent avp".to_owned();
+            return Usage {
+                usage: format!("{path} AGENT {given}"),
+                path,
+            };
+        }
+        let mut found = &root;
+        for word in words {
+            let Some(next) = found.find_subcommand(word) else {
+                break;
+            };
+            found = next;
+            path.push(' ');
+            path.push_str(word);
+        }
+        let usage = found.clone().render_usage().to_string();
+        Usage {
+            path,
+            usage: usage.trim_start_matches("Usage:").trim().to_owned(),
+        }
     }
 }
 
@@ -109,7 +154,6 @@ fn text(value: &ContextValue) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::command;
     use super::*;
 
     fn explained(args: &[&str]) -> (String, String) {
@@ -122,11 +166,15 @@ mod tests {
     fn each_kind_of_mistake_says_what_is_wrong_and_what_to_do() {
         for (args, message, hint) in [
             (
-                &["run", "a", "--dri", "x"][..],
-                "there is no option `--dri`",
+                &["run", "a", "--dirr", "x"][..],
+                "there is no option `--dirr`",
                 "did you mean `--dir`?",
             ),
-            (&["rnu"], "there is no command `rnu`", "did you mean `run`?"),
+            (
+                &["insepct"],
+                "there is no command `insepct`",
+                "did you mean `inspect`?",
+            ),
             (
                 &["run"],
                 "missing <AGENT>",

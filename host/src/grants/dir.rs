@@ -17,6 +17,8 @@ pub enum Access {
     ReadOnly,
     /// Reading and writing.
     ReadWrite,
+    /// Reading and writing of a copy; the operator reviews and applies it, or does not.
+    CopyOnWrite,
 }
 
 impl Access {
@@ -26,6 +28,7 @@ impl Access {
         match self {
             Access::ReadOnly => "ro",
             Access::ReadWrite => "rw",
+            Access::CopyOnWrite => "cow",
         }
     }
 }
@@ -118,18 +121,21 @@ impl Hint for DirError {
 impl FromStr for DirSpec {
     type Err = DirError;
 
-    /// Access is read-only unless the text ends in `:rw`. The last `::` separates host and guest, so
+    /// Access is read-only unless the text ends in `:rw` or `:cow`. The last `::` separates host and guest, so
     /// that a host path may contain single colons.
     fn from_str(spec: &str) -> Result<DirSpec, DirError> {
         let syntax = |reason| DirError::Syntax {
             spec: spec.to_owned(),
             reason,
         };
-        let (rest, access) = if let Some(rest) = spec.strip_suffix(":rw") {
-            (rest, Access::ReadWrite)
-        } else {
-            (spec.strip_suffix(":ro").unwrap_or(spec), Access::ReadOnly)
+        let written = |access: &Access| {
+            let rest = spec.strip_suffix(access.as_str())?.strip_suffix(':')?;
+            Some((rest, *access))
         };
+        let (rest, access) = [Access::ReadOnly, Access::ReadWrite, Access::CopyOnWrite]
+            .iter()
+            .find_map(written)
+            .unwrap_or((spec, Access::ReadOnly));
         let (host, guest) = match rest.rsplit_once("::") {
             Some((_, "")) => return Err(syntax("the guest path is empty")),
             Some((host, guest)) => (host, Some(guest.to_owned())),
@@ -146,7 +152,7 @@ impl FromStr for DirSpec {
             && !suffix.contains('/')
             && !Path::new(host).exists()
         {
-            return Err(syntax("the access has to be `ro` or `rw`"));
+            return Err(syntax("the access has to be `ro`, `rw` or `cow`"));
         }
         Ok(DirSpec {
             host: PathBuf::from(host),
@@ -242,6 +248,7 @@ mod tests {
         assert_eq!(spec("./repo").unwrap().access, Access::ReadOnly);
         assert_eq!(spec("./repo:ro").unwrap().access, Access::ReadOnly);
         assert_eq!(spec("./repo:rw").unwrap().access, Access::ReadWrite);
+        assert_eq!(spec("./repo:cow").unwrap().access, Access::CopyOnWrite);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::host::{Agent, Entry};
 use super::outcome::{self, Crash, Ended, FileChange, Outcome};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
 use super::watchdog::Policy;
+use super::workspaces::Workspaces;
 use crate::capabilities::Witness;
 use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::wasm_agent::agent::types;
@@ -49,6 +50,7 @@ pub(super) struct Job {
     pub(super) agent: Agent,
     pub(super) commission: Commission,
     pub(super) grants: Arc<Grants>,
+    pub(super) workspaces: Workspaces,
     pub(super) session_id: String,
     pub(super) directory: Option<PathBuf>,
     pub(super) ledger: Ledger,
@@ -73,7 +75,7 @@ struct Watched {
 }
 
 /// Runs the guest, closes its account whatever happened, and sums it up.
-pub(super) async fn drive(job: Job) -> Outcome {
+pub(super) async fn drive(mut job: Job) -> Outcome {
     let stdout = match &job.agent.entry {
         Entry::Agent(_) => captured(&job, Stream::Stdout),
         Entry::Command(_) => {
@@ -93,7 +95,10 @@ pub(super) async fn drive(job: Job) -> Outcome {
         stdout,
     };
     let mut changes = None;
-    let finish = match (job.opening.refusal(), filesystem(&job.grants, &job.ledger)) {
+    let finish = match (
+        job.opening.refusal(),
+        filesystem(&job.grants, &job.workspaces, &job.ledger),
+    ) {
         (Some(refusal), _) => refused(refusal.message),
         (None, Err(error)) => host_fault(error.to_string()),
         (None, Ok(files)) => {
@@ -101,10 +106,39 @@ pub(super) async fn drive(job: Job) -> Outcome {
             run(&job, &watched, files).await
         }
     };
+    // Now: putting the files in order takes its time, and adds to the account.
+    let diagnosis = diagnosis(&job, &watched, &finish.ended);
     let files = settle(changes).await;
-    let ended = close(&job, &watched, finish, files);
+    let to_apply = compare(std::mem::take(&mut job.workspaces)).await;
+    let outcome = close(&job, &watched, finish);
+    let outcome = end_account(
+        &job.ledger,
+        Outcome {
+            files,
+            to_apply,
+            diagnosis,
+            ..outcome
+        },
+    );
     job.ledger.deliver().await;
-    ended
+    outcome
+}
+
+/// How many paths of copy-on-write directories wait for the operator, their patch written.
+async fn compare(workspaces: Workspaces) -> u64 {
+    let settled = tokio::task::spawn_blocking(move || workspaces.settle()).await;
+    match settled {
+        Ok(Ok(paths)) => paths as u64,
+        Ok(Err(error)) => {
+            // The copies are still there: applying them compares again.
+            tracing::warn!("could not compare the copies of this run: {error}");
+            0
+        }
+        Err(error) => {
+            tracing::warn!("could not compare the copies of this run: {error}");
+            0
+        }
+    }
 }
 
 /// The net effect of the run on its directories. Changed files are read once more for it.
@@ -192,15 +226,13 @@ async fn run(job: &Job, watched: &Watched, files: Filesystem) -> Finish {
 }
 
 /// Closes the account. A journal that fails here, too, is the host's fault, and the outcome says so.
-fn close(job: &Job, watched: &Watched, finish: Finish, files: Vec<FileChange>) -> Outcome {
+fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
     let Watched {
         meters,
         activity,
         stdout,
         stderr,
     } = watched;
-    // Before anything is added: what led to the end is before this record.
-    let diagnosis = diagnosis(job, watched, &finish.ended);
     let Finish {
         mut ended,
         reason,
@@ -249,7 +281,7 @@ fn close(job: &Job, watched: &Watched, finish: Finish, files: Vec<FileChange>) -
             StopReason::Error
         }
     };
-    let outcome = Outcome {
+    Outcome {
         format: outcome::FORMAT,
         run_id: job.commission.body().run_id.clone(),
         session_id: job.session_id.clone(),
@@ -258,20 +290,20 @@ fn close(job: &Job, watched: &Watched, finish: Finish, files: Vec<FileChange>) -
         output,
         completed: job.ledger.completed(),
         totals: job.ledger.totals(),
-        files,
+        files: Vec::new(),
+        to_apply: 0,
         wall_us: micros(meters.wall()),
         cpu_us: micros(meters.cpu()),
         memory_peak: meters.memory_peak(),
         host_calls: activity.seen().host_calls,
-        diagnosis,
+        diagnosis: None,
         stderr_tail: stderr.tail(),
         stdout_tail: match &job.agent.entry {
             Entry::Agent(_) => stdout.tail(),
             Entry::Command(_) => String::new(),
         },
         directory: job.directory.clone(),
-    };
-    end_account(&job.ledger, outcome)
+    }
 }
 
 /// What a guest that did not end by itself was doing.
@@ -354,7 +386,8 @@ pub(super) async fn describe(
     };
     let recorder = Recorder::new(Ids::seeded([1; 16]), "describe", None);
     let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), nothing, None);
-    let files = filesystem(&grants, &ledger).map_err(|error| error.to_string())?;
+    let files =
+        filesystem(&grants, &Workspaces::default(), &ledger).map_err(|error| error.to_string())?;
     let state = RunState {
         wasi: WasiCtx::builder().max_random_size(RANDOM_BYTES).build(),
         files,
@@ -433,16 +466,23 @@ fn new_store(job: &Job, watched: &Watched, files: Filesystem, storage: Storage) 
 }
 
 /// The granted directories, with the ledger as their witness.
-fn filesystem(grants: &Grants, ledger: &Ledger) -> Result<Filesystem, MountError> {
+fn filesystem(
+    grants: &Grants,
+    workspaces: &Workspaces,
+    ledger: &Ledger,
+) -> Result<Filesystem, MountError> {
     let mounts: Vec<Mount> = grants
         .dirs
         .iter()
         .map(|dir| Mount {
             host: dir.host.clone(),
             guest: dir.guest.clone(),
-            access: match dir.access {
-                Access::ReadOnly => filesystem::Access::ReadOnly,
-                Access::ReadWrite => filesystem::Access::ReadWrite,
+            access: match (dir.access, workspaces.tree(&dir.guest)) {
+                (Access::ReadOnly, _) => filesystem::Access::ReadOnly,
+                (Access::ReadWrite, _) => filesystem::Access::ReadWrite,
+                (Access::CopyOnWrite, Some(tree)) => filesystem::Access::CopyOnWrite { tree },
+                // Without a copy there is nothing that may be written to.
+                (Access::CopyOnWrite, None) => filesystem::Access::ReadOnly,
             },
         })
         .collect();

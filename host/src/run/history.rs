@@ -358,9 +358,8 @@ fn outcome_of(line: &[u8]) -> Result<Option<Box<Outcome>>, String> {
         return Ok(None);
     };
     let ended: Ended = serde_json::from_str(audit.get()).map_err(|error| error.to_string())?;
-    let outcome = match (ended.kind.as_str(), ended.outcome) {
-        ("run_ended", Some(outcome)) => outcome,
-        _ => return Ok(None),
+    let ("run_ended", Some(outcome)) = (ended.kind.as_str(), ended.outcome) else {
+        return Ok(None);
     };
     let format = outcome
         .get("format")

@@ -13,6 +13,7 @@ use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
 use super::outcome::Outcome;
 use super::supervise::Interrupt;
+use super::workspaces::{Workspaces, WorkspacesError};
 use crate::capabilities::state::RunState;
 use crate::capabilities::{bindings, link};
 use crate::commission::Commission;
@@ -121,8 +122,8 @@ impl Account {
     /// Opens the trajectory. Where that fails no guest has run, and no half-written run is left behind.
     fn or_removed<T>(
         &self,
-        open: impl FnOnce(&Account) -> Result<T, JournalError>,
-    ) -> Result<T, JournalError> {
+        open: impl FnOnce(&Account) -> Result<T, StartError>,
+    ) -> Result<T, StartError> {
         open(self).inspect_err(|_| {
             if let Some(directory) = &self.directory {
                 let _ = std::fs::remove_dir_all(directory);
@@ -227,6 +228,8 @@ pub enum StartError {
     Directory(#[from] DirectoryError),
     #[error(transparent)]
     Journal(#[from] JournalError),
+    #[error(transparent)]
+    Workspaces(#[from] WorkspacesError),
     #[error("cannot get random numbers from the operating system: {0}")]
     Random(getrandom::Error),
 }
@@ -236,6 +239,7 @@ impl Hint for StartError {
         match self {
             StartError::Directory(error) => error.hint(),
             StartError::Journal(error) => error.hint(),
+            StartError::Workspaces(error) => error.hint(),
             StartError::Random(_) => None,
         }
     }
@@ -343,7 +347,8 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The run directory cannot be written.
+    /// The run directory cannot be written, or a directory granted copy-on-write cannot be copied. The
+    /// copying is done before this returns.
     pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
         let RunRequest {
             agent,
@@ -364,7 +369,8 @@ impl Host {
         let run_id = commission.body().run_id.clone();
         let account =
             self.open_account(&agent, commission.raw(), &run_id, provider, &grants, runs)?;
-        let opening = account.or_removed(|account| {
+        let (opening, workspaces) = account.or_removed(|account| {
+            let workspaces = Workspaces::prepare(account.directory.as_deref(), &grants.dirs)?;
             let opening = Opening::begin(
                 commission.clone(),
                 grants.to_guest_json(),
@@ -380,7 +386,7 @@ impl Host {
                     opening.start(&agent.descriptor)?;
                 }
             }
-            Ok(opening)
+            Ok((opening, workspaces))
         })?;
         let interrupt = Interrupt::default();
         let job = Job {
@@ -388,6 +394,7 @@ impl Host {
             agent,
             commission,
             grants: Arc::new(grants),
+            workspaces,
             session_id: account.session_id.clone(),
             directory: account.directory.clone(),
             ledger: account.ledger.clone(),
@@ -416,8 +423,13 @@ impl Host {
             "commission has schema_version `{found}`; this host reads `{}`",
             crate::commission::SCHEMA_VERSION
         );
-        let refused = account
-            .or_removed(|account| Opening::refuse(&account.ledger, &agent.descriptor, message))?;
+        let refused = account.or_removed(|account| {
+            Ok(Opening::refuse(
+                &account.ledger,
+                &agent.descriptor,
+                message,
+            )?)
+        })?;
         let outcome = drive::not_started(&account.ledger, run_id, &account.session_id, refused);
         let outcome = Outcome {
             directory: account.directory.clone(),

@@ -9,6 +9,7 @@ pub mod host;
 pub mod outcome;
 pub mod supervise;
 pub mod watchdog;
+pub mod workspaces;
 
 pub use directory::{RunDir, RunsDir};
 pub use history::{HistoryError, PastEvent, PastRun, State};
@@ -17,3 +18,4 @@ pub use host::{
 };
 pub use outcome::{Ended, Outcome};
 pub use supervise::Interrupt;
+pub use workspaces::{Workspaces, WorkspacesError};

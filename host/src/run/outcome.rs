@@ -75,6 +75,9 @@ pub struct Outcome {
     pub totals: Totals,
     /// Files changed in granted directories, by guest path.
     pub files: Vec<FileChange>,
+    /// Paths changed in copies of directories, for the operator to review and apply.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub to_apply: u64,
     /// Microseconds from start to end: most of what a small agent does takes less than a millisecond.
     pub wall_us: u64,
     /// Microseconds of computing.
@@ -96,6 +99,14 @@ pub struct Outcome {
     /// The run directory.
     #[serde(skip)]
     pub directory: Option<PathBuf>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A file that is different after the run.
@@ -136,6 +147,7 @@ impl Outcome {
             completed: None,
             totals: Totals::default(),
             files: Vec::new(),
+            to_apply: 0,
             wall_us: 0,
             cpu_us: 0,
             memory_peak: 0,

@@ -7,7 +7,7 @@ use wasm_agent::run::{HistoryError, PastRun, RunDir, State};
 
 use super::super::Done;
 use super::super::load::RunsFlags;
-use super::super::out::{BOLD, Cell, DIM, Out, RED, Table, YELLOW, note, print_json, styled};
+use super::super::out::{BOLD, Cell, DIM, Out, RED, Table, YELLOW, note, print_json, put, styled};
 use super::super::summary::verdict;
 use super::super::text::{age, clipped, duration, money};
 
@@ -129,16 +129,16 @@ fn to_json(run: &RunDir, past: &Result<PastRun, HistoryError>) -> Value {
     });
     match &past.state {
         State::Ended(outcome) => {
-            value["state"] = json!("ended");
-            value["ended"] = json!(outcome.ended);
-            value["stop_reason"] = json!(outcome.stop_reason);
-            value["exit_code"] = json!(outcome.exit() as u8);
-            value["totals"] = json!(outcome.totals);
-            value["wall_us"] = json!(outcome.wall_us);
+            put(&mut value, "state", json!("ended"));
+            put(&mut value, "ended", json!(outcome.ended));
+            put(&mut value, "stop_reason", json!(outcome.stop_reason));
+            put(&mut value, "exit_code", json!(outcome.exit() as u8));
+            put(&mut value, "totals", json!(outcome.totals));
+            put(&mut value, "wall_us", json!(outcome.wall_us));
         }
         State::Unfinished(totals) => {
-            value["state"] = json!("unfinished");
-            value["totals"] = json!(totals);
+            put(&mut value, "state", json!("unfinished"));
+            put(&mut value, "totals", json!(totals));
         }
     }
     value

@@ -11,7 +11,7 @@ use wasm_agent::run::{Outcome, PastRun, RunDir, State};
 use super::super::Done;
 use super::super::failure::Failure;
 use super::super::load::RunsFlags;
-use super::super::out::{BOLD, Cell, DIM, Out, Table, YELLOW, print_json, styled};
+use super::super::out::{BOLD, Cell, DIM, Out, Table, YELLOW, print_json, put, styled};
 use super::super::summary::{counts, summary, tail};
 use super::super::text::{age, clipped, duration, for_terminal, printable, size};
 use super::super::timeline::moment;
@@ -77,12 +77,12 @@ fn to_json(run: &RunDir) -> Result<Value, Failure> {
     });
     match state {
         State::Ended(outcome) => {
-            value["state"] = json!("ended");
-            value["outcome"] = json!(outcome);
+            put(&mut value, "state", json!("ended"));
+            put(&mut value, "outcome", json!(outcome));
         }
         State::Unfinished(totals) => {
-            value["state"] = json!("unfinished");
-            value["totals"] = json!(totals);
+            put(&mut value, "state", json!("unfinished"));
+            put(&mut value, "totals", json!(totals));
         }
     }
     Ok(value)
@@ -230,7 +230,12 @@ fn ended(out: &mut Out, outcome: &Outcome) -> Result<(), Failure> {
         out.heading("Files")?;
         let mut table = Table::indented(2);
         for file in &outcome.files {
-            table.row([printable(&file.change).into(), printable(&file.path).into()]);
+            let written = Cell::right(size(file.bytes_written)).with(DIM);
+            table.row([
+                printable(&file.change).into(),
+                printable(&file.path).into(),
+                written,
+            ]);
         }
         out.table(&table)?;
     }

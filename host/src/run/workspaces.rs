@@ -1,0 +1,184 @@
+//! The copy-on-write directories of a run: made before the guest starts, compared after it ended, and
+//! applied or discarded by the operator whenever they like.
+//!
+//! ```text
+//! <run>/cow/0/             a workspace; see `capabilities::filesystem::cow`
+//!       cow/0/guest        where the guest had it
+//!       workspace.patch    what the run changed in all of them
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::capabilities::filesystem::cow::{CopyLimits, CowError, Delta, Workspace};
+use crate::error::Hint;
+use crate::grants::{Access, DirGrant};
+
+const FOLDER: &str = "cow";
+const PATCH: &str = "workspace.patch";
+
+/// The copies of one run, in the order of its grants.
+#[derive(Debug, Default)]
+pub struct Workspaces {
+    run: PathBuf,
+    copies: Vec<(String, Workspace)>,
+}
+
+/// The copies of a run cannot be made, compared, applied or discarded.
+#[derive(Debug, thiserror::Error)]
+#[expect(
+    missing_docs,
+    reason = "the message of each variant says what it means"
+)]
+pub enum WorkspacesError {
+    #[error(transparent)]
+    Cow(#[from] CowError),
+    #[error("cannot grant `{guest}` copy-on-write: this run keeps no directory for the copy")]
+    NoDirectory { guest: String },
+    #[error("run `{}` has no copies of directories", run.display())]
+    None { run: PathBuf },
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+}
+
+impl Hint for WorkspacesError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            WorkspacesError::Cow(error) => error.hint(),
+            WorkspacesError::None { .. } => {
+                Some("a directory is copied when it is granted with `:cow`".to_owned())
+            }
+            WorkspacesError::NoDirectory { .. } | WorkspacesError::Io { .. } => None,
+        }
+    }
+}
+
+impl Workspaces {
+    /// Copies every directory that is granted copy-on-write. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    ///
+    /// A directory is too large or cannot be copied, or there is no run directory to copy it to.
+    pub fn prepare(run: Option<&Path>, dirs: &[DirGrant]) -> Result<Workspaces, WorkspacesError> {
+        let cow = dirs.iter().filter(|dir| dir.access == Access::CopyOnWrite);
+        let mut copies = Vec::new();
+        for (index, dir) in cow.enumerate() {
+            let guest = || dir.guest.clone();
+            let run = run.ok_or_else(|| WorkspacesError::NoDirectory { guest: guest() })?;
+            let folder = run.join(FOLDER);
+            fs::create_dir_all(&folder).map_err(at("make", &folder))?;
+            let folder = folder.join(index.to_string());
+            let copy = Workspace::prepare(&dir.host, &folder, &CopyLimits::default())?;
+            let name = folder.join("guest");
+            fs::write(&name, &dir.guest).map_err(at("write", &name))?;
+            copies.push((guest(), copy));
+        }
+        Ok(Workspaces {
+            run: run.unwrap_or(Path::new("")).to_owned(),
+            copies,
+        })
+    }
+
+    /// Opens the copies of a run that has ended.
+    ///
+    /// # Errors
+    ///
+    /// It has none, or they cannot be read.
+    pub fn open(run: &Path) -> Result<Workspaces, WorkspacesError> {
+        let mut copies = Vec::new();
+        loop {
+            let folder = run.join(FOLDER).join(copies.len().to_string());
+            if !folder.is_dir() {
+                break;
+            }
+            let name = folder.join("guest");
+            let guest = fs::read_to_string(&name).map_err(at("read", &name))?;
+            copies.push((guest, Workspace::open(&folder)?));
+        }
+        if copies.is_empty() {
+            return Err(WorkspacesError::None {
+                run: run.to_owned(),
+            });
+        }
+        Ok(Workspaces {
+            run: run.to_owned(),
+            copies,
+        })
+    }
+
+    /// The copy that stands for the guest's directory, if that is granted copy-on-write.
+    #[must_use]
+    pub fn tree(&self, guest: &str) -> Option<PathBuf> {
+        let (_, copy) = self.copies.iter().find(|(name, _)| name == guest)?;
+        Some(copy.tree())
+    }
+
+    /// Compares the copies with what was copied and writes `workspace.patch`. Returns how many paths are
+    /// different. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// A copy cannot be read, or the patch not written.
+    pub fn settle(&self) -> Result<usize, WorkspacesError> {
+        if self.copies.is_empty() {
+            return Ok(0);
+        }
+        let path = self.run.join(PATCH);
+        let file = File::create(&path).map_err(at("write", &path))?;
+        let mut out = BufWriter::new(file);
+        let mut changed = 0;
+        for (guest, copy) in &self.copies {
+            let delta = copy.delta()?;
+            changed += delta.paths.len();
+            // Text before the first `diff` line is a remark to git and patch alike.
+            writeln!(out, "# {guest} ({})", copy.host().display()).map_err(at("write", &path))?;
+            copy.patch(&delta, &mut out)?;
+        }
+        out.flush().map_err(at("write", &path))?;
+        Ok(changed)
+    }
+
+    /// Brings what the run changed into the directories that were granted. Each of them gets all of it or
+    /// nothing. Blocks. Returns what was changed, by directory.
+    ///
+    /// # Errors
+    ///
+    /// Somebody else has changed one of the paths since the run began; directories before it in the
+    /// order of the grants are done by then.
+    pub fn apply(&self) -> Result<Vec<(PathBuf, Delta)>, WorkspacesError> {
+        let mut applied = Vec::new();
+        for (_, copy) in &self.copies {
+            let delta = copy.delta()?;
+            copy.apply(&delta)?;
+            applied.push((copy.host().to_owned(), delta));
+        }
+        Ok(applied)
+    }
+
+    /// Deletes the copies; the patch stays. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Something cannot be deleted.
+    pub fn discard(self) -> Result<(), WorkspacesError> {
+        for (_, copy) in self.copies {
+            copy.discard()?;
+        }
+        let folder = self.run.join(FOLDER);
+        fs::remove_dir(&folder).map_err(at("delete", &folder))
+    }
+}
+
+fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WorkspacesError + use<> {
+    let path = path.to_owned();
+    move |source| WorkspacesError::Io {
+        action,
+        path,
+        source,
+    }
+}
