@@ -114,7 +114,7 @@ pub async fn supervise<F: Future>(guest: F, by: Supervision<'_>) -> Result<F::Ou
     let mut undelivered = false;
     loop {
         let now = clock.now();
-        let seen = by.snapshot(guest.as_ref().get_ref().held.is_some());
+        let seen = by.snapshot();
         let judgement = watchdog.evaluate(now, &seen);
         for notice in judgement.notices {
             let limit = match judgement.verdict {
@@ -146,9 +146,10 @@ pub async fn supervise<F: Future>(guest: F, by: Supervision<'_>) -> Result<F::Ou
 }
 
 impl Supervision<'_> {
-    fn snapshot(&self, held: bool) -> Snapshot {
+    fn snapshot(&self) -> Snapshot {
         let seen = self.activity.seen();
-        let pace = if held || self.ledger.waits_for_listener() {
+        // A guest that is held back for calling too often is not excused: what it did counts already.
+        let pace = if self.ledger.waits_for_listener() {
             Pace::Host
         } else {
             Pace::Guest

@@ -113,8 +113,7 @@ pub struct Snapshot {
 pub enum Pace {
     /// Its own doing.
     Guest,
-    /// The host holds it back, because the listener does not keep up or a rate is exceeded. That is not
-    /// the guest's idleness.
+    /// The listener of the run, who does not keep up. That is not the guest's idleness.
     Host,
 }
 

@@ -262,6 +262,12 @@ async fn host_calls_are_held_to_their_rate() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_guest_that_floods_the_clock_is_idle_although_it_is_held_back() {
+    let run = Run::new(limits(|limits| limits.host_call_rate = 100));
+    assert_eq!(run.limit(flood(&run.activity, 150)).await.name, "idle");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_same_refusal_again_and_again_ends_a_run() {
     let mut run = Run::new(Limits::default());
     let mut tries = 0;
