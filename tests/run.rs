@@ -594,6 +594,27 @@ fn run_json_says_what_was_asked() {
 }
 
 #[test]
+fn a_run_is_shown_and_removed_by_the_beginning_of_its_id() {
+    let lab = Lab::new();
+    lab.run(guests::DELEGATES, "x").done().exits_with(0);
+    let id = lab
+        .account()
+        .dir()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let done = lab.call(["runs", "show", &id[..12]]).done().exits_with(0);
+    assert!(done.stdout().contains("worker"), "{}", done.shown());
+    lab.call(["runs", "show", "nothing"]).done().exits_with(2);
+    lab.call(["runs", "rm", &id]).done().exits_with(0);
+    assert!(lab.accounts().is_empty());
+    lab.call(["runs", "rm", &id]).done().exits_with(2);
+    lab.call(["runs", "rm", ".."]).done().exits_with(2);
+}
+
+#[test]
 fn runs_are_listed_newest_first() {
     let lab = Lab::new();
     let done = lab.call(["runs", "list"]).done().exits_with(0);
