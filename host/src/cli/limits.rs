@@ -45,7 +45,7 @@ pub(super) fn limits(args: &Args) -> Done {
         let doc = wrapped(limit.doc, WIDTH)
             .into_iter()
             .map(|line| (line, clap::builder::styling::Style::new()));
-        let why = wrapped(limit.why, WIDTH)
+        let why = wrapped(&format!("Why: {}", limit.why), WIDTH)
             .into_iter()
             .map(|line| (line, DIM));
         for (line, style) in doc.chain(why) {

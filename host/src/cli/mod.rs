@@ -74,6 +74,8 @@ enum Command {
     Build(project::BuildArgs),
     /// Drive an agent the way AVP's conformance harness does
     Avp(avp::Args),
+    /// Print the JSON Schema of a file format
+    Schema(generate::SchemaArgs),
     /// Print a completion script for a shell
     Completions(generate::CompletionsArgs),
     /// Print the manual page, or write the pages of all commands
@@ -116,6 +118,7 @@ fn execute(command: Command) -> Done {
         Command::New(args) => project::new(&args),
         Command::Build(args) => project::build(&args),
         Command::Avp(args) => on_runtime(avp::avp(args)),
+        Command::Schema(args) => generate::schema(&args),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),
     }

@@ -106,6 +106,8 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
             run(&job, &watched, files).await
         }
     };
+    // Now: putting the files in order takes its time, and adds to the account.
+    let diagnosis = diagnosis(&job, &watched, &finish.ended);
     let files = settle(changes).await;
     let to_apply = compare(std::mem::take(&mut job.workspaces)).await;
     let outcome = close(&job, &watched, finish);
@@ -114,6 +116,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         Outcome {
             files,
             to_apply,
+            diagnosis,
             ..outcome
         },
     );
@@ -295,7 +298,7 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         cpu_us: micros(meters.cpu()),
         memory_peak: meters.memory_peak(),
         host_calls: activity.seen().host_calls,
-        diagnosis,
+        diagnosis: None,
         stderr_tail: stderr.tail(),
         stdout_tail: match &job.agent.entry {
             Entry::Agent(_) => stdout.tail(),
@@ -637,7 +640,11 @@ fn frame(frame: &wasmtime::FrameInfo) -> String {
         .and_then(|symbol| symbol.name())
         .map(str::to_owned)
         .or_else(|| frame.func_name().map(str::to_owned))
-        .unwrap_or_else(|| format!("function {}", frame.func_index()));
+        .map_or_else(
+            || format!("function {}", frame.func_index()),
+            // Without the hash at its end, which says nothing to a person.
+            |name| format!("{:#}", rustc_demangle::demangle(&name)),
+        );
     match symbol.and_then(|symbol| Some((symbol.file()?, symbol.line()?))) {
         Some((file, line)) => format!("{name} ({file}:{line})"),
         None => name,

@@ -168,7 +168,7 @@ mod tests {
     }
 
     /// A turn that calls a tool, and the tool's result.
-    fn call(ledger: &Ledger, id: &str, input: Value, answer: &str, is_error: bool) {
+    fn call(ledger: &Ledger, id: &str, input: &Value, answer: &str, is_error: bool) {
         let block = json!({ "type": "tool_use", "id": id, "name": "build", "input": input });
         let turn = Turn {
             content: vec![Block::parse(block).unwrap()],
@@ -195,15 +195,15 @@ mod tests {
     #[test]
     fn the_order_of_keys_and_the_id_of_a_call_make_no_difference() {
         let ledger = ledger();
-        call(&ledger, "1", json!({ "a": 1, "b": [1, 2] }), "x", false);
-        call(&ledger, "2", json!({ "b": [1, 2], "a": 1 }), "x", false);
-        call(&ledger, "3", json!({ "b": [2, 1], "a": 1 }), "x", false);
+        call(&ledger, "1", &json!({ "a": 1, "b": [1, 2] }), "x", false);
+        call(&ledger, "2", &json!({ "b": [1, 2], "a": 1 }), "x", false);
+        call(&ledger, "3", &json!({ "b": [2, 1], "a": 1 }), "x", false);
         let deeds = ledger.take_deeds();
         assert_eq!(deeds.len(), 3, "{deeds:?}");
         assert_eq!(deeds[0], deeds[1]);
         assert_ne!(deeds[0], deeds[2]);
-        call(&ledger, "4", json!({ "a": 1, "b": [1, 2] }), "x", true);
-        call(&ledger, "5", json!({ "a": 1, "b": [1, 2] }), "y", false);
+        call(&ledger, "4", &json!({ "a": 1, "b": [1, 2] }), "x", true);
+        call(&ledger, "5", &json!({ "a": 1, "b": [1, 2] }), "y", false);
         let others = ledger.take_deeds();
         assert!(matches!(others[0], Deed::Failed(_)));
         assert!(matches!(others[1], Deed::Called(_)) && others[1] != deeds[0]);
