@@ -294,7 +294,6 @@ fn a_cache_others_can_write_to_is_not_used() {
     ----- stderr -----
      WARN opening the cache of compiled components in `[LAB]/cache`; components are compiled at every start reason="its permissions are 777: others than its owner can get at it" hint="remove it, or if nobody else wrote there: `chmod 700 [LAB]/cache`"
          asked x
-       started
        stopped converged
     ✔ guests converged · [TIME]
     run: [LAB]/runs/[SESSION]

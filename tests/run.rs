@@ -16,7 +16,6 @@ pub(crate) fn answers_with_text() {
     You said: hi	there
     ----- stderr -----
          asked hi there
-       started
        stopped converged
     ✔ guests converged · [TIME]
     run: [LAB]/runs/[SESSION]
@@ -184,7 +183,6 @@ pub(crate) fn answers_with_broken_json() {
     ----- stdout -----
     ----- stderr -----
          asked x
-       started
          error the agent's output is not valid JSON: EOF while parsing a value at line 1 column 8 (agent_crash)
        stopped error
     ■ guests error: the agent's output is not valid JSON: EOF while parsing a value at line 1 column 8 · [TIME]
@@ -270,7 +268,7 @@ pub(crate) fn panics() {
     let lab = Lab::new();
     let done = lab.run(guests::PANICS, "x").done().exits_with(1);
     assert!(
-        done.stderr().contains("| the sky is falling"),
+        done.stderr().contains("the sky is falling"),
         "{}",
         done.shown()
     );
@@ -474,7 +472,6 @@ pub(crate) fn keeps_checkpoints() {
     None, 6 bytes sha256:[DIGEST], the limit `storage-bytes` of 1000 is reached, Some("second")
     ----- stderr -----
          asked x
-       started
     checkpoint 5 B
     checkpoint 6 B
          limit storage-bytes (1000)
