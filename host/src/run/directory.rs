@@ -290,7 +290,11 @@ mod tests {
             })
             .collect();
         assert!(ids.is_sorted(), "{ids:?}");
-        assert!(ids.iter().all(|id| id.len() == "20261121-053000-1f3a9c07".len()), "{ids:?}");
+        assert!(
+            ids.iter()
+                .all(|id| id.len() == "20261121-053000-1f3a9c07".len()),
+            "{ids:?}"
+        );
     }
 
     #[test]

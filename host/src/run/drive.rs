@@ -233,8 +233,6 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         stdout,
         stderr,
     } = watched;
-    // Before anything is added: what led to the end is before this record.
-    let diagnosis = diagnosis(job, watched, &finish.ended);
     let Finish {
         mut ended,
         reason,
