@@ -285,7 +285,7 @@ fn what_is_wrong_with_a_directory_is_said() {
     hint: write `HOST`, `HOST:rw` or `HOST::GUEST:rw`
     "#);
     snapshot!(refused(&lab, &["--dir", ""]), @r#"
-    $ wasm-agent run agent.wasm x --dir 
+    $ wasm-agent run agent.wasm x --dir
     exit 2
     ----- stdout -----
     ----- stderr -----
@@ -304,7 +304,7 @@ fn a_directory_that_cannot_be_read_is_said() {
     )
     .unwrap();
     if std::fs::read_dir(lab.path("closed")).is_ok() {
-        eprintln!("skipped: this user can read everything");
+        crate::harness::skipped("this user can read everything");
         return;
     }
     let done = refused(&lab, &["--dir", "closed"]);
@@ -381,7 +381,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     ----- stderr -----
     error: cannot read the grants file `empty.toml`: TOML parse error at line 1, column 1
       |
-    1 | 
+    1 |
       | ^
     missing field `version`
     hint: keys are version, dirs, env, args and limits
