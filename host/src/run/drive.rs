@@ -388,8 +388,16 @@ pub(super) async fn describe(
     let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), nothing, None);
     let files =
         filesystem(&grants, &Workspaces::default(), &ledger).map_err(|error| error.to_string())?;
+    let lines = Lines::Captured {
+        stream: Stream::Stderr,
+        max: grants.limits.output_bytes,
+    };
+    let stderr = Captured::new(ledger.clone(), lines, grants.limits.event_bytes);
     let state = RunState {
-        wasi: WasiCtx::builder().max_random_size(RANDOM_BYTES).build(),
+        wasi: WasiCtx::builder()
+            .stderr(stderr.clone())
+            .max_random_size(RANDOM_BYTES)
+            .build(),
         files,
         table: table(&grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
@@ -420,7 +428,14 @@ pub(super) async fn describe(
     };
     match supervise(guest, supervision).await {
         Ok(Ok(descriptor)) => descriptor_from_guest(descriptor),
-        Ok(Err(error)) => Err(crash(&error).message),
+        Ok(Err(error)) => {
+            let message = crash(&error).message;
+            // Nothing else is kept of what it said.
+            Err(match stderr.tail().trim() {
+                "" => message,
+                said => format!("{message}; it said:\n{said}"),
+            })
+        }
         Err(Cut::Interrupted) => Err("interrupted".to_owned()),
         Err(Cut::Journal(error)) => Err(error.to_string()),
         Err(Cut::Policy(error)) => Err(error.to_string()),
