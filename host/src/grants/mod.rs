@@ -9,6 +9,7 @@ pub mod authority;
 pub mod dir;
 pub mod file;
 pub mod limits;
+pub mod protect;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ pub use authority::Authority;
 pub use dir::{Access, DirGrant, DirSpec};
 pub use file::GrantsFile;
 pub use limits::Limits;
+pub use protect::Protection;
 
 use crate::error::Hint;
 
@@ -27,6 +29,8 @@ use crate::error::Hint;
 pub struct Grants {
     /// Directories, sorted by guest path.
     pub dirs: Vec<DirGrant>,
+    /// What stays as it is in writable directories.
+    pub protection: Protection,
     /// Environment variables. Nothing is inherited.
     pub env: BTreeMap<String, String>,
     /// Arguments after the agent's own name.
@@ -44,6 +48,9 @@ pub enum GrantError {
     /// The grants file is wrong.
     #[error(transparent)]
     File(#[from] file::FileError),
+    /// What is to be protected is wrong.
+    #[error(transparent)]
+    Protect(#[from] protect::ProtectError),
     /// A limit is wrong.
     #[error(transparent)]
     Limit(#[from] limits::LimitError),
@@ -62,6 +69,7 @@ impl Hint for GrantError {
         match self {
             GrantError::Dir(error) => error.hint(),
             GrantError::File(error) => error.hint(),
+            GrantError::Protect(error) => error.hint(),
             GrantError::Limit(error) => error.hint(),
             GrantError::Env { .. } => Some("write `NAME=VALUE`".to_owned()),
         }
@@ -75,7 +83,7 @@ impl Grants {
     /// # Errors
     ///
     /// A directory that is missing, unreadable, not a directory or overlaps another one; a malformed
-    /// variable; a limit out of range.
+    /// variable or pattern; a limit out of range.
     pub fn resolve(file: GrantsFile, flags: GrantsFile) -> Result<Grants, GrantError> {
         let mut env = file.env;
         env.extend(flags.env);
@@ -100,6 +108,8 @@ impl Grants {
         }
         limits.check()?;
         let dirs = dir::resolve(file.dirs.into_iter().chain(flags.dirs))?;
+        let patterns = file.protect.into_iter().chain(flags.protect).collect();
+        let protection = protect::resolve(patterns, file.no_protect || flags.no_protect)?;
         let args = if flags.args.is_empty() {
             file.args
         } else {
@@ -107,6 +117,7 @@ impl Grants {
         };
         Ok(Grants {
             dirs,
+            protection,
             env,
             args,
             limits,
@@ -142,12 +153,23 @@ impl Grants {
     /// The grants as the guest may see them: no path of the host, no value of a variable.
     #[must_use]
     pub fn to_guest_json(&self) -> Value {
-        json!({
+        let mut json = json!({
             "dirs": self.dirs.iter().map(|dir| format!("{}:{}", dir.guest, dir.access)).collect::<Vec<_>>(),
             "env": self.env.keys().collect::<Vec<_>>(),
             "args": self.args,
             "limits": self.limits.to_json(),
-        })
+        });
+        if let Some(map) = json.as_object_mut() {
+            match &self.protection {
+                Protection::Off => map.insert("no-protect".to_owned(), json!(true)),
+                Protection::Standard(patterns) if patterns.is_empty() => None,
+                Protection::Standard(patterns) => {
+                    let patterns = patterns.iter().map(protect::Pattern::as_str);
+                    map.insert("protect".to_owned(), json!(patterns.collect::<Vec<_>>()))
+                }
+            };
+        }
+        json
     }
 
     /// The grants as `run.json` keeps them: with the paths of the host, without values of variables.

@@ -28,7 +28,7 @@ use crate::capabilities::storage::Storage;
 use crate::commission::Commission;
 use crate::descriptor::Descriptor;
 use crate::engine::Engine;
-use crate::grants::{Access, Grants};
+use crate::grants::{self, Access, Grants};
 use crate::preflight::Refusal;
 use crate::trajectory::audit::Stream;
 use crate::trajectory::event::Origin;
@@ -508,7 +508,13 @@ fn filesystem(
         handles: grants.limits.handles,
     };
     let witness = Arc::new(Witness::new(ledger.clone()));
-    Filesystem::new(&mounts, limits, &Protection::default(), witness)
+    let protection = match &grants.protection {
+        grants::Protection::Standard(patterns) => {
+            Protection::Standard(patterns.iter().map(ToString::to_string).collect())
+        }
+        grants::Protection::Off => Protection::Off,
+    };
+    Filesystem::new(&mounts, limits, &protection, witness)
 }
 
 fn table(grants: &Grants) -> ResourceTable {
