@@ -252,7 +252,15 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
         };
         table.row([limit.name.into(), Cell::right(&*limit.value), note]);
     }
-    out.table(&table)
+    out.table(&table)?;
+
+    if !authority.require.is_empty() {
+        out.heading("and has to show")?;
+        for evidence in &authority.require {
+            out.line(&format!("  {}", printable(evidence)))?;
+        }
+    }
+    Ok(())
 }
 
 fn dir_text(dir: &DirAuthority) -> Cell {

@@ -28,6 +28,8 @@ pub struct Authority {
     pub fixed: Fixed,
     /// Every limit.
     pub limits: Vec<LimitAuthority>,
+    /// What it has to show to count as done, in the words of `--require`.
+    pub require: Vec<String>,
 }
 
 /// One granted directory.
@@ -113,6 +115,7 @@ impl Authority {
                 random: "real",
             },
             limits: limits.map(LimitAuthority::new).collect(),
+            require: grants.require.words(),
         }
     }
 }

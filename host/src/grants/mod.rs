@@ -9,6 +9,7 @@ pub mod authority;
 pub mod dir;
 pub mod file;
 pub mod limits;
+pub mod require;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ pub use authority::Authority;
 pub use dir::{Access, DirGrant, DirSpec};
 pub use file::GrantsFile;
 pub use limits::Limits;
+pub use require::{Evidence, Require};
 
 use crate::error::Hint;
 
@@ -33,6 +35,8 @@ pub struct Grants {
     pub args: Vec<String>,
     /// What the run may use up.
     pub limits: Limits,
+    /// What the run has to show to count as done.
+    pub require: Evidence,
 }
 
 /// A grant cannot be given as it was written.
@@ -47,6 +51,9 @@ pub enum GrantError {
     /// A limit is wrong.
     #[error(transparent)]
     Limit(#[from] limits::LimitError),
+    /// What is required cannot be.
+    #[error(transparent)]
+    Require(#[from] require::RequireError),
     /// An environment variable is wrong.
     #[error("cannot grant the environment variable `{name}`: {reason}")]
     Env {
@@ -63,6 +70,7 @@ impl Hint for GrantError {
             GrantError::Dir(error) => error.hint(),
             GrantError::File(error) => error.hint(),
             GrantError::Limit(error) => error.hint(),
+            GrantError::Require(error) => error.hint(),
             GrantError::Env { .. } => Some("write `NAME=VALUE`".to_owned()),
         }
     }
@@ -75,7 +83,7 @@ impl Grants {
     /// # Errors
     ///
     /// A directory that is missing, unreadable, not a directory or overlaps another one; a malformed
-    /// variable; a limit out of range.
+    /// variable; a limit out of range; a schema that cannot be used.
     pub fn resolve(file: GrantsFile, flags: GrantsFile) -> Result<Grants, GrantError> {
         let mut env = file.env;
         env.extend(flags.env);
@@ -105,11 +113,13 @@ impl Grants {
         } else {
             flags.args
         };
+        let require = Evidence::resolve(file.require, flags.require)?;
         Ok(Grants {
             dirs,
             env,
             args,
             limits,
+            require,
         })
     }
 
@@ -142,12 +152,16 @@ impl Grants {
     /// The grants as the guest may see them: no path of the host, no value of a variable.
     #[must_use]
     pub fn to_guest_json(&self) -> Value {
-        json!({
+        let mut json = json!({
             "dirs": self.dirs.iter().map(|dir| format!("{}:{}", dir.guest, dir.access)).collect::<Vec<_>>(),
             "env": self.env.keys().collect::<Vec<_>>(),
             "args": self.args,
             "limits": self.limits.to_json(),
-        })
+        });
+        if let (Some(map), false) = (json.as_object_mut(), self.require.is_empty()) {
+            map.insert("require".to_owned(), self.require.to_guest_json());
+        }
+        json
     }
 
     /// The grants as `run.json` keeps them: with the paths of the host, without values of variables.
@@ -161,6 +175,9 @@ impl Grants {
             .collect::<Vec<_>>();
         if let Some(map) = json.as_object_mut() {
             map.insert("dirs".to_owned(), json!(dirs));
+            if let Some(require) = map.get_mut("require") {
+                *require = self.require.to_host_json();
+            }
         }
         json
     }
