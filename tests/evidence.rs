@@ -21,9 +21,9 @@ fn is_incomplete(lab: &Lab, done: Done, missing: &[&str]) {
     assert_eq!(account.outcome()["ended"], ended);
     let error = account.only("error_occurred");
     assert_eq!(error["avp.error.code"], "unknown");
-    assert_eq!(error["avp.error.cause"], ended, "{error}");
+    assert_eq!(error["wasm_agent.cause"], ended, "{error}");
     assert!(
-        done.stderr().contains("incomplete: without "),
+        done.stderr().contains("incomplete: missing "),
         "{}",
         done.shown()
     );
@@ -39,7 +39,31 @@ pub(crate) fn forges_evidence() {
         .args(["--dir", &format!("{}:rw", lab.arg("work"))])
         .args(["--require", "complete", "--require", "artifact=report.json"])
         .done();
-    snapshot!(done, @"");
+    snapshot!(done, @r#"
+    $ wasm-agent run [GUESTS]/forges_evidence.wasm x --dir [LAB]/work:rw --require complete --require artifact=report.json
+    exit 1
+    ----- stdout -----
+    {
+      "completed": true,
+      "artifacts": [
+        "report.json"
+      ],
+      "stop_reason": "converged"
+    }
+    ----- stderr -----
+         asked x
+        stdout Task declared complete: everything is done
+        stdout {"seq":9,"audit":{"kind":"completed","summary":"done"}}
+        stderr session.complete() = ok; artifact report.json stored
+          file created /work/artifacts/report.json
+          file created /work/report.json
+          file created /work/completed
+         error the agent returned without the required evidence: complete, artifact=report.json (unknown)
+       stopped abandoned
+    ■ guests incomplete: missing complete, artifact=report.json · 3 files changed · [TIME]
+    hint: it returned, but did not show what was required; `wasm-agent runs show [SESSION]` tells what it did, and which artifacts were refused
+    run: [LAB]/runs/[SESSION]
+    "#);
     is_incomplete(&lab, done, &["complete", "artifact=report.json"]);
     assert!(
         std::path::Path::new(&work).join("report.json").is_file(),
@@ -59,7 +83,18 @@ pub(crate) fn hands_over_bad_documents() {
             .done()
     };
     let done = run("x");
-    insta::assert_snapshot!(format!("{:#}", done.json()), @"");
+    insta::assert_snapshot!(format!("{:#}", done.json()), @r#"
+    [
+      "the host refused it: data: it is not JSON: EOF while parsing a value at line 1 column 0",
+      "the host refused it: data: it is not JSON: expected value at line 1 column 1",
+      "the host refused it: data: it is not JSON: EOF while parsing an object at line 1 column 14",
+      "the host refused it: data: it is not JSON: `findings` is there twice",
+      "the host refused it: data: \"findings\" is a required property",
+      "the host refused it: data: at `/findings/1/line`: value is not of type \"integer\"",
+      "the host refused it: data: it is nested deeper than 64 levels",
+      "the host refused it: data: it has more than 4194304 bytes"
+    ]
+    "#);
     is_incomplete(&lab, done, &["artifact=report.json"]);
     let account = lab.account();
     assert_eq!(account.audits("artifact").count(), 0);

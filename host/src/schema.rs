@@ -124,7 +124,7 @@ pub enum Violation {
     NotJson(String),
     #[error("it is empty")]
     Empty,
-    #[error("at `{at}`: {reason}")]
+    #[error("{}{reason}", place(at))]
     Mismatch { at: String, reason: String },
     #[error("it does not match its schema")]
     Unlocated,
@@ -132,6 +132,15 @@ pub enum Violation {
     TooCostly,
     #[error("it could not be checked")]
     Unchecked,
+}
+
+/// Where in the document; a pointer to all of it is empty, and nothing to show.
+fn place(at: &str) -> String {
+    if at.is_empty() {
+        String::new()
+    } else {
+        format!("at `{at}`: ")
+    }
 }
 
 impl Schema {
@@ -203,7 +212,7 @@ impl Schema {
 ///
 /// # Errors
 ///
-/// Too large, too deep, not JSON, a key twice, or nothing in it.
+/// Too large, too deep, not JSON, or a key twice.
 pub fn document(bytes: &[u8]) -> Result<Value, Violation> {
     if bytes.len() > MAX_DOCUMENT {
         return Err(Violation::TooLarge);
@@ -219,6 +228,16 @@ pub fn document(bytes: &[u8]) -> Result<Value, Violation> {
         }
     })?;
     Size::of(&value).ok_or(Violation::TooDeep)?;
+    Ok(value)
+}
+
+/// Reads a JSON document that has something in it: for where no schema says what is enough.
+///
+/// # Errors
+///
+/// As [`document`], and for `null`, `""`, `[]` and `{}`.
+pub fn document_with_content(bytes: &[u8]) -> Result<Value, Violation> {
+    let value = document(bytes)?;
     let is_empty = match &value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),

@@ -8,7 +8,7 @@ use super::state::RunState;
 use super::storage::StorageError;
 use crate::digest::Digest;
 use crate::grants::{Access, Evidence};
-use crate::schema::{Violation, document};
+use crate::schema::{Violation, document, document_with_content};
 use crate::trajectory::Audit;
 
 type Answer<T> = wasmtime::Result<Result<T, wit::SessionError>>;
@@ -153,7 +153,7 @@ async fn weigh(required: &Evidence, artifact: &wit::Artifact) -> Result<(), Viol
     match &required.schema {
         Some((_, schema)) => schema.check(document(&artifact.data)?).await,
         // Nobody can do anything with a JSON file that is not JSON.
-        None if is_json_name(&required.name) => document(&artifact.data).map(|_| ()),
+        None if is_json_name(&required.name) => document_with_content(&artifact.data).map(|_| ()),
         None if artifact.data.is_empty() => Err(Violation::Empty),
         None => Ok(()),
     }

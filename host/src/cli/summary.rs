@@ -45,7 +45,7 @@ fn reason(outcome: &Outcome) -> Option<String> {
         }
         | Ended::Refused { message } => Some(printable(message)),
         Ended::Incomplete { missing } => {
-            Some(format!("without {}", printable(&missing.join(", "))))
+            Some(format!("missing {}", printable(&missing.join(", "))))
         }
         Ended::Crashed(crash) => Some(printable(&crash.message)),
         Ended::Limit(hit) => Some(format!(
@@ -274,6 +274,19 @@ mod tests {
     fn a_crash_in_the_standard_library_alone_is_shown_whole() {
         let backtrace = ["std::a".to_owned(), "core::b".to_owned()];
         assert_eq!(calls(&backtrace).len(), 2);
+    }
+
+    #[test]
+    fn an_incomplete_run_says_what_is_missing() {
+        let ended = json!({"kind": "incomplete", "missing": ["complete", "artifact=a\u{1b}"]});
+        let text = show(&ended, &json!({"stop_reason": "abandoned"}));
+        assert_eq!(
+            text,
+            "■ audit incomplete: missing complete, artifact=a · 412 µs"
+        );
+        let outcome = outcome(&ended, &json!({}));
+        assert_eq!(outcome.exit(), wasm_agent::error::Exit::Failed);
+        assert!(plain(&details(&outcome, Stderr::Unseen)).contains("hint: "));
     }
 
     #[test]

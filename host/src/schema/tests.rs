@@ -44,7 +44,7 @@ fn the_place_of_the_first_violation_is_named_and_the_value_is_not() {
     assert!(message.contains("findings"), "{message}");
     let not = Schema::parse(br##"{"not":{"$ref":"#/$defs/a"},"$defs":{"a":{"const":1}}}"##);
     let message = verdict(&not.unwrap(), json!(1)).unwrap_err().to_string();
-    assert_eq!(message, "at ``: it matches what it must not");
+    assert_eq!(message, "it matches what it must not");
 }
 
 #[test]
@@ -193,7 +193,12 @@ fn documents_are_bounded_and_have_one_meaning() {
     ));
     assert!(matches!(document(b"\xff"), Err(Violation::NotJson(_))));
     for empty in ["{}", "[]", "\"\"", "null"] {
-        assert_eq!(document(empty.as_bytes()), Err(Violation::Empty), "{empty}");
+        assert!(
+            document(empty.as_bytes()).is_ok(),
+            "a schema may allow {empty}"
+        );
+        let refused = document_with_content(empty.as_bytes());
+        assert_eq!(refused, Err(Violation::Empty), "{empty}");
     }
     for levels in [65, 127, 100_000] {
         let deep = format!("{}1{}", "[".repeat(levels), "]".repeat(levels));

@@ -7,7 +7,7 @@ use wasm_agent_sdk::{Commission, Result, agent, session};
 agent!(run);
 
 fn run(commission: Commission) -> Result<Value> {
-    let task = commission.prompt().unwrap_or_default();
+    let task = commission.prompt();
     if task.contains("artifact") {
         session::submit_artifact(
             "report.json",
