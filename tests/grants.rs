@@ -376,7 +376,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     2 | hosts = ['example.org']
       | ^^^^^
     unknown field `hosts`, expected one of `version`, `dirs`, `protect`, `no-protect`, `env`, `args`, `limits`
-    hint: keys are version, dirs, protect, no-protect, env, args and limits
+    hint: keys are version, dirs, protect, no-protect, env, args, limits and require
     "#);
     lab.file("version.toml", "version = 2\n");
     snapshot!(refused(&lab, &["--grants", "version.toml"]), @r#"
@@ -407,7 +407,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     2 | dirs = [
       |         ^
     unclosed array, expected `]`
-    hint: keys are version, dirs, protect, no-protect, env, args and limits
+    hint: keys are version, dirs, protect, no-protect, env, args, limits and require
     "#);
     lab.file("bytes.toml", b"version = 1\n# \xff\n");
     snapshot!(refused(&lab, &["--grants", "bytes.toml"]), @r#"
@@ -428,7 +428,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     1 |
       | ^
     missing field `version`
-    hint: keys are version, dirs, protect, no-protect, env, args and limits
+    hint: keys are version, dirs, protect, no-protect, env, args, limits and require
     "#);
     lab.folder("folder.toml");
     snapshot!(refused(&lab, &["--grants", "folder.toml"]), @r#"

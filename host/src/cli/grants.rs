@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use wasm_agent::grants::{DirSpec, Grants, GrantsFile};
+use wasm_agent::grants::{DirSpec, GrantError, Grants, GrantsFile};
 
 use super::failure::Failure;
 
@@ -39,6 +39,10 @@ pub(super) struct GrantFlags {
     #[arg(long = "limit", value_name = "NAME=VALUE")]
     limits: Vec<String>,
 
+    /// What the run has to show to count as done; without it, it ends as incomplete
+    #[arg(long, value_name = "complete|artifact=NAME[:SCHEMA]|output-schema")]
+    require: Vec<String>,
+
     /// The longest the run may take, such as 90s or 10m: the same as `--limit wall=TIME`
     #[arg(long, value_name = "TIME")]
     timeout: Option<String>,
@@ -56,6 +60,7 @@ impl GrantFlags {
                 &self.env,
                 &self.args,
                 &self.limits,
+                &self.require,
             ]
             .iter()
             .any(|flag| !flag.is_empty())
@@ -84,6 +89,9 @@ impl GrantFlags {
         }
         for pair in &self.limits {
             flags.limits.push(split(pair, "--limit")?);
+        }
+        for text in &self.require {
+            flags.require.add(text).map_err(GrantError::from)?;
         }
         if let Some(timeout) = &self.timeout {
             flags.limits.push(("wall".to_owned(), timeout.clone()));

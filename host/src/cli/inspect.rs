@@ -253,7 +253,15 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
         };
         table.row([limit.name.into(), Cell::right(&*limit.value), note]);
     }
-    out.table(&table)
+    out.table(&table)?;
+
+    if !authority.require.is_empty() {
+        out.heading("and has to show")?;
+        for evidence in &authority.require {
+            out.line(&format!("  {}", printable(evidence)))?;
+        }
+    }
+    Ok(())
 }
 
 /// What stays as it is where something can be written, or where the operator has said something about it.

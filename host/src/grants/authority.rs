@@ -30,6 +30,8 @@ pub struct Authority {
     pub fixed: Fixed,
     /// Every limit.
     pub limits: Vec<LimitAuthority>,
+    /// What it has to show to count as done, in the words of `--require`.
+    pub require: Vec<String>,
 }
 
 /// One granted directory.
@@ -136,6 +138,7 @@ impl Authority {
                 random: "real",
             },
             limits: limits.map(LimitAuthority::new).collect(),
+            require: grants.require.words(),
         }
     }
 }

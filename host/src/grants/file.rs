@@ -13,6 +13,10 @@
 //! memory = "256MiB"
 //! wall = "10m"
 //! events = 5000
+//!
+//! [require]
+//! complete = true
+//! artifacts = [{ name = "report.md" }]
 //! ```
 //!
 //! Host paths are relative to the file. Unknown keys are errors: a misspelt limit must not silently
@@ -29,6 +33,7 @@ use serde_json::{Map, Value, json};
 use super::GrantError;
 use super::dir::DirSpec;
 use super::limits::TABLE;
+use super::require::Require;
 use crate::error::Hint;
 
 /// The version this host writes and reads.
@@ -52,6 +57,8 @@ pub struct GrantsFile {
     pub args: Vec<String>,
     /// Limits, by name.
     pub limits: Vec<(String, String)>,
+    /// What has to be shown.
+    pub require: Require,
 }
 
 /// A grants file cannot be used.
@@ -74,9 +81,10 @@ pub enum FileError {
 impl Hint for FileError {
     fn hint(&self) -> Option<String> {
         match self {
-            FileError::Syntax { .. } => {
-                Some("keys are version, dirs, protect, no-protect, env, args and limits".to_owned())
-            }
+            FileError::Syntax { .. } => Some(
+                "keys are version, dirs, protect, no-protect, env, args, limits and require"
+                    .to_owned(),
+            ),
             FileError::Version { .. } => Some(format!("write `version = {VERSION}`")),
             FileError::Unreadable { .. } | FileError::TooLarge { .. } => None,
         }
@@ -111,6 +119,9 @@ struct Raw {
     #[serde(default)]
     #[schemars(schema_with = "limits_schema")]
     limits: BTreeMap<String, toml::Value>,
+    /// What the run has to show to count as done. Schemas are relative to this file.
+    #[serde(default)]
+    require: Require,
 }
 
 /// The JSON Schema of a grants file, for editors.
@@ -200,6 +211,7 @@ impl GrantsFile {
             env: raw.env,
             args: raw.args,
             limits,
+            require: raw.require.relative_to(base),
         })
     }
 }
@@ -242,6 +254,18 @@ mod tests {
             ("version = 1\nno_protect = true", false),
             ("version = 1\nprotect = '*.pem'", false),
             ("version = 1\n[limits]\nmemory = 1.5", false),
+            ("version = 1\n[require]\noutput-schema = true", true),
+            ("version = 1\n[require]\noutput_schema = true", false),
+            ("version = 1\n[require]\ncomplete = 'yes'", false),
+            (
+                "version = 1\n[[require.artifacts]]\nname = 'a'\nschema = 's'",
+                true,
+            ),
+            ("version = 1\n[[require.artifacts]]\nschema = 's'", false),
+            (
+                "version = 1\n[[require.artifacts]]\nname = 'a'\nsha = 's'",
+                false,
+            ),
         ] {
             let value: Value = toml::from_str(text).unwrap();
             assert_eq!(schema.is_valid(&value), good, "{text}");

@@ -10,6 +10,7 @@ pub mod dir;
 pub mod file;
 pub mod limits;
 pub mod protect;
+pub mod require;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ pub use dir::{Access, DirGrant, DirSpec};
 pub use file::GrantsFile;
 pub use limits::Limits;
 pub use protect::Protection;
+pub use require::{Evidence, Require};
 
 use crate::error::Hint;
 
@@ -37,6 +39,8 @@ pub struct Grants {
     pub args: Vec<String>,
     /// What the run may use up.
     pub limits: Limits,
+    /// What the run has to show to count as done.
+    pub require: Evidence,
 }
 
 /// A grant cannot be given as it was written.
@@ -54,6 +58,9 @@ pub enum GrantError {
     /// A limit is wrong.
     #[error(transparent)]
     Limit(#[from] limits::LimitError),
+    /// What is required cannot be.
+    #[error(transparent)]
+    Require(#[from] require::RequireError),
     /// An environment variable is wrong.
     #[error("cannot grant the environment variable `{name}`: {reason}")]
     Env {
@@ -71,6 +78,7 @@ impl Hint for GrantError {
             GrantError::File(error) => error.hint(),
             GrantError::Protect(error) => error.hint(),
             GrantError::Limit(error) => error.hint(),
+            GrantError::Require(error) => error.hint(),
             GrantError::Env { .. } => Some("write `NAME=VALUE`".to_owned()),
         }
     }
@@ -83,7 +91,7 @@ impl Grants {
     /// # Errors
     ///
     /// A directory that is missing, unreadable, not a directory or overlaps another one; a malformed
-    /// variable or pattern; a limit out of range.
+    /// variable or pattern; a limit out of range; a schema that cannot be used.
     pub fn resolve(file: GrantsFile, flags: GrantsFile) -> Result<Grants, GrantError> {
         let mut env = file.env;
         env.extend(flags.env);
@@ -115,12 +123,14 @@ impl Grants {
         } else {
             flags.args
         };
+        let require = Evidence::resolve(file.require, flags.require)?;
         Ok(Grants {
             dirs,
             protection,
             env,
             args,
             limits,
+            require,
         })
     }
 
@@ -168,6 +178,9 @@ impl Grants {
                     map.insert("protect".to_owned(), json!(patterns.collect::<Vec<_>>()))
                 }
             };
+            if !self.require.is_empty() {
+                map.insert("require".to_owned(), self.require.to_guest_json());
+            }
         }
         json
     }
@@ -183,6 +196,9 @@ impl Grants {
             .collect::<Vec<_>>();
         if let Some(map) = json.as_object_mut() {
             map.insert("dirs".to_owned(), json!(dirs));
+            if let Some(require) = map.get_mut("require") {
+                *require = self.require.to_host_json();
+            }
         }
         json
     }

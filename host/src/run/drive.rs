@@ -10,6 +10,7 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{I32Exit, WasiCtx};
 
 use super::convert::{commission_for_guest, descriptor_from_guest};
+use super::evidence;
 use super::host::{Agent, Entry};
 use super::outcome::{self, Crash, Ended, FileChange, Outcome};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
@@ -24,12 +25,13 @@ use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
 use crate::capabilities::stdio::{Captured, Lines};
-use crate::capabilities::storage::Storage;
+use crate::capabilities::storage::{Storage, Submissions};
 use crate::commission::Commission;
 use crate::descriptor::Descriptor;
 use crate::engine::Engine;
 use crate::grants::{self, Access, Grants};
 use crate::preflight::Refusal;
+use crate::schema::Schema;
 use crate::trajectory::audit::Stream;
 use crate::trajectory::event::Origin;
 use crate::trajectory::journal::{Journal, JournalError, Link};
@@ -55,6 +57,8 @@ pub(super) struct Job {
     pub(super) directory: Option<PathBuf>,
     pub(super) ledger: Ledger,
     pub(super) opening: Opening,
+    /// What the output has to match, where that is required.
+    pub(super) output_schema: Option<Schema>,
     pub(super) interrupt: Interrupt,
 }
 
@@ -72,6 +76,7 @@ struct Watched {
     activity: Arc<Activity>,
     stdout: Captured,
     stderr: Captured,
+    submissions: Submissions,
 }
 
 /// Runs the guest, closes its account whatever happened, and sums it up.
@@ -93,6 +98,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         activity: Arc::new(Activity::new(&job.grants.limits)),
         stderr: captured(&job, Stream::Stderr),
         stdout,
+        submissions: Submissions::default(),
     };
     let mut changes = None;
     let finish = match (
@@ -103,7 +109,8 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         (None, Err(error)) => host_fault(error.to_string()),
         (None, Ok(files)) => {
             changes = Some(files.journal());
-            run(&job, &watched, files).await
+            let finish = run(&job, &watched, files).await;
+            weighed(&job, &watched, finish).await
         }
     };
     // Now: putting the files in order takes its time, and adds to the account.
@@ -122,6 +129,35 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     );
     job.ledger.deliver().await;
     outcome
+}
+
+/// Returning is a claim. What the operator requires to believe it has to be there, or the run is
+/// incomplete.
+async fn weighed(job: &Job, watched: &Watched, finish: Finish) -> Finish {
+    if finish.reason != StopReason::Converged {
+        return finish;
+    }
+    let missing = evidence::missing(
+        &job.grants.require,
+        job.ledger.completed().is_some(),
+        &watched.submissions.list(),
+        finish.output.as_ref(),
+        job.output_schema.as_ref(),
+    )
+    .await;
+    if missing.is_empty() {
+        return finish;
+    }
+    let message = format!(
+        "the agent returned without the required evidence: {}",
+        missing.join(", ")
+    );
+    Finish {
+        ended: Ended::Incomplete { missing },
+        reason: StopReason::Abandoned,
+        error: Some((ErrorCode::Unknown, message)),
+        ..finish
+    }
 }
 
 /// How many paths of copy-on-write directories wait for the operator, their patch written.
@@ -176,7 +212,9 @@ async fn run(job: &Job, watched: &Watched, files: Filesystem) -> Finish {
         .map(|dir| Storage::open(dir, max))
         .transpose()
     {
-        Ok(storage) => storage.unwrap_or_else(|| Storage::none(max)),
+        Ok(storage) => storage
+            .unwrap_or_else(|| Storage::none(max))
+            .listed_in(watched.submissions.clone()),
         Err(error) => return host_fault(format!("cannot open the run directory: {error}")),
     };
     let mut store = new_store(job, watched, files, storage);
@@ -232,6 +270,7 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         activity,
         stdout,
         stderr,
+        submissions,
     } = watched;
     let Finish {
         mut ended,
@@ -289,6 +328,7 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         stop_reason,
         output,
         completed: job.ledger.completed(),
+        artifacts: submissions.list(),
         totals: job.ledger.totals(),
         files: Vec::new(),
         to_apply: 0,
@@ -309,7 +349,10 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
 /// What a guest that did not end by itself was doing.
 fn diagnosis(job: &Job, watched: &Watched, ended: &Ended) -> Option<Diagnosis> {
     match ended {
-        Ended::Converged | Ended::Stopped { .. } | Ended::Refused { .. } => None,
+        Ended::Converged
+        | Ended::Stopped { .. }
+        | Ended::Incomplete { .. }
+        | Ended::Refused { .. } => None,
         Ended::Crashed(_) | Ended::Limit(_) | Ended::Interrupted | Ended::HostFault { .. } => Some(
             watched
                 .activity
@@ -449,6 +492,7 @@ fn new_store(job: &Job, watched: &Watched, files: Filesystem, storage: Storage) 
         activity,
         stdout,
         stderr,
+        submissions: _,
     } = watched;
     let grants = &job.grants;
     let mut wasi = WasiCtx::builder();

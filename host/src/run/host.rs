@@ -11,6 +11,7 @@ use wasmtime::component::Linker;
 
 use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
+use super::evidence::{self, EvidenceError};
 use super::outcome::Outcome;
 use super::supervise::Interrupt;
 use super::workspaces::{Workspaces, WorkspacesError};
@@ -230,6 +231,8 @@ pub enum StartError {
     Journal(#[from] JournalError),
     #[error(transparent)]
     Workspaces(#[from] WorkspacesError),
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     #[error("cannot get random numbers from the operating system: {0}")]
     Random(getrandom::Error),
 }
@@ -240,6 +243,7 @@ impl Hint for StartError {
             StartError::Directory(error) => error.hint(),
             StartError::Journal(error) => error.hint(),
             StartError::Workspaces(error) => error.hint(),
+            StartError::Evidence(error) => error.hint(),
             StartError::Random(_) => None,
         }
     }
@@ -347,8 +351,8 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The run directory cannot be written, or a directory granted copy-on-write cannot be copied. The
-    /// copying is done before this returns.
+    /// The run directory cannot be written, a directory granted copy-on-write cannot be copied, or the
+    /// output has to match a schema that is missing or cannot be used. The copying is done before this returns.
     pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
         let RunRequest {
             agent,
@@ -367,6 +371,7 @@ impl Host {
             .as_ref()
             .map(|provider| provider.id.clone());
         let run_id = commission.body().run_id.clone();
+        let output_schema = evidence::output_schema(&grants.require, &commission)?;
         let account =
             self.open_account(&agent, commission.raw(), &run_id, provider, &grants, runs)?;
         let (opening, workspaces) = account.or_removed(|account| {
@@ -399,6 +404,7 @@ impl Host {
             directory: account.directory.clone(),
             ledger: account.ledger.clone(),
             opening,
+            output_schema,
             interrupt: interrupt.clone(),
         };
         Ok(account.handle(interrupt, tokio::spawn(drive::drive(job))))
