@@ -9,6 +9,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{I32Exit, WasiCtx};
 
+use super::caught::caught;
 use super::convert::{commission_for_guest, descriptor_from_guest};
 use super::host::{Agent, Entry};
 use super::outcome::{self, Crash, Ended, FileChange, Outcome};
@@ -103,7 +104,10 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         (None, Err(error)) => host_fault(error.to_string()),
         (None, Ok(files)) => {
             changes = Some(files.journal());
-            run(&job, &watched, files).await
+            // The supervisor, too, and the end of the store: the account is closed whatever fails.
+            caught(run(&job, &watched, files))
+                .await
+                .unwrap_or_else(|panic| host_fault(panic.to_string()))
         }
     };
     // Now: putting the files in order takes its time, and adds to the account.
@@ -207,12 +211,15 @@ async fn run(job: &Job, watched: &Watched, files: Filesystem) -> Finish {
         policy: Policy::of(limits),
         interrupt: &job.interrupt,
     };
-    match supervise(guest, supervision).await {
-        Ok(Ok(finish)) => {
+    // Caught here as well, so that the store is not dropped while the stack unwinds: a second panic
+    // would end the process.
+    match supervise(caught(guest), supervision).await {
+        Ok(Ok(Ok(finish))) => {
             watched.activity.finished();
             finish
         }
-        Ok(Err(error)) => failed(job, watched, &error),
+        Ok(Ok(Err(error))) => failed(job, watched, &error),
+        Ok(Err(panic)) => host_fault(panic.to_string()),
         Err(Cut::Interrupted) => Finish {
             ended: Ended::Interrupted,
             reason: StopReason::Interrupted,
@@ -418,9 +425,10 @@ pub(super) async fn describe(
         },
         interrupt: &Interrupt::default(),
     };
-    match supervise(guest, supervision).await {
-        Ok(Ok(descriptor)) => descriptor_from_guest(descriptor),
-        Ok(Err(error)) => Err(crash(&error).message),
+    match supervise(caught(guest), supervision).await {
+        Ok(Ok(Ok(descriptor))) => descriptor_from_guest(descriptor),
+        Ok(Ok(Err(error))) => Err(crash(&error).message),
+        Ok(Err(panic)) => Err(panic.to_string()),
         Err(Cut::Interrupted) => Err("interrupted".to_owned()),
         Err(Cut::Journal(error)) => Err(error.to_string()),
         Err(Cut::Policy(error)) => Err(error.to_string()),

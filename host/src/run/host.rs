@@ -575,3 +575,6 @@ fn agent_name(path: &Path) -> String {
         name
     }
 }
+
+#[cfg(test)]
+mod tests;
