@@ -13,6 +13,7 @@
 mod avp;
 mod commission;
 mod components;
+mod crashes;
 mod describe;
 mod evidence;
 mod grants;

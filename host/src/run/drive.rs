@@ -9,6 +9,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{I32Exit, WasiCtx};
 
+use super::caught::caught;
 use super::convert::{commission_for_guest, descriptor_from_guest};
 use super::evidence;
 use super::host::{Agent, Entry};
@@ -109,7 +110,10 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         (None, Err(error)) => host_fault(error.to_string()),
         (None, Ok(files)) => {
             changes = Some(files.journal());
-            let finish = run(&job, &watched, files).await;
+            // The supervisor, too, and the end of the store: the account is closed whatever fails.
+            let finish = caught(run(&job, &watched, files))
+                .await
+                .unwrap_or_else(|panic| host_fault(panic.to_string()));
             weighed(&job, &watched, finish).await
         }
     };
@@ -245,12 +249,15 @@ async fn run(job: &Job, watched: &Watched, files: Filesystem) -> Finish {
         policy: Policy::of(limits),
         interrupt: &job.interrupt,
     };
-    match supervise(guest, supervision).await {
-        Ok(Ok(finish)) => {
+    // Caught here as well, so that the store is not dropped while the stack unwinds: a second panic
+    // would end the process.
+    match supervise(caught(guest), supervision).await {
+        Ok(Ok(Ok(finish))) => {
             watched.activity.finished();
             finish
         }
-        Ok(Err(error)) => failed(job, watched, &error),
+        Ok(Ok(Err(error))) => failed(job, watched, &error),
+        Ok(Err(panic)) => host_fault(panic.to_string()),
         Err(Cut::Interrupted) => Finish {
             ended: Ended::Interrupted,
             reason: StopReason::Interrupted,
@@ -469,9 +476,9 @@ pub(super) async fn describe(
         },
         interrupt: &Interrupt::default(),
     };
-    match supervise(guest, supervision).await {
-        Ok(Ok(descriptor)) => descriptor_from_guest(descriptor),
-        Ok(Err(error)) => {
+    match supervise(caught(guest), supervision).await {
+        Ok(Ok(Ok(descriptor))) => descriptor_from_guest(descriptor),
+        Ok(Ok(Err(error))) => {
             let message = crash(&error).message;
             // Nothing else is kept of what it said.
             Err(match stderr.tail().trim() {
@@ -479,6 +486,7 @@ pub(super) async fn describe(
                 said => format!("{message}; it said:\n{said}"),
             })
         }
+        Ok(Err(panic)) => Err(panic.to_string()),
         Err(Cut::Interrupted) => Err("interrupted".to_owned()),
         Err(Cut::Journal(error)) => Err(error.to_string()),
         Err(Cut::Policy(error)) => Err(error.to_string()),

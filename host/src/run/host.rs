@@ -127,7 +127,7 @@ impl Account {
     ) -> Result<T, StartError> {
         open(self).inspect_err(|_| {
             if let Some(directory) = &self.directory {
-                let _ = std::fs::remove_dir_all(directory);
+                remove(directory);
             }
         })
     }
@@ -458,6 +458,8 @@ impl Host {
         grants: &Grants,
         runs: Option<RunsDir>,
     ) -> Result<Account, StartError> {
+        let mut seed = [0; 16];
+        getrandom::fill(&mut seed).map_err(StartError::Random)?;
         let directory = runs.map(|runs| runs.create()).transpose()?;
         let session_id = directory
             .as_ref()
@@ -465,13 +467,14 @@ impl Host {
         let run_json = self.request_json(agent, commission, grants, &session_id);
         let journal = match &directory {
             Some(dir) => {
-                let bytes = dir.write_request(&run_json)?;
-                Journal::create(Link::of(&bytes), &dir.events())?
+                let opened = dir
+                    .write_request(&run_json)
+                    .map_err(StartError::from)
+                    .and_then(|bytes| Ok(Journal::create(Link::of(&bytes), &dir.events())?));
+                opened.inspect_err(|_| remove(dir.path()))?
             }
             None => Journal::in_memory(Link::of(run_json.to_string().as_bytes())),
         };
-        let mut seed = [0; 16];
-        getrandom::fill(&mut seed).map_err(StartError::Random)?;
         let recorder = Recorder::new(Ids::seeded(seed), run_id, provider);
         let limits = FactLimits {
             facts: grants.limits.events,
@@ -552,6 +555,12 @@ impl RunHandle {
     }
 }
 
+/// Removes the directory of a run that was not started.
+fn remove(directory: &Path) {
+    // The error that kept the run from starting is the one to tell.
+    let _ = std::fs::remove_dir_all(directory);
+}
+
 fn link_error(path: &Path, error: impl std::fmt::Display) -> AgentError {
     AgentError::Link {
         path: path.to_owned(),
@@ -581,3 +590,6 @@ fn agent_name(path: &Path) -> String {
         name
     }
 }
+
+#[cfg(test)]
+mod tests;

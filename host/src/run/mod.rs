@@ -1,6 +1,7 @@
 //! One run: from a request to an outcome.
 
 pub mod breaker;
+mod caught;
 mod convert;
 pub mod directory;
 mod drive;
