@@ -49,4 +49,5 @@ mod json;
 pub mod preflight;
 pub mod project;
 pub mod run;
+pub mod selftest;
 pub mod trajectory;

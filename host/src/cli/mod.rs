@@ -16,6 +16,7 @@ mod out;
 mod project;
 mod run;
 mod runs;
+mod selftest;
 mod summary;
 mod text;
 mod timeline;
@@ -70,6 +71,8 @@ enum Command {
     New(project::NewArgs),
     /// Build an agent project into a component that carries its ask
     Build(project::BuildArgs),
+    /// Try every known way out of the sandbox against this binary, on this machine
+    Selftest(selftest::Args),
     /// Drive an agent the way AVP's conformance harness does
     Avp(avp::Args),
     /// Print a completion script for a shell
@@ -113,6 +116,7 @@ fn execute(command: Command) -> Done {
         Command::Limits(args) => limits::limits(&args),
         Command::New(args) => project::new(&args),
         Command::Build(args) => project::build(&args),
+        Command::Selftest(args) => selftest::selftest(&args),
         Command::Avp(args) => on_runtime(avp::avp(args)),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),
