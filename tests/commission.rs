@@ -7,8 +7,10 @@ use crate::harness::{Done, Lab, snapshot};
 
 fn commission(extra: Value) -> String {
     let mut commission = json!({ "schema_version": "0.1", "run_id": "r1", "model": "acme/large" });
-    let members = commission.as_object_mut().unwrap();
-    members.extend(extra.as_object().unwrap().clone());
+    let Value::Object(extra) = extra else {
+        panic!("more members are an object")
+    };
+    commission.as_object_mut().unwrap().extend(extra);
     commission.to_string()
 }
 
@@ -82,21 +84,94 @@ fn a_task_fills_the_slot_of_the_prompt() {
 #[test]
 fn what_is_wrong_with_a_commission_is_said() {
     let lab = Lab::new();
-    snapshot!(run(&lab, "missing.json"), @"");
+    snapshot!(run(&lab, "missing.json"), @r#"
+    $ wasm-agent run [GUESTS]/describes_itself_fully.wasm --commission missing.json
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot read the commission `missing.json`: No such file or directory (os error 2)
+    hint: name a file, write JSON that starts with `{`, or `-` for standard input
+    "#);
     lab.file("c.json", "This is a commission.");
-    snapshot!(run(&lab, "c.json"), @"");
+    snapshot!(run(&lab, "c.json"), @r#"
+    $ wasm-agent run [GUESTS]/describes_itself_fully.wasm --commission c.json
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: commission is not json: expected value at line 1 column 1
+    "#);
     lab.file("c.json", "");
-    snapshot!(run(&lab, "c.json"), @"");
+    snapshot!(run(&lab, "c.json"), @r#"
+    $ wasm-agent run [GUESTS]/describes_itself_fully.wasm --commission c.json
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: commission is not json: EOF while parsing a value at line 1 column 0
+    "#);
     lab.file("c.json", b"{\"run_id\": \"\xff\"}");
-    snapshot!(run(&lab, "c.json"), @"");
-    snapshot!(run(&lab, "[]"), @"");
-    snapshot!(run(&lab, "{}"), @"");
-    snapshot!(run(&lab, &commission(json!({ "temperature": 1 }))), @"");
-    snapshot!(run(&lab, r#"{"schema_version":"0.1","run_id":"r1","run_id":"r2","model":"a/b"}"#), @"");
-    snapshot!(run(&lab, &commission(json!({ "model": "gpt" }))), @"");
-    snapshot!(run(&lab, &commission(json!({ "run_id": "" }))), @"");
-    snapshot!(run(&lab, &commission(json!({ "skills": [{ "id": "s", "files": { "README.md": "x" } }] }))), @"");
-    snapshot!(run(&lab, &commission(json!({ "skills": [{ "id": "s", "files": { "SKILL.md": "x", "../up": "x" } }] }))), @"");
+    snapshot!(run(&lab, "c.json"), @r#"
+    $ wasm-agent run [GUESTS]/describes_itself_fully.wasm --commission c.json
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: commission is not utf-8: byte 12 is invalid
+    "#);
+    snapshot!(run(&lab, "[]"), @r#"
+    $ wasm-agent run [GUESTS]/describes_itself_fully.wasm --commission []
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: commission field `.`: expected a JSON object
+    "#);
+    snapshot!(run(&lab, "{}"), @r#"
+    $ wasm-agent run [GUESTS]/describes_itself_fully.wasm --commission {}
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: commission field `.`: missing field `schema_version` at line 1 column 2
+    "#);
+    snapshot!(run(&lab, &commission(json!({ "temperature": 1 }))), @r#"
+    $ wasm-agent run [GUESTS]/describes_itself_fully.wasm --commission {"schema_version":"0.1","run_id":"r1","model":"acme/large","temperature":1}
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: commission field `temperature`: unknown field `temperature`, expected one of `schema_version`, `run_id`, `supervisor`, `mcp_servers`, `skills`, `provider`, `enabled_builtin_tools`, `enabled_builtin_subagents`, `enabled_builtin_skills`, `enabled_builtin_mcp_servers`, `agen…
+    "#);
+    snapshot!(run(&lab, r#"{"schema_version":"0.1","run_id":"r1","run_id":"r2","model":"a/b"}"#), @r#"
+    $ wasm-agent run [GUESTS]/describes_itself_fully.wasm --commission {"schema_version":"0.1","run_id":"r1","run_id":"r2","model":"a/b"}
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: commission field `run_id`: is there twice
+    "#);
+    snapshot!(run(&lab, &commission(json!({ "model": "gpt" }))), @r#"
+    $ wasm-agent run [GUESTS]/describes_itself_fully.wasm --commission {"schema_version":"0.1","run_id":"r1","model":"gpt"}
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: commission field `model`: expected origin/model, for example anthropic/claude-sonnet-4-5, found `gpt`
+    "#);
+    snapshot!(run(&lab, &commission(json!({ "run_id": "" }))), @r#"
+    $ wasm-agent run [GUESTS]/describes_itself_fully.wasm --commission {"schema_version":"0.1","run_id":"","model":"acme/large"}
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: commission field `run_id`: is empty
+    "#);
+    snapshot!(run(&lab, &commission(json!({ "skills": [{ "id": "s", "files": { "README.md": "x" } }] }))), @r#"
+    $ wasm-agent run [GUESTS]/describes_itself_fully.wasm --commission {"schema_version":"0.1","run_id":"r1","model":"acme/large","skills":[{"id":"s","files":{"README.md":"x"}}]}
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: commission field `skills[0].files`: SKILL.md is missing
+    "#);
+    snapshot!(run(&lab, &commission(json!({ "skills": [{ "id": "s", "files": { "SKILL.md": "x", "../up": "x" } }] }))), @r#"
+    $ wasm-agent run [GUESTS]/describes_itself_fully.wasm --commission {"schema_version":"0.1","run_id":"r1","model":"acme/large","skills":[{"id":"s","files":{"SKILL.md":"x","../up":"x"}}]}
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: commission field `skills[0].files`: `../up` is not a path inside the skill
+    "#);
     assert!(lab.accounts().is_empty(), "nothing was run");
 }
 
@@ -107,7 +182,14 @@ fn a_task_and_a_prompt_are_one_too_many() {
     let done = call
         .args(["--commission", &commission(json!({ "prompt": "that" }))])
         .done();
-    snapshot!(done, @"");
+    snapshot!(done, @r#"
+    $ wasm-agent run [GUESTS]/describes_itself_fully.wasm this --commission {"schema_version":"0.1","run_id":"r1","model":"acme/large","prompt":"that"}
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: both the task and the commission say what to do
+    hint: leave the task out, or write {input} into the prompt where it should go
+    "#);
     assert!(lab.accounts().is_empty());
 }
 
@@ -118,7 +200,14 @@ fn a_commission_that_is_too_large() {
         "c.json",
         commission(json!({ "prompt": "x".repeat(5 << 20) })),
     );
-    snapshot!(run(&lab, "c.json"), @"");
+    snapshot!(run(&lab, "c.json"), @r#"
+    $ wasm-agent run [GUESTS]/describes_itself_fully.wasm --commission c.json
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: commission has 4194305 bytes; at most 4194304 are read
+    hint: put large inputs into a directory and grant it with --dir
+    "#);
 }
 
 #[test]

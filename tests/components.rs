@@ -19,25 +19,86 @@ fn unusable(lab: &Lab, agent: &str) -> Done {
 #[test]
 fn files_that_are_no_components() {
     let lab = Lab::new();
-    snapshot!(unusable(&lab, "missing.wasm"), @"");
+    snapshot!(unusable(&lab, "missing.wasm"), @r#"
+    $ wasm-agent run missing.wasm x
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: looking for the agent `missing.wasm`: No such file or directory (os error 2)
+    hint: AGENT is a `.wasm` component or an agent project folder; `wasm-agent new NAME` makes one
+    "#);
     lab.file("empty.wasm", "");
-    snapshot!(unusable(&lab, "empty.wasm"), @"");
+    snapshot!(unusable(&lab, "empty.wasm"), @r#"
+    $ wasm-agent run empty.wasm x
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: reading agent `empty.wasm`: the file is empty
+    hint: build or download it again
+    "#);
     lab.file("module.wasm", b"\0asm\x01\0\0\0");
-    snapshot!(unusable(&lab, "module.wasm"), @"");
+    snapshot!(unusable(&lab, "module.wasm"), @r#"
+    $ wasm-agent run module.wasm x
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: reading agent `module.wasm`: it is a core module, not a component
+    hint: build it for the target `wasm32-wasip2`, or in an agent project with `wasm-agent build`
+    "#);
     lab.file("component.wasm", b"\0asm\x0d\0\x01\0");
-    snapshot!(unusable(&lab, "component.wasm"), @"");
+    snapshot!(unusable(&lab, "component.wasm"), @r#"
+    $ wasm-agent run component.wasm x
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: reading agent `component.wasm`: it is not an agent: it exports nothing
+    hint: an agent exports the world `wasm-agent:agent/agent` or `wasi:cli/run` of WASI 0.2
+    "#);
     lab.file("text.wat", "(component)");
-    snapshot!(unusable(&lab, "text.wat"), @"");
+    snapshot!(unusable(&lab, "text.wat"), @r#"
+    $ wasm-agent run text.wat x
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: reading agent `text.wat`: it is WebAssembly text, not a binary
+    hint: convert it first: `wasm-tools parse AGENT -o agent.wasm`
+    "#);
     lab.file("picture.png", b"\x89PNG\r\n\x1a\n");
-    snapshot!(unusable(&lab, "picture.png"), @"");
+    snapshot!(unusable(&lab, "picture.png"), @r#"
+    $ wasm-agent run picture.png x
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: reading agent `picture.png`: it is not WebAssembly
+    "#);
     lab.file(
         "program",
         fs::read(env!("CARGO_BIN_EXE_wasm-agent")).unwrap(),
     );
-    snapshot!(unusable(&lab, "program"), @"");
+    snapshot!(unusable(&lab, "program"), @r#"
+    $ wasm-agent run program x
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: reading agent `program`: it is machine code, not WebAssembly; compiled code is only taken from the host's own cache
+    hint: give the `.wasm` component it was compiled from
+    "#);
     lab.folder("folder");
-    snapshot!(unusable(&lab, "folder"), @"");
-    snapshot!(unusable(&lab, "/dev/zero"), @"");
+    snapshot!(unusable(&lab, "folder"), @r#"
+    $ wasm-agent run folder x
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: looking for the agent `folder`: the folder has no `Cargo.toml`
+    hint: AGENT is a `.wasm` component or an agent project folder; `wasm-agent new NAME` makes one
+    "#);
+    snapshot!(unusable(&lab, "/dev/zero"), @r#"
+    $ wasm-agent run /dev/zero x
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: reading agent `/dev/zero`: it is not a regular file
+    "#);
 }
 
 #[test]
@@ -50,7 +111,14 @@ fn a_component_that_is_cut_short_anywhere() {
         assert!(done.stderr().starts_with("error: "), "{}", done.shown());
     }
     lab.file("cut.wasm", &whole[..whole.len() / 2]);
-    snapshot!(unusable(&lab, "cut.wasm"), @"");
+    snapshot!(unusable(&lab, "cut.wasm"), @r#"
+    $ wasm-agent run cut.wasm x
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: reading agent `cut.wasm`: it is incomplete: it ends in the middle, after 38094 bytes
+    hint: build or download it again
+    "#);
 }
 
 #[test]
@@ -81,25 +149,72 @@ fn a_component_that_is_too_large() {
     let file = fs::File::create(lab.path("large.wasm")).unwrap();
     // Sparse: it has the length of 200 MB and no content.
     file.set_len(200 << 20).unwrap();
-    snapshot!(unusable(&lab, "large.wasm"), @"");
+    snapshot!(unusable(&lab, "large.wasm"), @r#"
+    $ wasm-agent run large.wasm x
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: reading agent `large.wasm`: it is larger than the limit of 134217728 bytes
+    "#);
 }
 
 #[test]
 pub(crate) fn imports_something_unknown() {
     let lab = Lab::new();
-    snapshot!(unusable(&lab, guests::IMPORTS_SOMETHING_UNKNOWN), @"");
+    snapshot!(unusable(&lab, guests::IMPORTS_SOMETHING_UNKNOWN), @r#"
+    $ wasm-agent run [GUESTS]/imports_something_unknown.wasm x
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot start `[GUESTS]/imports_something_unknown.wasm`: it imports what this host does not offer: `test:teleport/beam@1.0.0`
+    hint: `wasm-agent inspect [GUESTS]/imports_something_unknown.wasm` shows what each import needs
+    "#);
 }
 
 #[test]
 pub(crate) fn exports_other_types() {
     let lab = Lab::new();
-    snapshot!(unusable(&lab, guests::EXPORTS_OTHER_TYPES), @"");
+    snapshot!(unusable(&lab, guests::EXPORTS_OTHER_TYPES), @r#"
+    $ wasm-agent run [GUESTS]/exports_other_types.wasm x
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot start `[GUESTS]/exports_other_types.wasm`: type-checking export func `describe`: expected `record` found `string`
+    hint: build it against this host's wit/, or with `wasm-agent build`
+    "#);
 }
 
 #[test]
 pub(crate) fn exports_something_else() {
     let lab = Lab::new();
-    snapshot!(unusable(&lab, guests::EXPORTS_SOMETHING_ELSE), @"");
+    snapshot!(unusable(&lab, guests::EXPORTS_SOMETHING_ELSE), @r#"
+    $ wasm-agent run [GUESTS]/exports_something_else.wasm x
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: reading agent `[GUESTS]/exports_something_else.wasm`: it is not an agent: it exports `add`, but neither `describe` and `run` nor `wasi:cli/run@0.2`
+    hint: an agent exports the world `wasm-agent:agent/agent` or `wasi:cli/run` of WASI 0.2
+    "#);
+}
+
+#[test]
+fn inspecting_tells_without_running() {
+    let lab = Lab::new();
+    let call = lab.call(["inspect", guests::IMPORTS_SOMETHING_UNKNOWN]);
+    assert!(call.done().stdout().contains("test:teleport/beam@1.0.0"));
+    // An agent that would trap as soon as it is asked who it is.
+    let done = lab
+        .call(["inspect", guests::PANICS_IN_DESCRIBE])
+        .done()
+        .exits_with(0);
+    assert!(
+        done.stdout()
+            .contains("agent (exports `describe` and `run`)"),
+        "{}",
+        done.shown()
+    );
+    lab.file("empty.wasm", "");
+    lab.call(["inspect", "empty.wasm"]).done().exits_with(2);
 }
 
 /// Entries of compiled code in a cache.
@@ -171,7 +286,18 @@ fn a_cache_others_can_write_to_is_not_used() {
         .env("WASM_AGENT_CACHE_DIR", lab.path("cache"))
         .done()
         .exits_with(0);
-    snapshot!(done, @"");
+    snapshot!(done, @r#"
+    $ wasm-agent run [GUESTS]/answers_with_text.wasm x
+    exit 0
+    ----- stdout -----
+    You said: x
+    ----- stderr -----
+     WARN opening the cache of compiled components in `[LAB]/cache`; components are compiled at every start reason="its permissions are 777: others than its owner can get at it" hint="remove it, or if nobody else wrote there: `chmod 700 [LAB]/cache`"
+         asked x
+       stopped converged
+    ✔ guests converged · [TIME]
+    run: [LAB]/runs/[SESSION]
+    "#);
     assert!(entries(&lab).is_empty());
 }
 

@@ -74,7 +74,36 @@ pub(crate) fn touches_files() {
         .args(["--dir", &format!("{}::/rw:rw", lab.arg("rw"))])
         .done()
         .exits_with(0);
-    insta::assert_snapshot!(format!("{:#}", done.json()), @"");
+    insta::assert_snapshot!(format!("{:#}", done.json()), @r#"
+    {
+      "read /ro": "content",
+      "create in /ro": "ReadOnlyFilesystem",
+      "overwrite in /ro": "ReadOnlyFilesystem",
+      "truncate in /ro": "ReadOnlyFilesystem",
+      "remove in /ro": "ReadOnlyFilesystem",
+      "make a folder in /ro": "ReadOnlyFilesystem",
+      "rename in /ro": "ReadOnlyFilesystem",
+      "dot dot from /ro": "PermissionDenied",
+      "deep dot dot from /ro": "PermissionDenied",
+      "link out of /ro": "PermissionDenied",
+      "absolute link out of /ro": "PermissionDenied",
+      "read /rw": "content",
+      "create in /rw": "done",
+      "overwrite in /rw": "done",
+      "truncate in /rw": "done",
+      "remove in /rw": "done",
+      "make a folder in /rw": "done",
+      "rename in /rw": "done",
+      "dot dot from /rw": "PermissionDenied",
+      "deep dot dot from /rw": "PermissionDenied",
+      "link out of /rw": "PermissionDenied",
+      "absolute link out of /rw": "PermissionDenied",
+      "host's passwd": "NotFound",
+      "relative": "NotFound",
+      "proc": "NotFound",
+      "root": "NotFound"
+    }
+    "#);
     assert!(!done.stdout().contains("s3cr3t"));
 
     let read = |path: &str| std::fs::read_to_string(lab.path(path)).unwrap();
@@ -198,16 +227,71 @@ fn refused(lab: &Lab, args: &[&str]) -> crate::harness::Done {
 #[test]
 fn what_is_wrong_with_a_directory_is_said() {
     let lab = Lab::new();
-    snapshot!(refused(&lab, &["--dir", "missing"]), @"");
+    snapshot!(refused(&lab, &["--dir", "missing"]), @r#"
+    $ wasm-agent run agent.wasm x --dir missing
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot grant the directory `missing`: No such file or directory (os error 2)
+    "#);
     lab.file("file", "x");
-    snapshot!(refused(&lab, &["--dir", "file"]), @"");
+    snapshot!(refused(&lab, &["--dir", "file"]), @r#"
+    $ wasm-agent run agent.wasm x --dir file
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot grant `[LAB]/file`: it is not a directory
+    hint: grant the directory it is in: `[LAB]`
+    "#);
     lab.folder("a/b");
-    snapshot!(refused(&lab, &["--dir", "a", "--dir", "a/b"]), @"");
-    snapshot!(refused(&lab, &["--dir", "a::/x", "--dir", "a/b::/x/y"]), @"");
-    snapshot!(refused(&lab, &["--dir", "a::relative"]), @"");
-    snapshot!(refused(&lab, &["--dir", "a::/x/../y"]), @"");
-    snapshot!(refused(&lab, &["--dir", "a:rwx"]), @"");
-    snapshot!(refused(&lab, &["--dir", ""]), @"");
+    snapshot!(refused(&lab, &["--dir", "a", "--dir", "a/b"]), @r#"
+    $ wasm-agent run agent.wasm x --dir a --dir a/b
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot grant both `[LAB]/a::/work:ro` and `[LAB]/a/b::/work:ro`: they overlap in the guest
+    hint: give each directory a guest path of its own with `HOST::GUEST`
+    "#);
+    snapshot!(refused(&lab, &["--dir", "a::/x", "--dir", "a/b::/x/y"]), @r#"
+    $ wasm-agent run agent.wasm x --dir a::/x --dir a/b::/x/y
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot grant both `[LAB]/a::/x:ro` and `[LAB]/a/b::/x/y:ro`: they overlap in the guest
+    hint: give each directory a guest path of its own with `HOST::GUEST`
+    "#);
+    snapshot!(refused(&lab, &["--dir", "a::relative"]), @r#"
+    $ wasm-agent run agent.wasm x --dir a::relative
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot grant `relative` in the guest: the path is not absolute
+    hint: use an absolute path such as `/work` or `/data/in`
+    "#);
+    snapshot!(refused(&lab, &["--dir", "a::/x/../y"]), @r#"
+    $ wasm-agent run agent.wasm x --dir a::/x/../y
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot grant `/x/../y` in the guest: the path contains `.` or `..`
+    hint: use an absolute path such as `/work` or `/data/in`
+    "#);
+    snapshot!(refused(&lab, &["--dir", "a:rwx"]), @r#"
+    $ wasm-agent run agent.wasm x --dir a:rwx
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot read the directory grant `a:rwx`: the access has to be `ro`, `rw` or `cow`
+    hint: write `HOST`, `HOST:rw` or `HOST::GUEST:rw`
+    "#);
+    snapshot!(refused(&lab, &["--dir", ""]), @r#"
+    $ wasm-agent run agent.wasm x --dir
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot read the directory grant ``: the host path is empty
+    hint: write `HOST`, `HOST:rw` or `HOST::GUEST:rw`
+    "#);
 }
 
 #[test]
@@ -220,7 +304,7 @@ fn a_directory_that_cannot_be_read_is_said() {
     )
     .unwrap();
     if std::fs::read_dir(lab.path("closed")).is_ok() {
-        eprintln!("skipped: this user can read everything");
+        crate::harness::skipped("this user can read everything");
         return;
     }
     let done = refused(&lab, &["--dir", "closed"]);
@@ -230,32 +314,152 @@ fn a_directory_that_cannot_be_read_is_said() {
 #[test]
 fn what_is_wrong_with_a_grants_file_is_said() {
     let lab = Lab::new();
-    snapshot!(refused(&lab, &["--grants", "missing.toml"]), @"");
+    snapshot!(refused(&lab, &["--grants", "missing.toml"]), @r#"
+    $ wasm-agent run agent.wasm x --grants missing.toml
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot read the grants file `missing.toml`: No such file or directory (os error 2)
+    "#);
     lab.file("unknown.toml", "version = 1\nhosts = ['example.org']\n");
-    snapshot!(refused(&lab, &["--grants", "unknown.toml"]), @"");
+    snapshot!(refused(&lab, &["--grants", "unknown.toml"]), @r#"
+    $ wasm-agent run agent.wasm x --grants unknown.toml
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot read the grants file `unknown.toml`: TOML parse error at line 2, column 1
+      |
+    2 | hosts = ['example.org']
+      | ^^^^^
+    unknown field `hosts`, expected one of `version`, `dirs`, `env`, `args`, `limits`
+    hint: keys are version, dirs, env, args and limits
+    "#);
     lab.file("version.toml", "version = 2\n");
-    snapshot!(refused(&lab, &["--grants", "version.toml"]), @"");
+    snapshot!(refused(&lab, &["--grants", "version.toml"]), @r#"
+    $ wasm-agent run agent.wasm x --grants version.toml
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot read the grants file `version.toml`: it has version 2, this host reads 1
+    hint: write `version = 1`
+    "#);
     lab.file("limit.toml", "version = 1\n[limits]\nmemroy = '1GiB'\n");
-    snapshot!(refused(&lab, &["--grants", "limit.toml"]), @"");
+    snapshot!(refused(&lab, &["--grants", "limit.toml"]), @r#"
+    $ wasm-agent run agent.wasm x --grants limit.toml
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: there is no limit `memroy`
+    hint: limits are memory, wall, cpu, events, event-bytes, trajectory-bytes, output-bytes, storage-bytes, hostcall-bytes, table-elements, instances, handles, disk-bytes, file-bytes, files, idle, idle-notice, soft, host-calls, host-call-rate, repeated-error, repeated-call
+    "#);
     lab.file("syntax.toml", "version = 1\ndirs = [\n");
-    snapshot!(refused(&lab, &["--grants", "syntax.toml"]), @"");
+    snapshot!(refused(&lab, &["--grants", "syntax.toml"]), @r#"
+    $ wasm-agent run agent.wasm x --grants syntax.toml
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot read the grants file `syntax.toml`: TOML parse error at line 2, column 9
+      |
+    2 | dirs = [
+      |         ^
+    unclosed array, expected `]`
+    hint: keys are version, dirs, env, args and limits
+    "#);
     lab.file("bytes.toml", b"version = 1\n# \xff\n");
-    snapshot!(refused(&lab, &["--grants", "bytes.toml"]), @"");
+    snapshot!(refused(&lab, &["--grants", "bytes.toml"]), @r#"
+    $ wasm-agent run agent.wasm x --grants bytes.toml
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot read the grants file `bytes.toml`: stream did not contain valid UTF-8
+    "#);
     lab.file("empty.toml", "");
-    snapshot!(refused(&lab, &["--grants", "empty.toml"]), @"");
+    snapshot!(refused(&lab, &["--grants", "empty.toml"]), @r#"
+    $ wasm-agent run agent.wasm x --grants empty.toml
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot read the grants file `empty.toml`: TOML parse error at line 1, column 1
+      |
+    1 |
+      | ^
+    missing field `version`
+    hint: keys are version, dirs, env, args and limits
+    "#);
     lab.folder("folder.toml");
-    snapshot!(refused(&lab, &["--grants", "folder.toml"]), @"");
+    snapshot!(refused(&lab, &["--grants", "folder.toml"]), @r#"
+    $ wasm-agent run agent.wasm x --grants folder.toml
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot read the grants file `folder.toml`: Is a directory (os error 21)
+    "#);
 }
 
 #[test]
 fn what_is_wrong_with_other_grants_is_said() {
     let lab = Lab::new();
-    snapshot!(refused(&lab, &["--env", "NAME"]), @"");
-    snapshot!(refused(&lab, &["--env", "=value"]), @"");
-    snapshot!(refused(&lab, &["--limit", "memory"]), @"");
-    snapshot!(refused(&lab, &["--limit", "speed=1"]), @"");
-    snapshot!(refused(&lab, &["--limit", "memory=lots"]), @"");
-    snapshot!(refused(&lab, &["--limit", "memory=0"]), @"");
-    snapshot!(refused(&lab, &["--timeout", "10"]), @"");
-    snapshot!(refused(&lab, &["--limit", "event-bytes=64MiB"]), @"");
+    snapshot!(refused(&lab, &["--env", "NAME"]), @r#"
+    $ wasm-agent run agent.wasm x --env NAME
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot read `--env NAME`: there is no `=` in it
+    hint: write `--env NAME=VALUE`
+    "#);
+    snapshot!(refused(&lab, &["--env", "=value"]), @r#"
+    $ wasm-agent run agent.wasm x --env =value
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot grant the environment variable ``: the name is empty
+    hint: write `NAME=VALUE`
+    "#);
+    snapshot!(refused(&lab, &["--limit", "memory"]), @r#"
+    $ wasm-agent run agent.wasm x --limit memory
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot read `--limit memory`: there is no `=` in it
+    hint: write `--limit NAME=VALUE`
+    "#);
+    snapshot!(refused(&lab, &["--limit", "speed=1"]), @r#"
+    $ wasm-agent run agent.wasm x --limit speed=1
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: there is no limit `speed`
+    hint: limits are memory, wall, cpu, events, event-bytes, trajectory-bytes, output-bytes, storage-bytes, hostcall-bytes, table-elements, instances, handles, disk-bytes, file-bytes, files, idle, idle-notice, soft, host-calls, host-call-rate, repeated-error, repeated-call
+    "#);
+    snapshot!(refused(&lab, &["--limit", "memory=lots"]), @r#"
+    $ wasm-agent run agent.wasm x --limit memory=lots
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot set the limit `memory` to `lots`: a number is missing or too large
+    hint: write it like `512MiB`, `64KiB` or `1000`
+    "#);
+    snapshot!(refused(&lab, &["--limit", "memory=0"]), @r#"
+    $ wasm-agent run agent.wasm x --limit memory=0
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot set the limit `memory` to `0`: zero would stop every run
+    hint: write it like `512MiB`, `64KiB` or `1000`
+    "#);
+    snapshot!(refused(&lab, &["--timeout", "10"]), @r#"
+    $ wasm-agent run agent.wasm x --timeout 10
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot set the limit `wall` to `10`: the unit is not one of this limit's
+    hint: write it like `10m`, `90s` or `250ms`
+    "#);
+    snapshot!(refused(&lab, &["--limit", "event-bytes=64MiB"]), @r#"
+    $ wasm-agent run agent.wasm x --limit event-bytes=64MiB
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: limit `event-bytes` (67108864) must not be greater than `hostcall-bytes` (33554432)
+    "#);
 }

@@ -17,6 +17,7 @@ mod describe;
 mod grants;
 mod harness;
 mod limits;
+mod project;
 mod recording;
 mod run;
 mod signals;

@@ -16,7 +16,13 @@ fn a_runs_folder_that_cannot_be_made_is_said_before_the_run() {
         .run(guests::ANSWERS_WITH_TEXT, "x")
         .args(["--runs-dir", "taken/runs"])
         .done();
-    snapshot!(done, @"");
+    snapshot!(done, @r#"
+    $ wasm-agent run [GUESTS]/answers_with_text.wasm x --runs-dir taken/runs
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot create `taken/runs`: Not a directory (os error 20)
+    "#);
 }
 
 #[test]
@@ -86,7 +92,7 @@ fn a_full_disk_ends_the_run() {
         .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs", &runs])
         .output();
     if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: this user cannot mount a small file system");
+        crate::harness::skipped("this user cannot mount a small file system");
         return;
     }
     let done = lab.run(guests::FLOODS_EVENTS, "x").unverified().done();

@@ -9,7 +9,17 @@ use crate::harness::{Lab, snapshot, verify};
 pub(crate) fn answers_with_text() {
     let lab = Lab::new();
     let done = lab.run(guests::ANSWERS_WITH_TEXT, "hi\tthere").done();
-    snapshot!(done, @"");
+    snapshot!(done, @r#"
+    $ wasm-agent run [GUESTS]/answers_with_text.wasm hi	there
+    exit 0
+    ----- stdout -----
+    You said: hi	there
+    ----- stderr -----
+         asked hi there
+       stopped converged
+    ✔ guests converged · [TIME]
+    run: [LAB]/runs/[SESSION]
+    "#);
     let account = lab.account();
     assert_eq!(
         account.kinds(),
@@ -42,7 +52,13 @@ fn nothing_is_shown_when_quiet() {
         .run(guests::ANSWERS_WITH_TEXT, "hi")
         .arg("--quiet")
         .done();
-    snapshot!(done, @"");
+    snapshot!(done, @r#"
+    $ wasm-agent run [GUESTS]/answers_with_text.wasm hi --quiet
+    exit 0
+    ----- stdout -----
+    You said: hi
+    ----- stderr -----
+    "#);
 }
 
 #[test]
@@ -113,7 +129,14 @@ fn standard_output_is_one_thing_only() {
         .run(guests::ANSWERS_WITH_TEXT, "x")
         .args(["--out", "-"])
         .done();
-    snapshot!(done, @"");
+    snapshot!(done, @r#"
+    $ wasm-agent run [GUESTS]/answers_with_text.wasm x --out -
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: standard output cannot be both the trajectory and the answer
+    hint: leave out `--out -`, or say `--format avp`
+    "#);
     assert!(lab.accounts().is_empty());
 }
 
@@ -124,7 +147,13 @@ fn a_trajectory_file_that_cannot_be_written_stops_nothing_that_has_begun() {
         .run(guests::ANSWERS_WITH_TEXT, "x")
         .args(["--out", "/no/such/folder/t"])
         .done();
-    snapshot!(done, @"");
+    snapshot!(done, @r#"
+    $ wasm-agent run [GUESTS]/answers_with_text.wasm x --out /no/such/folder/t
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot write the trajectory to `/no/such/folder/t`: No such file or directory (os error 2)
+    "#);
     assert!(lab.accounts().is_empty(), "found out before the run");
 
     let done = lab
@@ -148,7 +177,17 @@ fn a_trajectory_file_that_cannot_be_written_stops_nothing_that_has_begun() {
 pub(crate) fn answers_with_broken_json() {
     let lab = Lab::new();
     let done = lab.run(guests::ANSWERS_WITH_BROKEN_JSON, "x").done();
-    snapshot!(done, @"");
+    snapshot!(done, @r#"
+    $ wasm-agent run [GUESTS]/answers_with_broken_json.wasm x
+    exit 1
+    ----- stdout -----
+    ----- stderr -----
+         asked x
+         error the agent's output is not valid JSON: EOF while parsing a value at line 1 column 8 (agent_crash)
+       stopped error
+    ■ guests error: the agent's output is not valid JSON: EOF while parsing a value at line 1 column 8 · [TIME]
+    run: [LAB]/runs/[SESSION]
+    "#);
     let account = lab.account();
     assert_eq!(account.stop_reason(), "error");
     assert_eq!(
@@ -229,7 +268,7 @@ pub(crate) fn panics() {
     let lab = Lab::new();
     let done = lab.run(guests::PANICS, "x").done().exits_with(1);
     assert!(
-        done.stderr().contains("| the sky is falling"),
+        done.stderr().contains("the sky is falling"),
         "{}",
         done.shown()
     );
@@ -250,9 +289,10 @@ pub(crate) fn panics() {
 
 #[test]
 pub(crate) fn exits_in_the_middle() {
+    // WASI 0.2's `exit` says only whether it was a success: every other code arrives as 1.
     for (code, message) in [
         ("0", "the agent called exit(0)"),
-        ("3", "the agent called exit(3)"),
+        ("3", "the agent called exit(1)"),
     ] {
         let lab = Lab::new();
         let done = lab
@@ -388,9 +428,13 @@ pub(crate) fn delegates() {
     let account = lab.account();
     let frames: Vec<_> = account.data("subagent_invoked").collect();
     let turns: Vec<_> = account.data("assistant_message").collect();
+    assert_eq!(
+        frames[0]["parent_span_id"], turns[0]["span_id"],
+        "the turn that called it"
+    );
     assert_eq!(turns[1]["parent_span_id"], frames[0]["span_id"]);
     assert_eq!(
-        frames[1]["parent_span_id"], frames[0]["span_id"],
+        frames[1]["parent_span_id"], turns[1]["span_id"],
         "a frame within a frame"
     );
     assert_eq!(turns[2]["parent_span_id"], frames[1]["span_id"]);
@@ -399,6 +443,18 @@ pub(crate) fn delegates() {
         json!({ "goal": "win" }),
         "taken over from the call"
     );
+    let totals: Vec<_> = account
+        .data("subagent_returned")
+        .map(|frame| frame.get("avp.subagent.usage"))
+        .collect();
+    assert_eq!(
+        totals[..2],
+        [
+            None,
+            Some(&json!({ "cost_usd": 0.5, "tokens_input": 3, "turns": 1 }))
+        ]
+    );
+    assert_eq!(totals[2], None, "its turns say it");
     assert_eq!(account.outcome()["totals"]["cost_usd"], 0.5);
 }
 
@@ -409,7 +465,20 @@ pub(crate) fn keeps_checkpoints() {
         .run(guests::KEEPS_CHECKPOINTS, "x")
         .limit("storage-bytes=1000")
         .done();
-    snapshot!(done, @"");
+    snapshot!(done, @r#"
+    $ wasm-agent run [GUESTS]/keeps_checkpoints.wasm x --limit storage-bytes=1000
+    exit 0
+    ----- stdout -----
+    None, 6 bytes sha256:[DIGEST], the limit `storage-bytes` of 1000 is reached, Some("second")
+    ----- stderr -----
+         asked x
+    checkpoint 5 B
+    checkpoint 6 B
+         limit storage-bytes (1000)
+       stopped converged
+    ✔ guests converged · [TIME]
+    run: [LAB]/runs/[SESSION]
+    "#);
     let account = lab.account();
     assert_eq!(
         std::fs::read(account.dir().join("checkpoint")).unwrap(),
@@ -440,7 +509,23 @@ pub(crate) fn hands_over_artifacts() {
             )
         })
         .collect();
-    insta::assert_debug_snapshot!(refused, @"");
+    insta::assert_debug_snapshot!(refused, @r#"
+    [
+        "report.md: 9 bytes",
+        "report.md: it exists already: report.md",
+        ": the host refused it: name: ",
+        "..: the host refused it: name: ",
+        "../up: the host refused it: name: ",
+        "/etc/passwd: the host refused it: name: ",
+        ".hidden: the host refused it: name: ",
+        "a b: the host refused it: name: ",
+        "a\0b: the host refused it: name: ",
+        "xxxxxxxxxxxx: the host refused it: name: ",
+        "bad type: the host refused it: media-type: at most 256 printable characters",
+        "too large: the limit ",
+        "second completion: it exists already: completion",
+    ]
+    "#);
     let account = lab.account();
     assert_eq!(
         std::fs::read(account.dir().join("artifacts/report.md")).unwrap(),
@@ -503,6 +588,27 @@ fn run_json_says_what_was_asked() {
             .unwrap()
             .contains("secret")
     );
+}
+
+#[test]
+fn a_run_is_shown_and_removed_by_the_beginning_of_its_id() {
+    let lab = Lab::new();
+    lab.run(guests::DELEGATES, "x").done().exits_with(0);
+    let id = lab
+        .account()
+        .dir()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let done = lab.call(["runs", "show", &id[..12]]).done().exits_with(0);
+    assert!(done.stdout().contains("worker"), "{}", done.shown());
+    lab.call(["runs", "show", "nothing"]).done().exits_with(2);
+    lab.call(["runs", "rm", &id]).done().exits_with(0);
+    assert!(lab.accounts().is_empty());
+    lab.call(["runs", "rm", &id]).done().exits_with(2);
+    lab.call(["runs", "rm", ".."]).done().exits_with(2);
 }
 
 #[test]

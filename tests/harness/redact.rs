@@ -11,22 +11,42 @@ pub(crate) fn redact(text: &str, lab: &Path) -> String {
         .unwrap();
     let text = text.replace(guests.to_str().unwrap(), "[GUESTS]");
     let text = text.replace(guests.parent().unwrap().to_str().unwrap(), "[GUESTS]");
-    text.lines().map(line).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|text| line(text.trim_end()))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn line(line: &str) -> String {
-    let mut words = String::new();
+    let mut shown = String::new();
     let mut rest = line;
     while !rest.is_empty() {
+        if let Some(after) = measured_time(rest) {
+            shown.push_str("[TIME]");
+            rest = after;
+            continue;
+        }
         let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
         let (word, after) = rest.split_at(end);
-        words.push_str(&redacted(word));
+        shown.push_str(&redacted(word));
         let end = after.find(is_word).unwrap_or(after.len());
         let (between, after) = after.split_at(end);
-        words.push_str(between);
+        shown.push_str(between);
         rest = after;
     }
-    words
+    shown
+}
+
+/// What comes after a measured time, if one stands here. It has a space in it; `200ms` and `1m` are
+/// limits somebody set.
+fn measured_time(text: &str) -> Option<&str> {
+    let (number, after) = text.split_once(' ')?;
+    number.parse::<f64>().ok()?;
+    let end = after
+        .find(|c: char| !c.is_alphabetic())
+        .unwrap_or(after.len());
+    let (unit, after) = after.split_at(end);
+    matches!(unit, "s" | "ms" | "µs" | "ns").then_some(after)
 }
 
 fn is_word(c: char) -> bool {
@@ -54,15 +74,6 @@ fn redacted(word: &str) -> String {
     {
         return "[SESSION]".to_owned();
     }
-    // Only fractions are measured times; `200ms` and `1m` are limits somebody set.
-    let number = word.trim_end_matches(char::is_alphabetic);
-    let unit = &word[number.len()..];
-    if matches!(unit, "s" | "ms" | "µs" | "ns")
-        && number.contains('.')
-        && number.parse::<f64>().is_ok()
-    {
-        return "[TIME]".to_owned();
-    }
     word.to_owned()
 }
 
@@ -70,7 +81,8 @@ fn redacted(word: &str) -> String {
 fn what_differs_is_taken_out_and_nothing_else() {
     let lab = Path::new("/tmp/lab");
     for (text, expected) in [
-        ("converged · 1.25ms", "converged · [TIME]"),
+        ("converged · 841 µs", "converged · [TIME]"),
+        ("1.5 s (12 turns)", "[TIME] (12 turns)"),
         ("limit `cpu` reached (200ms)", "limit `cpu` reached (200ms)"),
         (
             "run: /tmp/lab/runs/20261121-053000-1f3a9c07",

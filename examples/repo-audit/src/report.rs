@@ -8,6 +8,9 @@ use serde::Serialize;
 /// Findings of a kind that are kept; the others are only counted.
 const MAX_KEPT: usize = 200;
 
+/// Copies of one file that are named in words; the answer as JSON has all that were kept.
+const PATHS_SHOWN: usize = 3;
+
 /// The answer of the run; `output.schema.json` describes it.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -184,9 +187,12 @@ impl Report {
             &self.duplicates,
             most,
             |group| {
-                let paths: Vec<String> = (group.paths.iter())
+                let mut paths: Vec<String> = (group.paths.iter().take(PATHS_SHOWN))
                     .map(|path| format!("`{}`", plain(path)))
                     .collect();
+                if group.copies > paths.len() {
+                    paths.push(format!("and {} more", group.copies - paths.len()));
+                }
                 format!(
                     "{} times {} bytes: {}",
                     group.copies,

@@ -55,7 +55,7 @@ pub struct Left {
     pub cpu_ms: u64,
     /// Bytes of memory.
     pub memory_bytes: u64,
-    /// Less than a tenth of the time or of the computing is left.
+    /// The soft limit of the time or of the computing is passed.
     pub low: bool,
 }
 
@@ -99,8 +99,9 @@ impl Meters {
     /// What is left of `limits`.
     #[must_use]
     pub fn left(&self, limits: &Limits) -> Left {
-        let wall_ms = limits.wall.saturating_sub(millis(self.wall()));
-        let cpu_ms = limits.cpu.saturating_sub(millis(self.cpu()));
+        let (wall, cpu) = (self.wall(), self.cpu());
+        let wall_ms = limits.wall.saturating_sub(millis(wall));
+        let cpu_ms = limits.cpu.saturating_sub(millis(cpu));
         let memory_bytes = limits
             .memory
             .saturating_sub(self.memory.load(Ordering::Relaxed));
@@ -108,13 +109,15 @@ impl Meters {
             wall_ms,
             cpu_ms,
             memory_bytes,
-            low: wall_ms < limits.wall / 10 || cpu_ms < limits.cpu / 10,
+            low: wall >= limits.soft(limits.wall()) || cpu >= limits.soft(limits.cpu()),
         }
     }
 
-    /// Where the supervisor adds up computing, in nanoseconds.
-    pub(crate) fn cpu_counter(&self) -> &AtomicU64 {
-        &self.cpu_nanos
+    /// Adds computing; the sum.
+    pub(crate) fn spend(&self, computing: Duration) -> Duration {
+        let nanos = u64::try_from(computing.as_nanos()).unwrap_or(u64::MAX);
+        let before = self.cpu_nanos.fetch_add(nanos, Ordering::Relaxed);
+        Duration::from_nanos(before.saturating_add(nanos))
     }
 
     fn note_refused(&self, name: &'static str, max: u64) {

@@ -3,7 +3,9 @@
 //! A capability converts arguments, asks the ledger or the session, and converts the answer. It decides
 //! nothing about how a run is supervised, and knows nobody who starts one.
 
+pub mod activity;
 pub mod filesystem;
+mod link;
 pub mod meters;
 pub mod session;
 pub mod state;
@@ -13,6 +15,8 @@ pub mod trajectory;
 mod witness;
 
 pub use witness::Witness;
+
+pub(crate) use link::link;
 
 /// Types and traits generated from `wit/`.
 #[expect(missing_docs, reason = "generated; the WIT documents every item")]

@@ -12,6 +12,7 @@ type Answer<T> = wasmtime::Result<Result<T, wit::SessionError>>;
 
 impl wit::Host for RunState {
     async fn info(&mut self) -> wasmtime::Result<wit::RunInfo> {
+        self.looks("info");
         let directories = self.grants.dirs.iter().map(|dir| wit::Directory {
             path: dir.guest.clone(),
             access: match dir.access {
@@ -28,6 +29,7 @@ impl wit::Host for RunState {
     }
 
     async fn budget(&mut self) -> wasmtime::Result<wit::RunBudget> {
+        self.looks("budget");
         let left = self.meters.left(&self.grants.limits);
         Ok(wit::RunBudget {
             wall_ms: left.wall_ms,
@@ -40,6 +42,7 @@ impl wit::Host for RunState {
     }
 
     async fn save(&mut self, checkpoint: Vec<u8>) -> Answer<wit::Stored> {
+        self.activity.function("save");
         let stored = self.storage.save_checkpoint(&checkpoint);
         let audit = |digest: &Digest, bytes| Audit::Checkpoint {
             digest: digest.to_string(),
@@ -49,10 +52,12 @@ impl wit::Host for RunState {
     }
 
     async fn load(&mut self) -> Answer<Option<Vec<u8>>> {
+        self.looks("load");
         Ok(self.storage.load_checkpoint().map_err(Into::into))
     }
 
     async fn complete(&mut self, summary: String) -> Answer<()> {
+        self.activity.function("complete");
         if summary.len() as u64 > self.grants.limits.event_bytes {
             let max = self.grants.limits.event_bytes;
             return Ok(Err(StorageError::Limit {
@@ -71,6 +76,7 @@ impl wit::Host for RunState {
     }
 
     async fn submit_artifact(&mut self, artifact: wit::Artifact) -> Answer<wit::Stored> {
+        self.activity.function("submit-artifact");
         if artifact.media_type.len() > 256 || artifact.media_type.chars().any(char::is_control) {
             let reason = "media-type: at most 256 printable characters".to_owned();
             return Ok(Err(wit::SessionError::Invalid(reason)));
@@ -92,6 +98,12 @@ impl wit::Host for RunState {
 }
 
 impl RunState {
+    /// Notes a call that reads and changes nothing: a guest that only does this is idle.
+    fn looks(&self, function: &'static str) {
+        self.activity.function(function);
+        self.activity.looks();
+    }
+
     async fn stored(
         &mut self,
         stored: Result<Digest, StorageError>,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::activity::{Activity, Nature};
 use super::filesystem::{Filesystem, FilesystemView, FsView};
 use super::meters::{Limiter, Meters};
 use super::storage::Storage;
@@ -18,6 +19,7 @@ pub struct RunState {
     pub(crate) files: Filesystem,
     pub(crate) limiter: Limiter,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) activity: Arc<Activity>,
     pub(crate) grants: Arc<Grants>,
     pub(crate) ledger: Ledger,
     pub(crate) storage: Storage,
@@ -25,8 +27,18 @@ pub struct RunState {
     pub(crate) session_id: Arc<str>,
 }
 
+impl RunState {
+    /// Notes that the guest enters a host call.
+    pub(super) fn enter(&mut self, interface: &'static str, nature: Nature) -> &mut RunState {
+        self.activity.enter(interface, nature);
+        self
+    }
+}
+
 impl FilesystemView for RunState {
     fn filesystem(&mut self) -> FsView<'_> {
+        // Every call of the interface gets its view here.
+        self.enter("wasi:filesystem", Nature::Acts);
         FsView {
             fs: &mut self.files,
             table: &mut self.table,

@@ -123,6 +123,7 @@ impl wit::Host for RunState {
                 let reason = "fraction: has to be between 0 and 1";
                 return Err(Rejected::Invalid(reason.to_owned()).into());
             }
+            state.activity.says(&message);
             Ok(state.ledger.audit(Audit::Progress { message, fraction })?)
         });
         self.ledger.deliver().await;
@@ -141,6 +142,7 @@ impl RunState {
         bytes: usize,
         record: impl FnOnce(&mut RunState) -> Result<T, LedgerError>,
     ) -> Answer<T> {
+        self.activity.function(name);
         let done = self.ledger.admit(bytes).and_then(|()| record(self));
         match done {
             Ok(done) => Ok(Ok(done)),

@@ -20,6 +20,7 @@ use super::live::Live;
 use super::load::{AgentArg, HostFlags};
 use super::out::print;
 use super::run::{Sink, follow};
+use super::signals::Signals;
 use super::usage;
 
 #[derive(clap::Args)]
@@ -105,8 +106,9 @@ pub(super) async fn avp(args: Args) -> Done {
             let sink = Sink::open(&out.to_string_lossy())?;
             let live = Live::new(&agent.descriptor().agent_name, false);
             let runs = args.host.runs()?;
+            let signals = Signals::catch();
             let handle = asked.start(&host, agent, grants, runs)?;
-            let outcome = follow(handle, Some(sink), live).await?;
+            let outcome = follow(handle, signals, Some(sink), live).await?;
             Ok(match outcome.ended {
                 Ended::HostFault { .. } => Exit::HostFault,
                 Ended::Interrupted => Exit::Interrupted,

@@ -1,16 +1,19 @@
-//! `wasm-agent completions` and `wasm-agent man`: made from the definitions that parse the command line.
+//! `wasm-agent completions`, `man` and `schema`: made from the definitions that parse the command line and
+//! the files.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::Context;
+use clap::{CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use wasm_agent::error::Exit;
 
 use super::failure::Failure;
 use super::help::{EXIT_CODES, PROMISE};
 use super::out::note;
-use super::{Done, command};
+use super::out::print_json;
+use super::{Cli, Done, command};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,9 +58,33 @@ pub(super) fn man(args: &ManArgs) -> Done {
     Ok(Exit::Success)
 }
 
-/// A manual page has room for what the help says around the list of commands.
+#[derive(clap::Args)]
+pub(super) struct SchemaArgs {
+    /// The format
+    format: Format,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// The grants file
+    Grants,
+}
+
+pub(super) fn schema(args: &SchemaArgs) -> Done {
+    match args.format {
+        Format::Grants => print_json(&wasm_agent::grants::file::schema())?,
+    }
+    Ok(Exit::Success)
+}
+
+/// A manual page has room for what the help says around the list of commands. It needs no pages about
+/// `help`, which the arranged command has.
 fn documented() -> clap::Command {
-    command().long_about(PROMISE).after_long_help(EXIT_CODES)
+    Cli::command()
+        .long_about(PROMISE)
+        .after_long_help(EXIT_CODES)
+        .disable_help_subcommand(true)
+        .mut_subcommand("runs", |runs| runs.disable_help_subcommand(true))
 }
 
 fn write(bytes: &[u8]) -> Done {

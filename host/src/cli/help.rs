@@ -40,7 +40,10 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Run agents", &["run", "runs", "apply", "verify"]),
     ("Look before running", &["inspect", "describe", "limits"]),
     ("Make agents", &["new", "build"]),
-    ("Integrate", &["avp", "completions", "man", "help"]),
+    (
+        "Integrate",
+        &["avp", "schema", "completions", "man", "help"],
+    ),
 ];
 
 /// `command` with its help arranged.

@@ -261,6 +261,7 @@ fn dir_text(dir: &DirAuthority) -> Cell {
 
 fn dir_note(dir: &DirAuthority) -> Cell {
     let note = match dir.effective {
+        Some("cow") => return Cell::styled(DIM, "what it writes goes into a copy"),
         Some(effective) if effective == dir.granted => String::new(),
         Some(_) => format!("granted {}; the agent asks for less", dir.granted),
         None => format!(

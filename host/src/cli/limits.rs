@@ -45,7 +45,7 @@ pub(super) fn limits(args: &Args) -> Done {
         let doc = wrapped(limit.doc, WIDTH)
             .into_iter()
             .map(|line| (line, clap::builder::styling::Style::new()));
-        let why = wrapped(limit.why, WIDTH)
+        let why = wrapped(&format!("Why: {}", limit.why), WIDTH)
             .into_iter()
             .map(|line| (line, DIM));
         for (line, style) in doc.chain(why) {
@@ -57,7 +57,7 @@ pub(super) fn limits(args: &Args) -> Done {
         }
         out.line("")?;
     }
-    for unit in [Unit::Bytes, Unit::Duration, Unit::Count] {
+    for unit in [Unit::Bytes, Unit::Duration, Unit::Count, Unit::Percent] {
         out.line(&format!(
             "A {} is written like {}.",
             self::unit(unit),
@@ -74,5 +74,6 @@ fn unit(unit: Unit) -> &'static str {
         Unit::Bytes => "size",
         Unit::Duration => "time",
         Unit::Count => "count",
+        Unit::Percent => "part",
     }
 }

@@ -12,7 +12,7 @@ use wasm_agent::trajectory::journal::Entry;
 use wasm_agent::trajectory::{Audit, Record, Totals};
 
 use super::out::{CYAN, DIM, RED, note, styled};
-use super::summary::summary;
+use super::summary::{Stderr, details, summary};
 use super::text::{clipped, duration, money, printable};
 use super::timeline::{self, moment};
 
@@ -184,12 +184,19 @@ impl Live {
 
     /// Replaces the view by a summary.
     pub(super) fn finish(self, outcome: &Outcome) {
-        match &self.view {
+        let stderr = match &self.view {
             View::Quiet => return,
-            View::Line(bar) => bar.finish_and_clear(),
-            View::Lines => {}
-        }
+            View::Line(bar) => {
+                bar.finish_and_clear();
+                Stderr::Unseen
+            }
+            View::Lines => Stderr::Seen,
+        };
         note(&summary(&self.name, outcome));
+        let details = details(outcome, stderr);
+        if !details.is_empty() {
+            note(&details);
+        }
         if let Some(directory) = &outcome.directory {
             note(&styled(DIM, format!("run: {}", directory.display())));
         }

@@ -17,12 +17,14 @@ mod project;
 mod run;
 mod runs;
 mod selftest;
+mod signals;
 mod summary;
 mod text;
 mod timeline;
 mod usage;
 mod verify;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -75,6 +77,8 @@ enum Command {
     Selftest(selftest::Args),
     /// Drive an agent the way AVP's conformance harness does
     Avp(avp::Args),
+    /// Print the JSON Schema of a file format
+    Schema(generate::SchemaArgs),
     /// Print a completion script for a shell
     Completions(generate::CompletionsArgs),
     /// Print the manual page, or write the pages of all commands
@@ -118,6 +122,7 @@ fn execute(command: Command) -> Done {
         Command::Build(args) => project::build(&args),
         Command::Selftest(args) => selftest::selftest(&args),
         Command::Avp(args) => on_runtime(avp::avp(args)),
+        Command::Schema(args) => generate::schema(&args),
         Command::Completions(args) => generate::completions(&args),
         Command::Man(args) => generate::man(&args),
     }
@@ -153,6 +158,8 @@ fn start_logging() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // Colours are for people; a file or a pipe would keep the codes.
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .without_time()
         .init();

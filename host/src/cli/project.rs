@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use clap::ValueEnum;
 use wasm_agent::error::Exit;
+use wasm_agent::grants::Ask;
 use wasm_agent::project::build::Freshness;
 use wasm_agent::project::{SdkSource, scaffold, scaffold::Lang};
 
@@ -17,7 +18,7 @@ use super::text::size;
 const NEW_EXAMPLES: &str = "\
 Examples:
   wasm-agent new my-agent
-  wasm-agent run my-agent \"hello\"";
+  wasm-agent run my-agent \"hello\" --dir .";
 
 #[derive(clap::Args)]
 #[command(after_help = NEW_EXAMPLES)]
@@ -64,7 +65,7 @@ pub(super) fn new(args: &NewArgs) -> Done {
         note(&format!("  {}", styled(DIM, file.display())));
     }
     note(&format!(
-        "next: wasm-agent run {} \"hello\"",
+        "next: wasm-agent run {} \"hello\" --dir .",
         args.name.display()
     ));
     Ok(Exit::Success)
@@ -124,9 +125,14 @@ pub(super) fn build(args: &BuildArgs) -> Done {
         styled(GREEN, "✔"),
         styled(BOLD, &built.name)
     ));
+    let dirs = built.artifact.ask().map(Ask::dirs).unwrap_or_default();
+    let dirs = dirs
+        .iter()
+        .map(|dir| format!(" --dir .::{}:{}", dir.path, dir.access));
     note(&format!(
-        "next: wasm-agent run {} \"task\"",
-        args.dir.display()
+        "next: wasm-agent run {} \"task\"{}",
+        args.dir.display(),
+        dirs.collect::<String>()
     ));
     print(&path.display().to_string())?;
     Ok(Exit::Success)

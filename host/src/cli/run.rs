@@ -6,16 +6,16 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
 use serde_json::Value;
-use wasm_agent::error::Exit;
-use wasm_agent::run::{Interrupt, Outcome, RunHandle};
+use wasm_agent::run::{Outcome, RunHandle};
 use wasm_agent::trajectory::Record;
 
 use super::commission::CommissionFlags;
 use super::failure::Failure;
 use super::grants::GrantFlags;
-use super::live::{Live, Notes};
+use super::live::Live;
 use super::load::{AgentArg, HostFlags};
 use super::out::{self, print, put};
+use super::signals::Signals;
 use super::text::for_terminal;
 use super::{Done, EXIT_CODES};
 
@@ -82,7 +82,9 @@ pub(super) async fn run(args: Args) -> Done {
     let sink = out.as_deref().map(Sink::open).transpose()?;
     let runs = args.host.runs()?;
     let live = Live::new(&agent.descriptor().agent_name, args.quiet);
-    let outcome = follow(asked.start(&host, agent, grants, runs)?, sink, live).await?;
+    let signals = Signals::catch();
+    let handle = asked.start(&host, agent, grants, runs)?;
+    let outcome = follow(handle, signals, sink, live).await?;
     match args.format {
         Format::Text => print_answer(outcome.output.as_ref())?,
         Format::Json => print_outcome(&outcome)?,
@@ -94,10 +96,11 @@ pub(super) async fn run(args: Args) -> Done {
 /// Follows a run to its end.
 pub(super) async fn follow(
     mut handle: RunHandle,
+    signals: Signals,
     mut sink: Option<Sink>,
     mut live: Live,
 ) -> Result<Outcome, Failure> {
-    interrupt_on_signals(handle.interrupter(), live.notes());
+    signals.interrupt(handle.interrupter(), live.notes());
     let mut lost = None;
     while let Some(record) = handle.next().await {
         live.record(&record);
@@ -119,39 +122,6 @@ pub(super) async fn follow(
         Err(error) => Err(Failure::new(
             anyhow::Error::new(error).context("cannot write the trajectory"),
         )),
-    }
-}
-
-/// The first interrupt ends the run and closes its account; the second ends the process.
-fn interrupt_on_signals(interrupt: Interrupt, notes: Notes) {
-    tokio::spawn(async move {
-        wait_for_signal().await;
-        interrupt.interrupt();
-        notes.say("interrupting: the account is being closed; once more to quit at once");
-        wait_for_signal().await;
-        std::process::exit(Exit::Interrupted as i32);
-    });
-}
-
-#[cfg(unix)]
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-#[cfg(not(unix))]
-async fn wait_for_signal() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

@@ -10,11 +10,18 @@ use wasm_agent::trajectory::{StopReason, Totals};
 use super::out::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, styled};
 use super::text::{duration, money, plural, printable};
 
-/// Frames of a crash that are shown: more than that is recursion.
-const FRAMES: usize = 8;
+/// Calls of a crash that are shown.
+const CALLS: usize = 8;
 
 /// Lines of standard error that are shown: a panic and what led to it.
 const LINES: usize = 24;
+
+/// Whether the person who reads the details has seen what the guest wrote to standard error.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stderr {
+    Seen,
+    Unseen,
+}
 
 /// How a run ended, in one word or two, and its colour.
 pub(super) fn verdict(outcome: &Outcome) -> (&'static str, Style) {
@@ -47,8 +54,7 @@ fn reason(outcome: &Outcome) -> Option<String> {
     }
 }
 
-/// `✔ name converged · 3 turns · 2 tool calls · $0.0123 · 1 file changed · 1.24 s`, and under it what a
-/// person needs to understand a failure.
+/// `✔ name converged · 3 turns · 2 tool calls · $0.0123 · 1 file changed · 1.24 s`.
 pub(super) fn summary(name: &str, outcome: &Outcome) -> String {
     let (word, style) = verdict(outcome);
     let sign = match &outcome.ended {
@@ -64,16 +70,29 @@ pub(super) fn summary(name: &str, outcome: &Outcome) -> String {
     for part in parts(outcome) {
         let _ = write!(text, " {} {part}", styled(DIM, "·"));
     }
+    text
+}
+
+/// What a person needs to understand a failure: where it happened, what was said last, what may help.
+pub(super) fn details(outcome: &Outcome, stderr: Stderr) -> String {
+    let mut text = String::new();
     if let Ended::Crashed(crash) = &outcome.ended {
-        for frame in crash.backtrace.iter().take(FRAMES) {
+        let mut calls = calls(&crash.backtrace);
+        let hidden = calls.len().saturating_sub(CALLS);
+        calls.truncate(CALLS);
+        for (frame, times) in calls {
             let _ = write!(text, "\n    {} {}", styled(DIM, "at"), printable(frame));
+            if times > 1 {
+                let _ = write!(text, " {}", styled(DIM, format!("× {times}")));
+            }
         }
-        if let Some(hidden) = crash.backtrace.len().checked_sub(FRAMES + 1) {
-            let more = format!("and {} more frames", hidden + 1);
+        if hidden > 0 {
+            let more = format!("and {}", plural(hidden as u64, "more call"));
             let _ = write!(text, "\n    {}", styled(DIM, more));
         }
     }
-    if !matches!(outcome.ended, Ended::Converged | Ended::Stopped { .. }) {
+    let failed = !matches!(outcome.ended, Ended::Converged | Ended::Stopped { .. });
+    if failed && stderr == Stderr::Unseen {
         for line in tail(&outcome.stderr_tail) {
             let _ = write!(text, "\n  {} {line}", styled(DIM, "|"));
         }
@@ -81,7 +100,28 @@ pub(super) fn summary(name: &str, outcome: &Outcome) -> String {
     if let Some(hint) = hint(outcome) {
         let _ = write!(text, "\n{} {hint}", styled(CYAN.bold(), "hint:"));
     }
-    text
+    text.trim_start_matches('\n').to_owned()
+}
+
+/// Calls of a backtrace, innermost first, with how often each is repeated. What a panic does before it
+/// traps is left out: it is the same in every panic.
+fn calls(backtrace: &[String]) -> Vec<(&str, usize)> {
+    const RUNTIME: &[&str] = &[
+        "std::", "core::", "alloc::", "__rustc", "<std::", "<core::", "<alloc::",
+    ];
+    let is_runtime =
+        |frame: &&String| *frame == "abort" || RUNTIME.iter().any(|start| frame.starts_with(start));
+    let own = backtrace.iter().take_while(is_runtime).count();
+    // A trap in the standard library itself, perhaps.
+    let own = if own == backtrace.len() { 0 } else { own };
+    let mut calls: Vec<(&str, usize)> = Vec::new();
+    for frame in backtrace.iter().skip(own) {
+        match calls.last_mut() {
+            Some((last, times)) if last == frame => *times += 1,
+            _ => calls.push((frame, 1)),
+        }
+    }
+    calls
 }
 
 fn parts(outcome: &Outcome) -> Vec<String> {
@@ -113,9 +153,14 @@ pub(super) fn counts(totals: &Totals) -> Vec<String> {
     parts
 }
 
-/// The last lines of what the guest wrote to standard error.
+/// The last lines of what the guest wrote to standard error, without empty ones.
 pub(super) fn tail(text: &str) -> Vec<String> {
-    let mut lines: Vec<String> = text.lines().rev().take(LINES).map(printable).collect();
+    let lines = text
+        .lines()
+        .rev()
+        .map(printable)
+        .filter(|line| !line.is_empty());
+    let mut lines: Vec<String> = lines.take(LINES).collect();
     lines.reverse();
     lines
 }
@@ -139,8 +184,7 @@ fn hint(outcome: &Outcome) -> Option<String> {
                 && !crash.backtrace.iter().any(|frame| frame.ends_with(')')) =>
         {
             Some(
-                "with `debug = \"line-tables-only\"` in the agent's `[profile.release]`, \
-                 frames name file and line"
+                "for file and line, set `debug = \"line-tables-only\"` in `[profile.release]`"
                     .to_owned(),
             )
         }
@@ -166,9 +210,12 @@ mod tests {
         serde_json::from_value(value).unwrap()
     }
 
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
     fn show(ended: &serde_json::Value, more: &serde_json::Value) -> String {
-        let text = summary("audit", &outcome(ended, more));
-        anstream::adapter::strip_str(&text).to_string()
+        plain(&summary("audit", &outcome(ended, more)))
     }
 
     #[test]
@@ -186,24 +233,37 @@ mod tests {
 
     #[test]
     fn a_crash_shows_where_and_what_was_said_last() {
-        let backtrace: Vec<_> = (0..10).map(|n| format!("f{n}")).collect();
+        let mut backtrace = vec!["abort", "std::process::abort"];
+        backtrace.extend(["deeper"; 3]);
+        let others: Vec<_> = (0..9).map(|n| format!("f{n}")).collect();
+        backtrace.extend(others.iter().map(String::as_str));
         let ended = json!({"kind": "crashed", "message": "trap\u{1b}", "backtrace": backtrace});
-        let text = show(&ended, &json!({"stderr_tail": "panicked\nat x"}));
-        let expected = "✖ audit crashed: trap · 412 µs\n    at f0\n";
-        assert!(text.starts_with(expected), "{text}");
-        assert!(text.contains("    and 2 more frames\n"), "{text}");
+        let outcome = outcome(&ended, &json!({"stderr_tail": "\npanicked\nat x"}));
+        assert_eq!(
+            plain(&summary("audit", &outcome)),
+            "✖ audit crashed: trap · 412 µs"
+        );
+        let text = plain(&details(&outcome, Stderr::Unseen));
+        assert!(text.starts_with("    at deeper × 3\n    at f0\n"), "{text}");
+        assert!(text.contains("    at f6\n    and 2 more calls\n"), "{text}");
         assert!(text.contains("  | panicked\n  | at x\nhint: "), "{text}");
+        assert!(!plain(&details(&outcome, Stderr::Seen)).contains('|'));
+    }
+
+    #[test]
+    fn a_crash_in_the_standard_library_alone_is_shown_whole() {
+        let backtrace = ["std::a".to_owned(), "core::b".to_owned()];
+        assert_eq!(calls(&backtrace).len(), 2);
     }
 
     #[test]
     fn a_limit_says_how_to_allow_more() {
-        let text = show(
-            &json!({"kind": "limit", "name": "memory", "max": 1 << 20}),
-            &json!({}),
-        );
+        let ended = json!({"kind": "limit", "name": "memory", "max": 1 << 20});
         assert_eq!(
-            text,
-            "✖ audit limit: `memory` is used up (1MiB) · 412 µs\nhint: allow more with `--limit memory=2MiB`"
+            show(&ended, &json!({})),
+            "✖ audit limit: `memory` is used up (1MiB) · 412 µs"
         );
+        let hint = details(&outcome(&ended, &json!({})), Stderr::Unseen);
+        assert_eq!(plain(&hint), "hint: allow more with `--limit memory=2MiB`");
     }
 }

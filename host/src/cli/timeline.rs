@@ -31,7 +31,7 @@ pub(super) fn moment(record: &PastEvent) -> Option<Moment> {
         PastBody::Avp(event) => avp(&serde_json::from_str(event.get()).ok()?),
         PastBody::Audit(audit) => self::audit(&serde_json::from_str(audit.get()).ok()?),
     }?;
-    Some(Moment { label, text, style })
+    (!text.is_empty()).then_some(Moment { label, text, style })
 }
 
 type Parts = Option<(&'static str, String, Style)>;

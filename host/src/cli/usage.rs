@@ -181,8 +181,8 @@ mod tests {
                 "usage is `wasm-agent run [OPTIONS] <AGENT> [TASK]`",
             ),
             (
-                &["run", "a", "--dir"],
-                "`--dir <HOST[::GUEST][:ro|:rw]>` needs a value",
+                &["run", "a", "--timeout"],
+                "`--timeout <TIME>` needs a value",
                 "",
             ),
             (

@@ -37,7 +37,7 @@ pub struct DirAuthority {
     pub host: PathBuf,
     /// Where the agent finds it.
     pub guest: String,
-    /// `ro` or `rw`: what the operator granted.
+    /// `ro`, `rw` or `cow`: what the operator granted.
     pub granted: &'static str,
     /// What is left of it. Nothing when the component does not ask for this directory.
     pub effective: Option<&'static str>,

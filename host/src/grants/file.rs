@@ -21,10 +21,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use super::GrantError;
 use super::dir::DirSpec;
+use super::limits::TABLE;
 use crate::error::Hint;
 
 /// The version this host writes and reads.
@@ -75,18 +78,50 @@ impl Hint for FileError {
     }
 }
 
-#[derive(Deserialize)]
+/// What an agent may touch and use up in one run.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(title = "wasm-agent grants file")]
 #[serde(deny_unknown_fields)]
 struct Raw {
+    /// Version of this format.
+    #[schemars(extend("const" = VERSION))]
     version: i64,
+    /// Directories, as HOST, HOST:rw or HOST::GUEST:rw. Host paths are relative to this file.
     #[serde(default)]
     dirs: Vec<String>,
+    /// Environment variables. Nothing is inherited.
     #[serde(default)]
     env: BTreeMap<String, String>,
+    /// Arguments.
     #[serde(default)]
     args: Vec<String>,
+    /// Limits, by name.
     #[serde(default)]
+    #[schemars(schema_with = "limits_schema")]
     limits: BTreeMap<String, toml::Value>,
+}
+
+/// The JSON Schema of a grants file, for editors.
+#[must_use]
+pub fn schema() -> Value {
+    schemars::schema_for!(Raw).to_value()
+}
+
+fn limits_schema(_: &mut SchemaGenerator) -> Schema {
+    let limits = TABLE.iter().map(|limit| {
+        let schema = json!({
+            "description": limit.doc,
+            "type": ["string", "integer"],
+            "default": limit.default,
+        });
+        (limit.name.to_owned(), schema)
+    });
+    json_schema!({
+        "description": "Limits, by name.",
+        "type": "object",
+        "properties": limits.collect::<Map<_, _>>(),
+        "additionalProperties": false,
+    })
 }
 
 impl GrantsFile {
@@ -167,6 +202,34 @@ mod tests {
     #[test]
     fn an_empty_file_grants_nothing() {
         assert_eq!(parse("version = 1").unwrap(), GrantsFile::default());
+    }
+
+    #[test]
+    fn the_schema_agrees_with_the_parser() {
+        let schema = jsonschema::validator_for(&schema()).unwrap();
+        let documented: String = include_str!("file.rs")
+            .lines()
+            .skip_while(|line| *line != "//! ```toml")
+            .skip(1)
+            .take_while(|line| *line != "//! ```")
+            .map(|line| line.trim_start_matches("//!").trim_start().to_owned() + "\n")
+            .collect();
+        for (text, good) in [
+            (documented.as_str(), true),
+            ("version = 1", true),
+            ("", false),
+            ("version = 2", false),
+            ("version = 1\nhosts = ['example.org']", false),
+            ("version = 1\ndirs = 'repo'", false),
+            ("version = 1\n[env]\nA = 1", false),
+            ("version = 1\n[limits]\nmemory = 1.5", false),
+        ] {
+            let value: Value = toml::from_str(text).unwrap();
+            assert_eq!(schema.is_valid(&value), good, "{text}");
+            assert_eq!(parse(text).is_ok(), good, "{text}");
+        }
+        let misspelt: Value = toml::from_str("version = 1\n[limits]\nmemroy = 5").unwrap();
+        assert!(!schema.is_valid(&misspelt));
     }
 
     #[test]

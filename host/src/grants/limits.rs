@@ -28,6 +28,13 @@ pub struct Limits {
     pub disk_bytes: u64,
     pub file_bytes: u64,
     pub files: u64,
+    pub idle: u64,
+    pub idle_notice: u64,
+    pub soft: u64,
+    pub host_calls: u64,
+    pub host_call_rate: u64,
+    pub repeated_error: u64,
+    pub repeated_call: u64,
 }
 
 /// How the value of a limit is written.
@@ -39,6 +46,8 @@ pub enum Unit {
     Duration,
     /// A plain number.
     Count,
+    /// `90%`, up to 100.
+    Percent,
 }
 
 /// One limit.
@@ -167,7 +176,7 @@ pub const TABLE: &[Limit] = &[
         handles,
         Count,
         "1024",
-        "handles a guest may hold at once: open files, streams, timers; beyond it the guest traps",
+        "handles a guest may hold at once: open files, streams, timers; beyond it opening a file fails and anything else traps",
         "what a process gets from its operating system"
     ),
     limit!(
@@ -194,6 +203,62 @@ pub const TABLE: &[Limit] = &[
         "files and directories created in granted directories; further ones fail in the guest",
         "a large checkout"
     ),
+    limit!(
+        "idle",
+        idle,
+        Duration,
+        "5m",
+        "time without anything done: no fact, no output, no call but to clocks, randomness and pollables; the run is interrupted",
+        "models answer within minutes; whoever is silent for five is stuck"
+    ),
+    limit!(
+        "idle-notice",
+        idle_notice,
+        Duration,
+        "30s",
+        "time without anything done after which a record says so; the run goes on",
+        "a person who watches wonders by then"
+    ),
+    limit!(
+        "soft",
+        soft,
+        Percent,
+        "90%",
+        "part of `wall` and of `cpu` after which the agent is told that its budget is low; the run goes on",
+        "a tenth of the time is enough to hand over what there is"
+    ),
+    limit!(
+        "host-calls",
+        host_calls,
+        Count,
+        "10000000",
+        "calls of the host by the guest; the run is interrupted",
+        "a build that reads a large checkout makes under a million"
+    ),
+    limit!(
+        "host-call-rate",
+        host_call_rate,
+        Count,
+        "250000",
+        "calls of the host in one second; a guest that makes more is held back until it is over",
+        "at a microsecond each, a quarter of one core; a call that does something takes 10 to 30 microseconds"
+    ),
+    limit!(
+        "repeated-error",
+        repeated_error,
+        Count,
+        "5",
+        "times the same thing fails in the same way in a row, or eight fifths as often in ten minutes; the run is interrupted",
+        "what has failed five times unchanged fails a sixth time, and every model turn in between costs money"
+    ),
+    limit!(
+        "repeated-call",
+        repeated_call,
+        Count,
+        "5",
+        "times the same tool is called with the same input and gives the same answer in a row, or eight fifths as often in ten minutes without any change; the run is interrupted",
+        "an agent that has not learned from five equal answers is in a loop"
+    ),
 ];
 
 impl Default for Limits {
@@ -214,6 +279,13 @@ impl Default for Limits {
             disk_bytes: 0,
             file_bytes: 0,
             files: 0,
+            idle: 0,
+            idle_notice: 0,
+            soft: 0,
+            host_calls: 0,
+            host_call_rate: 0,
+            repeated_error: 0,
+            repeated_call: 0,
         };
         for limit in TABLE {
             // A test parses every default, so none of them is left at zero.
@@ -301,9 +373,19 @@ impl Limits {
                 ("event-bytes", self.event_bytes),
                 ("hostcall-bytes", self.hostcall_bytes),
             ),
+            (("idle", self.idle), ("wall", self.wall)),
+            (("idle-notice", self.idle_notice), ("idle", self.idle)),
         ];
+        let defaults = Limits::default();
         for ((small, small_value), (large, large_value)) in pairs {
-            if small_value > large_value {
+            // A short run has no use for the default of `idle`; only who asks for a limit that can never
+            // be reached is mistaken.
+            let never = match small {
+                "idle" => self.idle == defaults.idle,
+                "idle-notice" => self.idle_notice == defaults.idle_notice,
+                _ => false,
+            };
+            if small_value > large_value && !never {
                 return Err(LimitError::Relation {
                     small,
                     small_value,
@@ -327,13 +409,20 @@ impl Limits {
         Duration::from_millis(self.cpu)
     }
 
+    /// The soft limit that belongs to a hard one.
+    #[must_use]
+    pub fn soft(&self, hard: Duration) -> Duration {
+        let percent = u32::try_from(self.soft).unwrap_or(100).min(100);
+        hard.saturating_mul(percent) / 100
+    }
+
     /// Names and values, in the words of a grants file.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let entries = TABLE.iter().map(|limit| {
             let value = (limit.get)(self);
             let shown = match limit.unit {
-                Unit::Duration => json!(limit.unit.show(value)),
+                Unit::Duration | Unit::Percent => json!(limit.unit.show(value)),
                 Unit::Bytes | Unit::Count => json!(value),
             };
             (limit.name.to_owned(), shown)
@@ -384,7 +473,10 @@ impl Unit {
             .parse()
             .map_err(|_| "a number is missing or too large")?;
         let factor = match (self, suffix.trim_start()) {
-            (Unit::Bytes | Unit::Count, "") | (Unit::Bytes, "B") | (Unit::Duration, "ms") => 1,
+            (Unit::Bytes | Unit::Count | Unit::Percent, "")
+            | (Unit::Bytes, "B")
+            | (Unit::Duration, "ms")
+            | (Unit::Percent, "%") => 1,
             (Unit::Bytes, "KiB") => 1 << 10,
             (Unit::Bytes, "MiB") => 1 << 20,
             (Unit::Bytes, "GiB") => 1 << 30,
@@ -400,6 +492,9 @@ impl Unit {
         if self == Unit::Duration && value > Self::MAX_MILLIS {
             return Err("the longest duration is 168h");
         }
+        if self == Unit::Percent && value > 100 {
+            return Err("more than 100% is not a part");
+        }
         Ok(value)
     }
 
@@ -408,6 +503,7 @@ impl Unit {
             Unit::Bytes => &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")],
             Unit::Duration => &[(3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")],
             Unit::Count => &[],
+            Unit::Percent => &[(1, "%")],
         };
         units
             .iter()
@@ -425,6 +521,7 @@ impl Unit {
             Unit::Bytes => "`512MiB`, `64KiB` or `1000`",
             Unit::Duration => "`10m`, `90s` or `250ms`",
             Unit::Count => "`1000`",
+            Unit::Percent => "`90%`",
         }
     }
 }
@@ -464,10 +561,50 @@ mod tests {
             ("wall", "1000h"),
             ("events", "10MiB"),
             ("memroy", "10MiB"),
+            ("soft", "101%"),
+            ("soft", "0%"),
+            ("soft", "10s"),
         ] {
             assert!(limits.set(name, value).is_err(), "{name}={value}");
         }
         assert_eq!(limits, Limits::default());
+    }
+
+    #[test]
+    fn relations_name_both_limits_unless_one_is_a_default_that_never_comes() {
+        let check = |pairs: &[(&str, &str)]| {
+            let mut limits = Limits::default();
+            for (name, value) in pairs {
+                limits.set(name, value).unwrap();
+            }
+            limits.check().map_err(|error| error.to_string())
+        };
+        check(&[("wall", "10s")]).unwrap();
+        check(&[("idle", "20s")]).unwrap();
+        let error = check(&[("wall", "10s"), ("idle", "20s")]).unwrap_err();
+        assert!(
+            error.contains("`idle` (20000)") && error.contains("`wall` (10000)"),
+            "{error}"
+        );
+        let error = check(&[("idle-notice", "40s"), ("idle", "35s")]).unwrap_err();
+        assert!(
+            error.contains("`idle-notice`") && error.contains("`idle`"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_soft_limit_is_a_part_of_the_hard_one() {
+        let mut limits = Limits::default();
+        assert_eq!(
+            limits.soft(Duration::from_secs(600)),
+            Duration::from_secs(540)
+        );
+        limits.set("soft", "50%").unwrap();
+        assert_eq!(
+            limits.soft(Duration::from_secs(3)),
+            Duration::from_millis(1500)
+        );
     }
 
     proptest! {
@@ -476,11 +613,13 @@ mod tests {
             for unit in [Unit::Bytes, Unit::Duration, Unit::Count] {
                 prop_assert_eq!(unit.parse(&unit.show(value)), Ok(value));
             }
+            let part = value % 100 + 1;
+            prop_assert_eq!(Unit::Percent.parse(&Unit::Percent.show(part)), Ok(part));
         }
 
         #[test]
         fn no_text_makes_the_parser_panic(text in ".{0,40}") {
-            for unit in [Unit::Bytes, Unit::Duration, Unit::Count] {
+            for unit in [Unit::Bytes, Unit::Duration, Unit::Count, Unit::Percent] {
                 let _ = unit.parse(&text);
             }
         }

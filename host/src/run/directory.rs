@@ -249,19 +249,19 @@ impl RunDir {
     }
 }
 
-/// `20261121-053000-1f3a9c07`: UTC time and 32 random bits.
+/// `20261121-053000-9f3a1c07`: UTC time to the microsecond, the last part of it in hexadecimal, and 12
+/// random bits. Names sort in the order in which runs were started, those of one second included.
 pub(crate) fn new_session_id() -> String {
     let now = Timestamp::now().to_zoned(TimeZone::UTC);
-    let mut random = [0; 4];
+    let mut random = [0; 2];
     if getrandom::fill(&mut random).is_err() {
-        // Without randomness two runs of one second could clash; creating the directory then fails.
-        random = std::process::id().to_be_bytes();
+        // Without randomness two runs of one microsecond could clash; creating the log then fails.
+        let [.., a, b] = std::process::id().to_be_bytes();
+        random = [a, b];
     }
-    format!(
-        "{}-{:08x}",
-        now.strftime("%Y%m%d-%H%M%S"),
-        u32::from_be_bytes(random)
-    )
+    let random = u16::from_be_bytes(random) & 0xfff;
+    let micros = now.subsec_nanosecond() / 1000;
+    format!("{}-{micros:05x}{random:03x}", now.strftime("%Y%m%d-%H%M%S"))
 }
 
 /// Run directories hold whatever an agent has seen: they are for their owner only.
@@ -280,6 +280,22 @@ fn create_private(path: &Path) -> Result<(), DirectoryError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_sort_in_the_order_in_which_they_were_made() {
+        let ids: Vec<_> = (0..20)
+            .map(|_| {
+                std::thread::sleep(std::time::Duration::from_micros(2));
+                new_session_id()
+            })
+            .collect();
+        assert!(ids.is_sorted(), "{ids:?}");
+        assert!(
+            ids.iter()
+                .all(|id| id.len() == "20261121-053000-1f3a9c07".len()),
+            "{ids:?}"
+        );
+    }
 
     #[test]
     fn a_run_is_found_by_the_beginning_of_its_id() {

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 use wasmtime::component::ResourceTable;
-use wasmtime::{Store, Trap};
+use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{I32Exit, WasiCtx};
 
 use super::convert::{commission_for_guest, descriptor_from_guest};
 use super::host::{Agent, Entry};
 use super::outcome::{self, Crash, Ended, FileChange, Outcome};
-use super::supervise::{Cut, Interrupt, supervise};
+use super::supervise::{Cut, Interrupt, Supervision, supervise};
+use super::watchdog::Policy;
 use super::workspaces::Workspaces;
 use crate::capabilities::Witness;
+use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::bindings::{self};
 use crate::capabilities::filesystem::{self, Changes, Filesystem, Mount, MountError, Protection};
@@ -64,10 +66,16 @@ struct Finish {
     error: Option<(ErrorCode, String)>,
 }
 
+/// What is known of a guest while it runs, shared with its store.
+struct Watched {
+    meters: Arc<Meters>,
+    activity: Arc<Activity>,
+    stdout: Captured,
+    stderr: Captured,
+}
+
 /// Runs the guest, closes its account whatever happened, and sums it up.
 pub(super) async fn drive(mut job: Job) -> Outcome {
-    let meters = Arc::new(Meters::default());
-    let stderr = captured(&job, Stream::Stderr);
     let stdout = match &job.agent.entry {
         Entry::Agent(_) => captured(&job, Stream::Stdout),
         Entry::Command(_) => {
@@ -80,6 +88,12 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
             )
         }
     };
+    let watched = Watched {
+        meters: Arc::new(Meters::default()),
+        activity: Arc::new(Activity::new(&job.grants.limits)),
+        stderr: captured(&job, Stream::Stderr),
+        stdout,
+    };
     let mut changes = None;
     let finish = match (
         job.opening.refusal(),
@@ -89,17 +103,20 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         (None, Err(error)) => host_fault(error.to_string()),
         (None, Ok(files)) => {
             changes = Some(files.journal());
-            run(&job, &meters, &stdout, &stderr, files).await
+            run(&job, &watched, files).await
         }
     };
+    // Now: putting the files in order takes its time, and adds to the account.
+    let diagnosis = diagnosis(&job, &watched, &finish.ended);
     let files = settle(changes).await;
     let to_apply = compare(std::mem::take(&mut job.workspaces)).await;
-    let outcome = close(&job, &meters, &stdout, &stderr, finish);
+    let outcome = close(&job, &watched, finish);
     let outcome = end_account(
         &job.ledger,
         Outcome {
             files,
             to_apply,
+            diagnosis,
             ..outcome
         },
     );
@@ -151,13 +168,7 @@ fn captured(job: &Job, stream: Stream) -> Captured {
     Captured::new(job.ledger.clone(), lines, job.grants.limits.event_bytes)
 }
 
-async fn run(
-    job: &Job,
-    meters: &Arc<Meters>,
-    stdout: &Captured,
-    stderr: &Captured,
-    files: Filesystem,
-) -> Finish {
+async fn run(job: &Job, watched: &Watched, files: Filesystem) -> Finish {
     let max = job.grants.limits.storage_bytes;
     let storage = match job
         .directory
@@ -168,7 +179,7 @@ async fn run(
         Ok(storage) => storage.unwrap_or_else(|| Storage::none(max)),
         Err(error) => return host_fault(format!("cannot open the run directory: {error}")),
     };
-    let mut store = new_store(job, meters, stdout, stderr, files, storage);
+    let mut store = new_store(job, watched, files, storage);
     let limits = &job.grants.limits;
     let guest = async {
         match &job.agent.entry {
@@ -184,13 +195,24 @@ async fn run(
             Entry::Command(pre) => {
                 let command = pre.instantiate_async(&mut store).await?;
                 let answer = command.wasi_cli_run().call_run(&mut store).await?;
-                Ok(command_ended(stdout, answer))
+                Ok(command_ended(&watched.stdout, answer))
             }
         }
     };
-    match supervise(guest, meters, limits, &job.interrupt).await {
-        Ok(Ok(finish)) => finish,
-        Ok(Err(error)) => failed(job, meters, stdout, &error),
+    let supervision = Supervision {
+        meters: &watched.meters,
+        activity: &watched.activity,
+        ledger: &job.ledger,
+        limits,
+        policy: Policy::of(limits),
+        interrupt: &job.interrupt,
+    };
+    match supervise(guest, supervision).await {
+        Ok(Ok(finish)) => {
+            watched.activity.finished();
+            finish
+        }
+        Ok(Err(error)) => failed(job, watched, &error),
         Err(Cut::Interrupted) => Finish {
             ended: Ended::Interrupted,
             reason: StopReason::Interrupted,
@@ -198,17 +220,19 @@ async fn run(
             error: None,
         },
         Err(Cut::Limit(hit)) => limit_reached(hit),
+        Err(Cut::Journal(error)) => host_fault(error.to_string()),
+        Err(Cut::Policy(error)) => host_fault(format!("cannot supervise the run: {error}")),
     }
 }
 
 /// Closes the account. A journal that fails here, too, is the host's fault, and the outcome says so.
-fn close(
-    job: &Job,
-    meters: &Meters,
-    stdout: &Captured,
-    stderr: &Captured,
-    finish: Finish,
-) -> Outcome {
+fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
+    let Watched {
+        meters,
+        activity,
+        stdout,
+        stderr,
+    } = watched;
     let Finish {
         mut ended,
         reason,
@@ -219,6 +243,12 @@ fn close(
         stdout.finish()?;
         stderr.finish()?;
         if let Some(hit) = meters.refused() {
+            job.ledger.audit(Audit::Limit {
+                name: hit.name,
+                max: hit.max,
+            })?;
+        }
+        if let Some(hit) = activity.held_back() {
             job.ledger.audit(Audit::Limit {
                 name: hit.name,
                 max: hit.max,
@@ -265,12 +295,26 @@ fn close(
         wall_us: micros(meters.wall()),
         cpu_us: micros(meters.cpu()),
         memory_peak: meters.memory_peak(),
+        host_calls: activity.seen().host_calls,
+        diagnosis: None,
         stderr_tail: stderr.tail(),
         stdout_tail: match &job.agent.entry {
             Entry::Agent(_) => stdout.tail(),
             Entry::Command(_) => String::new(),
         },
         directory: job.directory.clone(),
+    }
+}
+
+/// What a guest that did not end by itself was doing.
+fn diagnosis(job: &Job, watched: &Watched, ended: &Ended) -> Option<Diagnosis> {
+    match ended {
+        Ended::Converged | Ended::Stopped { .. } | Ended::Refused { .. } => None,
+        Ended::Crashed(_) | Ended::Limit(_) | Ended::Interrupted | Ended::HostFault { .. } => Some(
+            watched
+                .activity
+                .diagnosis(watched.meters.wall(), job.ledger.last_seq()),
+        ),
     }
 }
 
@@ -333,6 +377,7 @@ pub(super) async fn describe(
     grants.limits.wall = millis(time);
     grants.limits.cpu = millis(time) / 2;
     let meters = Arc::new(Meters::default());
+    let activity = Arc::new(Activity::new(&grants.limits));
     // Nobody keeps what an agent reports while it only says who it is; a limit of none refuses it.
     let nothing = FactLimits {
         facts: 0,
@@ -343,13 +388,22 @@ pub(super) async fn describe(
     let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), nothing, None);
     let files =
         filesystem(&grants, &Workspaces::default(), &ledger).map_err(|error| error.to_string())?;
+    let lines = Lines::Captured {
+        stream: Stream::Stderr,
+        max: grants.limits.output_bytes,
+    };
+    let stderr = Captured::new(ledger.clone(), lines, grants.limits.event_bytes);
     let state = RunState {
-        wasi: WasiCtx::builder().max_random_size(RANDOM_BYTES).build(),
+        wasi: WasiCtx::builder()
+            .stderr(stderr.clone())
+            .max_random_size(RANDOM_BYTES)
+            .build(),
         files,
         table: table(&grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
         meters: meters.clone(),
-        ledger,
+        activity: activity.clone(),
+        ledger: ledger.clone(),
         storage: Storage::none(0),
         run_id: Arc::from("describe"),
         session_id: Arc::from("describe"),
@@ -360,22 +414,42 @@ pub(super) async fn describe(
         let agent = pre.instantiate_async(&mut store).await?;
         agent.call_describe(&mut store).await
     };
-    match supervise(guest, &meters, &grants.limits, &Interrupt::default()).await {
+    let supervision = Supervision {
+        meters: &meters,
+        activity: &activity,
+        ledger: &ledger,
+        limits: &grants.limits,
+        // There is nothing it could report: only its time counts.
+        policy: Policy {
+            idle: None,
+            ..Policy::of(&grants.limits)
+        },
+        interrupt: &Interrupt::default(),
+    };
+    match supervise(guest, supervision).await {
         Ok(Ok(descriptor)) => descriptor_from_guest(descriptor),
-        Ok(Err(error)) => Err(crash(&error).message),
+        Ok(Err(error)) => {
+            let message = crash(&error).message;
+            // Nothing else is kept of what it said.
+            Err(match stderr.tail().trim() {
+                "" => message,
+                said => format!("{message}; it said:\n{said}"),
+            })
+        }
         Err(Cut::Interrupted) => Err("interrupted".to_owned()),
+        Err(Cut::Journal(error)) => Err(error.to_string()),
+        Err(Cut::Policy(error)) => Err(error.to_string()),
         Err(Cut::Limit(hit)) => Err(format!("limit `{}` is reached ({} ms)", hit.name, hit.max)),
     }
 }
 
-fn new_store(
-    job: &Job,
-    meters: &Arc<Meters>,
-    stdout: &Captured,
-    stderr: &Captured,
-    files: Filesystem,
-    storage: Storage,
-) -> Store<RunState> {
+fn new_store(job: &Job, watched: &Watched, files: Filesystem, storage: Storage) -> Store<RunState> {
+    let Watched {
+        meters,
+        activity,
+        stdout,
+        stderr,
+    } = watched;
     let grants = &job.grants;
     let mut wasi = WasiCtx::builder();
     wasi.stdout(stdout.clone())
@@ -396,6 +470,7 @@ fn new_store(
         table: table(grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
         meters: meters.clone(),
+        activity: activity.clone(),
         ledger: job.ledger.clone(),
         storage,
         run_id: Arc::from(job.commission.body().run_id.as_str()),
@@ -448,7 +523,10 @@ fn armed(engine: &Engine, state: RunState, grants: &Grants) -> Store<RunState> {
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(usize::try_from(grants.limits.hostcall_bytes).unwrap_or(usize::MAX));
     store.set_epoch_deadline(1);
-    store.epoch_deadline_async_yield_and_update(1);
+    store.epoch_deadline_callback(|store| {
+        store.data().activity.computing();
+        Ok(UpdateDeadline::Yield(1))
+    });
     store
 }
 
@@ -515,15 +593,15 @@ fn command_ended(stdout: &Captured, answer: Result<(), ()>) -> Finish {
     }
 }
 
-fn failed(job: &Job, meters: &Meters, stdout: &Captured, error: &wasmtime::Error) -> Finish {
+fn failed(job: &Job, watched: &Watched, error: &wasmtime::Error) -> Finish {
     if let Some(error) = error.downcast_ref::<JournalError>() {
         return host_fault(error.to_string());
     }
     if let (Entry::Command(_), Some(exit)) = (&job.agent.entry, error.downcast_ref::<I32Exit>()) {
-        return command_ended(stdout, if exit.0 == 0 { Ok(()) } else { Err(()) });
+        return command_ended(&watched.stdout, if exit.0 == 0 { Ok(()) } else { Err(()) });
     }
     // A guest that was refused memory mostly aborts; the limit is the cause, the trap its symptom.
-    if let Some(hit) = meters.refused() {
+    if let Some(hit) = watched.meters.refused() {
         return limit_reached(hit);
     }
     let crash = crash(error);
@@ -575,7 +653,11 @@ fn frame(frame: &wasmtime::FrameInfo) -> String {
         .and_then(|symbol| symbol.name())
         .map(str::to_owned)
         .or_else(|| frame.func_name().map(str::to_owned))
-        .unwrap_or_else(|| format!("function {}", frame.func_index()));
+        .map_or_else(
+            || format!("function {}", frame.func_index()),
+            // Without the hash at its end, which says nothing to a person.
+            |name| format!("{:#}", rustc_demangle::demangle(&name)),
+        );
     match symbol.and_then(|symbol| Some((symbol.file()?, symbol.line()?))) {
         Some((file, line)) => format!("{name} ({file}:{line})"),
         None => name,

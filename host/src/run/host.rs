@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 
 use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
@@ -15,7 +15,7 @@ use super::outcome::Outcome;
 use super::supervise::Interrupt;
 use super::workspaces::{Workspaces, WorkspacesError};
 use crate::capabilities::state::RunState;
-use crate::capabilities::{bindings, filesystem};
+use crate::capabilities::{bindings, link};
 use crate::commission::Commission;
 use crate::descriptor::{Descriptor, DescriptorError};
 use crate::engine::artifact::MAX_ARTIFACT;
@@ -544,17 +544,6 @@ impl RunHandle {
             Err(error) => drive::lost(&self.session_id, self.directory, &error),
         }
     }
-}
-
-/// Everything a guest may import. WASI is linked whole and denied by context: language runtimes import
-/// all of it whether they use it or not (wasmtime.md §5).
-fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    // Ours takes the place of wasmtime-wasi's, whose context has no directories anyway.
-    linker.allow_shadowing(true);
-    filesystem::add_to_linker(linker)?;
-    linker.allow_shadowing(false);
-    bindings::Agent::add_to_linker::<RunState, HasSelf<RunState>>(linker, |state| state)
 }
 
 fn link_error(path: &Path, error: impl std::fmt::Display) -> AgentError {

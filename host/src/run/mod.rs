@@ -1,5 +1,6 @@
 //! One run: from a request to an outcome.
 
+pub mod breaker;
 mod convert;
 pub mod directory;
 mod drive;
@@ -7,6 +8,7 @@ pub mod history;
 pub mod host;
 pub mod outcome;
 pub mod supervise;
+pub mod watchdog;
 pub mod workspaces;
 
 pub use directory::{RunDir, RunsDir};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::capabilities::activity::Diagnosis;
 use crate::capabilities::meters::LimitHit;
 use crate::error::Exit;
 use crate::trajectory::{StopReason, Totals};
@@ -83,6 +84,12 @@ pub struct Outcome {
     pub cpu_us: u64,
     /// Most bytes of linear memory.
     pub memory_peak: u64,
+    /// Calls of the host by the guest.
+    #[serde(default)]
+    pub host_calls: u64,
+    /// What the guest was doing when it did not end by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Diagnosis>,
     /// End of what the guest wrote to standard error, at most 64 KiB.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stderr_tail: String,
@@ -144,6 +151,8 @@ impl Outcome {
             wall_us: 0,
             cpu_us: 0,
             memory_peak: 0,
+            host_calls: 0,
+            diagnosis: None,
             stderr_tail: String::new(),
             stdout_tail: String::new(),
             directory: None,

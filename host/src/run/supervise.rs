@@ -1,19 +1,40 @@
-//! Ending a guest: time budgets and interruption.
+//! Ending a guest: budgets, idleness, repetition and interruption.
 //!
 //! Ending a run means dropping the future that runs it, and with it the store. The engine's epoch makes
 //! a computing guest yield every tick, so dropping is possible within one tick whatever the guest does.
+//!
+//! # What is dropped with a host call
+//!
+//! A guest may be dropped while it waits in any host call. This is why nothing is half done then:
+//!
+//! - `trajectory.*`, `session.save`, `complete`, `submit-artifact`: the work is done, under one lock,
+//!   before the call first waits; all it waits for is the listener ([`Ledger::deliver`]), and a record
+//!   leaves the queue only when there is room for it. The supervisor delivers what is left.
+//! - `session.info`, `budget`, `load`, clocks, randomness, environment, exit: never wait.
+//! - `wasi:io/poll`: waits for timers and streams and has no effect of its own.
+//! - `wasi:io/streams`: output streams of ours write at once and wait only for the listener. Streams of
+//!   files work on a thread of their own: what a write has handed over there is written whole or not at
+//!   all, as for a process that is killed after `write(2)`.
+//! - `wasi:filesystem`: each call is one operation of the operating system on such a thread; it is not
+//!   begun, or runs to its end after the guest is gone. That is why only regular files and directories may
+//!   be opened: everything else could hold the thread for ever.
+//! - `wasi:sockets`: refused before anything waits.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::breaker::Breaker;
+use super::watchdog::{Evidence, Notice, Pace, Policy, PolicyError, Snapshot, Verdict, Watchdog};
+use crate::capabilities::activity::{Activity, Pressure};
 use crate::capabilities::meters::{LimitHit, Meters};
 use crate::grants::Limits;
+use crate::trajectory::{Audit, JournalError, Ledger};
 
 /// Asks a run to end. Cheap to clone; asking twice is asking once.
 #[derive(Clone, Debug)]
@@ -43,73 +64,204 @@ impl Interrupt {
 }
 
 /// Why a supervised future did not run to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Cut {
     /// Someone asked for it.
     Interrupted,
-    /// A time budget is used up.
+    /// A limit is reached.
     Limit(LimitHit),
+    /// What the supervisor noticed could not be recorded.
+    Journal(JournalError),
+    /// The limits cannot be supervised.
+    Policy(PolicyError),
 }
 
-/// Runs a guest under its time budgets.
+/// What a guest is supervised by.
+#[derive(Clone, Copy, Debug)]
+pub struct Supervision<'a> {
+    /// What it has used.
+    pub meters: &'a Meters,
+    /// What it is doing.
+    pub activity: &'a Activity,
+    /// Its account.
+    pub ledger: &'a Ledger,
+    /// What it may use.
+    pub limits: &'a Limits,
+    /// When it counts as stuck.
+    pub policy: Policy,
+    /// Ends it from outside.
+    pub interrupt: &'a Interrupt,
+}
+
+/// Runs a guest under supervision.
 ///
 /// # Errors
 ///
 /// Why it was cut short. The future, and the store in it, are dropped by then.
-pub async fn supervise<F: Future>(
-    guest: F,
-    meters: &Meters,
-    limits: &Limits,
-    interrupt: &Interrupt,
-) -> Result<F::Output, Cut> {
-    let over_cpu = AtomicBool::new(false);
-    let metered = Metered {
-        guest: std::pin::pin!(guest),
-        used: meters.cpu_counter(),
-        budget: limits.cpu(),
-        over: &over_cpu,
+pub async fn supervise<F: Future>(guest: F, by: Supervision<'_>) -> Result<F::Output, Cut> {
+    let mut watchdog = Watchdog::new(by.policy).map_err(Cut::Policy)?;
+    let clock = Clock {
+        origin: Instant::now(),
+        before: by.meters.wall(),
     };
-    let left = limits.wall().saturating_sub(meters.wall());
-    tokio::select! {
-        // A guest that is done counts as done, even when its time ran out at the same moment.
-        biased;
-        done = metered => match done {
-            Some(done) => Ok(done),
-            None => Err(Cut::Limit(LimitHit { name: "cpu", max: limits.cpu })),
-        },
-        () = interrupt.requested() => Err(Cut::Interrupted),
-        () = tokio::time::sleep(left) => Err(Cut::Limit(LimitHit { name: "wall", max: limits.wall })),
+    let mut guest = std::pin::pin!(Metered {
+        guest: std::pin::pin!(guest),
+        clock,
+        by,
+        breaker: Breaker::new(by.limits),
+        held: None,
+    });
+    let mut undelivered = false;
+    loop {
+        let now = clock.now();
+        let seen = by.snapshot();
+        let judgement = watchdog.evaluate(now, &seen);
+        for notice in judgement.notices {
+            let limit = match judgement.verdict {
+                Verdict::Fire(reason) if notice == Notice::HardStop => Some(reason.limit()),
+                _ => None,
+            };
+            by.record(notice, limit, now).map_err(Cut::Journal)?;
+            undelivered = true;
+        }
+        if let Verdict::Fire(reason) = judgement.verdict {
+            return Err(Cut::Limit(reason.limit()));
+        }
+        let next = clock.at(now.saturating_add(watchdog.due(now, &seen)));
+        tokio::select! {
+            // A guest that is done counts as done, even when its time ran out at the same moment.
+            biased;
+            done = &mut guest => match done {
+                Ok(done) => return Ok(done),
+                Err(hit) => {
+                    by.record(Notice::HardStop, Some(hit), clock.now()).map_err(Cut::Journal)?;
+                    return Err(Cut::Limit(hit));
+                }
+            },
+            () = by.interrupt.requested() => return Err(Cut::Interrupted),
+            () = by.ledger.deliver(), if undelivered => undelivered = false,
+            () = sleep_until(next) => {}
+        }
     }
 }
 
-/// Adds up the CPU time of every poll; gives up once the budget is used.
+impl Supervision<'_> {
+    fn snapshot(&self) -> Snapshot {
+        let seen = self.activity.seen();
+        // A guest that is held back for calling too often is not excused: what it did counts already.
+        let pace = if self.ledger.waits_for_listener() {
+            Pace::Host
+        } else {
+            Pace::Guest
+        };
+        Snapshot {
+            doing: seen.doing,
+            last_activity: seen.last_activity,
+            cpu: self.meters.cpu(),
+            pace,
+            child: Evidence::Progress,
+        }
+    }
+
+    fn record(
+        &self,
+        notice: Notice,
+        limit: Option<LimitHit>,
+        now: Duration,
+    ) -> Result<(), JournalError> {
+        let diagnosis = self.activity.diagnosis(now, self.ledger.last_seq());
+        self.ledger.audit(Audit::Supervision {
+            notice: notice.name(),
+            limit: limit.map(|hit| hit.name),
+            diagnosis: serde_json::to_value(diagnosis).unwrap_or_default(),
+        })
+    }
+}
+
+/// Time since the start of the run, by the clock that tests can stop.
+#[derive(Clone, Copy)]
+struct Clock {
+    origin: Instant,
+    /// What had passed by then.
+    before: Duration,
+}
+
+impl Clock {
+    fn now(&self) -> Duration {
+        self.before.saturating_add(self.origin.elapsed())
+    }
+
+    fn at(&self, time: Duration) -> Instant {
+        // A limit is a week at most.
+        self.origin
+            .checked_add(time.saturating_sub(self.before))
+            .unwrap_or(self.origin)
+    }
+}
+
+/// Adds up the CPU time of every poll, holds a guest back that calls the host too often, and gives up
+/// once a budget is used or the guest goes round in circles.
 struct Metered<'a, F> {
     guest: Pin<&'a mut F>,
-    used: &'a AtomicU64,
-    budget: Duration,
-    over: &'a AtomicBool,
+    clock: Clock,
+    by: Supervision<'a>,
+    breaker: Breaker,
+    held: Option<Pin<Box<Sleep>>>,
 }
 
 impl<F: Future> Future for Metered<'_, F> {
-    type Output = Option<F::Output>;
+    type Output = Result<F::Output, LimitHit>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.over.load(Ordering::Relaxed) {
-            return Poll::Ready(None);
+        let this = &mut *self;
+        if let Some(held) = &mut this.held {
+            if held.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            this.held = None;
         }
+        let now = this.clock.now();
+        this.by.activity.tick(now);
         let before = thread_time();
-        let polled = self.guest.as_mut().poll(context);
-        let spent = thread_time().saturating_sub(before);
-        let spent = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
-        let used = self
-            .used
-            .fetch_add(spent, Ordering::Relaxed)
-            .saturating_add(spent);
-        if polled.is_pending() && Duration::from_nanos(used) > self.budget {
-            self.over.store(true, Ordering::Relaxed);
-            return Poll::Ready(None);
+        let polled = this.guest.as_mut().poll(context);
+        let spent = this.by.meters.spend(thread_time().saturating_sub(before));
+        if let Poll::Ready(done) = polled {
+            return Poll::Ready(Ok(done));
         }
-        polled.map(Some)
+        match this.over(now, spent) {
+            Some(hit) => Poll::Ready(Err(hit)),
+            None => {
+                if let Pressure::HoldUntil(until) = this.by.activity.pressure() {
+                    let mut held = Box::pin(sleep_until(this.clock.at(until)));
+                    // It wakes the task; what the guest itself has woken it for is seen then.
+                    if held.as_mut().poll(context).is_pending() {
+                        this.held = Some(held);
+                    } else {
+                        context.waker().wake_by_ref();
+                    }
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<F> Metered<'_, F> {
+    fn over(&mut self, now: Duration, spent: Duration) -> Option<LimitHit> {
+        let limits = self.by.limits;
+        if spent > limits.cpu() {
+            return Some(LimitHit {
+                name: "cpu",
+                max: limits.cpu,
+            });
+        }
+        if let Pressure::Over(hit) = self.by.activity.pressure() {
+            return Some(hit);
+        }
+        let deeds = self.by.ledger.take_deeds();
+        deeds
+            .into_iter()
+            .find_map(|deed| self.breaker.note(now, deed))
     }
 }
 
@@ -131,56 +283,4 @@ fn thread_time() -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_guest_that_waits_for_ever_is_cut_at_the_wall_limit() {
-        let meters = Meters::default();
-        let limits = Limits {
-            wall: 1000,
-            ..Limits::default()
-        };
-        let interrupt = Interrupt::default();
-        let cut = supervise(std::future::pending::<()>(), &meters, &limits, &interrupt);
-        assert_eq!(
-            cut.await,
-            Err(Cut::Limit(LimitHit {
-                name: "wall",
-                max: 1000
-            }))
-        );
-    }
-
-    #[tokio::test]
-    async fn a_guest_that_computes_for_ever_is_cut_at_the_cpu_limit() {
-        let spin = std::future::poll_fn(|context| {
-            let until = thread_time() + Duration::from_millis(5);
-            while thread_time() < until {}
-            context.waker().wake_by_ref();
-            Poll::<()>::Pending
-        });
-        let meters = Meters::default();
-        let limits = Limits {
-            cpu: 20,
-            ..Limits::default()
-        };
-        let cut = supervise(spin, &meters, &limits, &Interrupt::default()).await;
-        assert_eq!(
-            cut,
-            Err(Cut::Limit(LimitHit {
-                name: "cpu",
-                max: 20
-            }))
-        );
-    }
-
-    #[tokio::test]
-    async fn an_interrupt_cuts_whatever_waits_even_when_asked_before() {
-        let interrupt = Interrupt::default();
-        interrupt.interrupt();
-        let (meters, limits) = (Meters::default(), Limits::default());
-        let cut = supervise(std::future::pending::<()>(), &meters, &limits, &interrupt);
-        assert_eq!(cut.await, Err(Cut::Interrupted));
-    }
-}
+mod tests;

@@ -115,6 +115,16 @@ pub enum Audit {
         /// What was left out.
         subject: String,
     },
+    /// The host looked after the run: it noticed something, or is about to end it.
+    Supervision {
+        /// What: `idle`, `budget_low`, `hard_stop` and their like.
+        notice: &'static str,
+        /// The limit a `hard_stop` is about.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        limit: Option<&'static str>,
+        /// What the guest was doing, since when, and what it had done.
+        diagnosis: Value,
+    },
     /// The last record of a run.
     RunEnded {
         /// The outcome, as `runs show --format json` prints it.

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::audit::Audit;
+use super::deeds::{Deed, Deeds};
 use super::event::{AgentStarted, Body, Event, Origin};
 use super::fact::{SubagentCall, SubagentResult, ToolResult, Turn, Usage};
 use super::fold::Totals;
@@ -60,6 +61,7 @@ struct Inner {
     bytes: u64,
     limit_noted: bool,
     completed: Option<String>,
+    deeds: Deeds,
     /// Events the journal has not taken. There are some only after it failed.
     unwritten: VecDeque<Event>,
     /// Records the listener has not got yet; nothing when there is no listener.
@@ -104,6 +106,7 @@ impl Ledger {
             bytes: 0,
             limit_noted: false,
             completed: None,
+            deeds: Deeds::default(),
             unwritten: VecDeque::new(),
             undelivered: listener.is_some().then(VecDeque::new),
         };
@@ -138,6 +141,31 @@ impl Ledger {
                 permit.send(record);
             }
         }
+    }
+
+    /// True while records wait for a listener that does not keep up.
+    #[must_use]
+    pub fn waits_for_listener(&self) -> bool {
+        self.listener
+            .as_ref()
+            .is_some_and(|listener| listener.capacity() == 0)
+            && self
+                .lock()
+                .undelivered
+                .as_ref()
+                .is_some_and(|queue| !queue.is_empty())
+    }
+
+    /// What the agent has done since the last time, as far as repetition is concerned.
+    #[must_use]
+    pub fn take_deeds(&self) -> VecDeque<Deed> {
+        self.lock().deeds.take()
+    }
+
+    /// Position of the last record.
+    #[must_use]
+    pub fn last_seq(&self) -> Option<u64> {
+        self.lock().journal.len().checked_sub(1)
     }
 
     /// Counts a fact of `bytes` against the limits, before it is looked at.
@@ -425,6 +453,7 @@ impl Inner {
         if let Entry::Avp(event) = &record.entry {
             self.totals.add(event);
         }
+        self.deeds.note(&record.entry);
         if let Some(queue) = &mut self.undelivered {
             queue.push_back(record);
         }

@@ -9,6 +9,7 @@
 
 pub mod audit;
 pub mod content;
+pub mod deeds;
 pub mod event;
 pub mod fact;
 pub mod fold;

@@ -127,6 +127,8 @@ struct Frame {
     step: u32,
     name: String,
     since: Timestamp,
+    /// Turns of its own are on record.
+    has_turns: bool,
 }
 
 #[derive(Debug)]
@@ -384,6 +386,13 @@ impl Recorder {
         if turn.after.is_empty() && turn.report.content.iter().all(Block::is_empty) {
             return;
         }
+        if let Some(frame) = self
+            .frames
+            .iter_mut()
+            .find(|frame| frame.span == turn.parent)
+        {
+            frame.has_turns = true;
+        }
         self.last_step = turn.step;
         let report = turn.report;
         let (cost_usd, cost_source) = match report.cost_usd {
@@ -495,6 +504,7 @@ impl Recorder {
             step,
             name: report.name.clone(),
             since: now,
+            has_turns: false,
         });
         let body = Body::SubagentInvoked(Box::new(SubagentInvoked {
             step,
@@ -517,7 +527,7 @@ impl Recorder {
         &mut self,
         now: Timestamp,
         origin: Origin,
-        report: SubagentResult,
+        mut report: SubagentResult,
     ) -> Result<(), Rejected> {
         self.require_running()?;
         let index = self
@@ -525,9 +535,21 @@ impl Recorder {
             .iter()
             .position(|frame| frame.invocation_id == report.invocation_id)
             .ok_or_else(|| Rejected::UnknownInvocation(report.invocation_id.clone()))?;
+        if self.has_turns(index) {
+            // Its turns say what it used; totals beside them would count everything twice.
+            report.usage = None;
+        }
         let frame = self.frames.remove(index);
         self.close_frame(now, origin, frame, report);
         Ok(())
+    }
+
+    /// True when the frame has turns, on record or open.
+    fn has_turns(&self, frame: usize) -> bool {
+        self.frames.get(frame).is_some_and(|frame| {
+            let is_open = |turn: &OpenTurn| turn.parent == frame.span;
+            frame.has_turns || self.turn.as_ref().is_some_and(is_open)
+        })
     }
 
     /// Reports an error that does not end the run.

@@ -14,7 +14,11 @@ impl Agent for Full {
             .supported_model("acme/*")
             .system_prompt("You are thorough.")
             .prompt("Do the usual.")
-            .tool(Tool::new("read").describe("Reads.").input_schema(json!({ "type": "object" })))
+            .tool(
+                Tool::new("read")
+                    .describe("Reads.")
+                    .input_schema(json!({ "type": "object" })),
+            )
             .tool(Tool::new("write").output_schema(json!({ "type": "object" })))
             .subagent(Subagent::new("reviewer").describe("Reviews."))
             .skill(SkillInfo {

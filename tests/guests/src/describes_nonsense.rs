@@ -6,7 +6,9 @@ struct Twice;
 
 impl Agent for Twice {
     fn describe() -> Descriptor {
-        Descriptor::new("twice", "1.0.0").tool(Tool::new("same")).tool(Tool::new("same"))
+        Descriptor::new("twice", "1.0.0")
+            .tool(Tool::new("same"))
+            .tool(Tool::new("same"))
     }
 
     fn run(_: Commission) -> Result<Output> {

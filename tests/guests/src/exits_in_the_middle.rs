@@ -11,7 +11,10 @@ impl Agent for Quitter {
     }
 
     fn run(commission: Commission) -> Result<Output> {
-        let turn = Turn::new().key("k").text("I look").tool_use(ToolCall::new("c1", "look", "{}"));
+        let turn = Turn::new()
+            .key("k")
+            .text("I look")
+            .tool_use(ToolCall::new("c1", "look", "{}"));
         trajectory::assistant(turn)?;
         std::process::exit(commission.prompt().parse()?)
     }

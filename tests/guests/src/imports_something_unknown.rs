@@ -28,7 +28,11 @@ struct Traveller;
 
 impl bindings::exports::wasi::cli::run::Guest for Traveller {
     fn run() -> Result<(), ()> {
-        if bindings::test::teleport::beam::up("Scotty") { Ok(()) } else { Err(()) }
+        if bindings::test::teleport::beam::up("Scotty") {
+            Ok(())
+        } else {
+            Err(())
+        }
     }
 }
 

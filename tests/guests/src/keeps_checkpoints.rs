@@ -10,5 +10,8 @@ fn run(_: Commission) -> Result<String> {
     let stored = session::save(b"second")?;
     let too_large = session::save(&[0; 2000]).unwrap_err();
     let after = session::load()?.map(String::from_utf8).transpose()?;
-    Ok(format!("{before:?}, {} bytes {}, {too_large}, {after:?}", stored.bytes, stored.digest))
+    Ok(format!(
+        "{before:?}, {} bytes {}, {too_large}, {after:?}",
+        stored.bytes, stored.digest
+    ))
 }

@@ -7,7 +7,9 @@ struct Sloppy;
 
 impl Agent for Sloppy {
     fn describe() -> Descriptor {
-        Descriptor::new("sloppy", "1.0.0").tool(Tool::new("dig")).subagent(Subagent::new("helper"))
+        Descriptor::new("sloppy", "1.0.0")
+            .tool(Tool::new("dig"))
+            .subagent(Subagent::new("helper"))
     }
 
     fn run(commission: Commission) -> Result<Output> {

@@ -14,10 +14,16 @@ impl Agent for Nosy {
             ("directories", !session::info().directories.is_empty()),
             ("work", std::fs::read_dir("/work").is_ok()),
             ("root", std::fs::read_dir("/").is_ok()),
-            ("report", trajectory::assistant(Turn::new().text("x")).is_ok()),
+            (
+                "report",
+                trajectory::assistant(Turn::new().text("x")).is_ok(),
+            ),
             ("progress", trajectory::progress("x", None).is_ok()),
             ("save", session::save(b"x").is_ok()),
-            ("artifact", session::submit_artifact("a", "text/plain", b"x").is_ok()),
+            (
+                "artifact",
+                session::submit_artifact("a", "text/plain", b"x").is_ok(),
+            ),
         ];
         for (what, is_there) in found {
             if is_there {

@@ -11,7 +11,12 @@ fn run(commission: Commission) -> Result<String> {
     let attempts = [
         ("connect", TcpStream::connect(&*address).map(drop)),
         ("listen", TcpListener::bind("127.0.0.1:0").map(drop)),
-        ("udp", UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.send_to(b"x", &*address)).map(drop)),
+        (
+            "udp",
+            UdpSocket::bind("127.0.0.1:0")
+                .and_then(|socket| socket.send_to(b"x", &*address))
+                .map(drop),
+        ),
         ("resolve", "localhost:80".to_socket_addrs().map(drop)),
     ];
     let answers = attempts.map(|(what, answer)| match answer {

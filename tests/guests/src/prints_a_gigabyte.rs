@@ -7,7 +7,11 @@ use wasm_agent_sdk::{Commission, Result, agent};
 agent!(run);
 
 fn run(_: Commission) -> Result<String> {
-    let line = [b"0123456789abcdef".repeat(255).as_slice(), b"0123456789abcde\n"].concat();
+    let line = [
+        b"0123456789abcdef".repeat(255).as_slice(),
+        b"0123456789abcde\n",
+    ]
+    .concat();
     let lines = (512 << 20) / line.len();
     for _ in 0..lines {
         std::io::stdout().write_all(&line)?;

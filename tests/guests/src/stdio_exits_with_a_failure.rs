@@ -1,7 +1,9 @@
 //! A program that exits with a failure code has crashed, whatever it wrote before.
 
 fn main() {
-    println!("{{\"type\":\"avp.assistant_message\",\"data\":{{\"avp.content\":[{{\"type\":\"text\",\"text\":\"oh no\"}}],\"avp.usage\":{{\"input_tokens\":1,\"output_tokens\":1}}}}}}");
+    println!(
+        "{{\"type\":\"avp.assistant_message\",\"data\":{{\"avp.content\":[{{\"type\":\"text\",\"text\":\"oh no\"}}],\"avp.usage\":{{\"input_tokens\":1,\"output_tokens\":1}}}}}}"
+    );
     eprintln!("giving up");
     std::process::exit(1);
 }

@@ -18,7 +18,9 @@ impl Agent for Streamer {
         };
         say(Turn::new().key("a").text("Hel"))?;
         say(Turn::new().key("a").text("lo"))?;
-        say(Turn::new().key("a").tool_use(ToolCall::new("c1", "t", "{}")))?;
+        say(Turn::new()
+            .key("a")
+            .tool_use(ToolCall::new("c1", "t", "{}")))?;
         trajectory::report_usage(Some("a"), Usage::new(10, 2), Some(0.25))?;
         trajectory::tool_result(ToolResult::text("c1", "ok"))?;
         // The call has returned: the same key is a new turn now.

@@ -10,7 +10,12 @@ agent!(run);
 fn run(_: Commission) -> Result<Value> {
     let info = session::info();
     let root: Result<Vec<String>, String> = std::fs::read_dir("/")
-        .map(|entries| entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect())
+        .map(|entries| {
+            entries
+                .flatten()
+                .map(|e| e.file_name().to_string_lossy().into_owned())
+                .collect()
+        })
         .map_err(|error| error.kind().to_string());
     Ok(json!({
         "env": std::env::vars().collect::<BTreeMap<_, _>>(),

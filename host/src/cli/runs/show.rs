@@ -12,7 +12,7 @@ use super::super::Done;
 use super::super::failure::Failure;
 use super::super::load::RunsFlags;
 use super::super::out::{BOLD, Cell, DIM, Out, Table, YELLOW, print_json, put, styled};
-use super::super::summary::{counts, summary, tail};
+use super::super::summary::{Stderr, counts, details, summary, tail};
 use super::super::text::{age, clipped, duration, for_terminal, printable, size};
 use super::super::timeline::moment;
 
@@ -94,6 +94,10 @@ fn text(run: &RunDir) -> Result<(), Failure> {
     match &state {
         State::Ended(outcome) => {
             out.line(&summary(&printable(&request.agent.name), outcome))?;
+            let details = details(outcome, Stderr::Unseen);
+            if !details.is_empty() {
+                out.line(&details)?;
+            }
         }
         State::Unfinished(totals) => {
             let name = styled(BOLD, printable(&request.agent.name));
