@@ -28,7 +28,10 @@ fn main() -> io::Result<()> {
         println!("cargo:rerun-if-changed={}", escape.join(watched).display());
     }
     for watched in ["../guest-sdk/src", "../guest-sdk/Cargo.toml", "../wit"] {
-        println!("cargo:rerun-if-changed={}", manifest.join(watched).display());
+        println!(
+            "cargo:rerun-if-changed={}",
+            manifest.join(watched).display()
+        );
     }
     println!("cargo:rerun-if-changed=build.rs");
 
@@ -45,7 +48,9 @@ fn main() -> io::Result<()> {
             }
         }
         Err(reason) => {
-            code.push_str(&format!("pub(super) const MISSING: Option<&str> = Some({reason:?});\n"));
+            code.push_str(&format!(
+                "pub(super) const MISSING: Option<&str> = Some({reason:?});\n"
+            ));
             for (name, _) in GUESTS {
                 code.push_str(&format!("pub(super) const {name}: &[u8] = &[];\n"));
             }
@@ -57,21 +62,32 @@ fn main() -> io::Result<()> {
 /// The folder the guests were compiled to, or why there is none.
 fn compile(escape: &Path, out: &Path) -> Result<PathBuf, String> {
     if !escape.join("Cargo.toml").is_file() {
-        return Err("it was built without the sources of its hostile guests (tests/escape)".to_owned());
+        return Err(
+            "it was built without the sources of its hostile guests (tests/escape)".to_owned(),
+        );
     }
     let sysroot = sysroot().ok_or("the compiler does not say where its targets are")?;
     let target = sysroot.join("lib/rustlib").join(TARGET);
     // A path that does not exist yet makes cargo come back here once it does.
     println!("cargo:rerun-if-changed={}", target.display());
     if !target.is_dir() {
-        return Err(format!("it was built where the target {TARGET} is not installed"));
+        return Err(format!(
+            "it was built where the target {TARGET} is not installed"
+        ));
     }
     let target_dir = out.join("guests");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
     clean(&mut cargo);
     let output = cargo
         .current_dir(escape)
-        .args(["build", "--locked", "--release", "--lib", "--bins", "--examples"])
+        .args([
+            "build",
+            "--locked",
+            "--release",
+            "--lib",
+            "--bins",
+            "--examples",
+        ])
         .args(["--target", TARGET, "--target-dir"])
         .arg(&target_dir)
         .output()
@@ -80,10 +96,20 @@ fn compile(escape: &Path, out: &Path) -> Result<PathBuf, String> {
         return Ok(target_dir.join(TARGET).join("release"));
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
-    for line in stderr.lines().rev().take(20).collect::<Vec<_>>().into_iter().rev() {
+    for line in stderr
+        .lines()
+        .rev()
+        .take(20)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+    {
         println!("cargo:warning=tests/escape: {line}");
     }
-    let last = stderr.lines().rfind(|line| line.starts_with("error")).unwrap_or("see the build's output");
+    let last = stderr
+        .lines()
+        .rfind(|line| line.starts_with("error"))
+        .unwrap_or("see the build's output");
     Err(format!("its hostile guests did not compile: {last}"))
 }
 
@@ -100,7 +126,10 @@ fn clean(cargo: &mut Command) {
 
 fn sysroot() -> Option<PathBuf> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
-    let output = Command::new(rustc).args(["--print", "sysroot"]).output().ok()?;
+    let output = Command::new(rustc)
+        .args(["--print", "sysroot"])
+        .output()
+        .ok()?;
     let path = String::from_utf8(output.stdout).ok()?;
     output.status.success().then(|| PathBuf::from(path.trim()))
 }

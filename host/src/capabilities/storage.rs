@@ -8,6 +8,8 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
 use crate::digest::Digest;
+use crate::selftest::sabotage::{self, down};
+use crate::selftest::wall::Wall;
 
 /// Longest name of an artifact, in bytes: what every file system takes.
 const MAX_NAME: usize = 128;
@@ -110,7 +112,7 @@ impl Storage {
     ///
     /// A name that is not one, or was used before; over the limit; the disk does not take it.
     pub fn store_artifact(&mut self, name: &str, data: &[u8]) -> Result<Digest, StorageError> {
-        if !is_name(name) {
+        if !is_name(name) && !down(Wall::ArtifactNames) {
             return Err(StorageError::Name {
                 name: name.chars().take(MAX_NAME).collect(),
             });
@@ -134,7 +136,7 @@ impl Storage {
     fn store(&mut self, name: &str, path: &str, data: &[u8]) -> Result<Digest, StorageError> {
         let dir = self.dir.as_ref().ok_or(StorageError::NoDirectory)?;
         let bytes = data.len() as u64;
-        if bytes > self.left() {
+        if bytes > sabotage::limit(Wall::StorageBytes, self.left()) {
             return Err(StorageError::Limit {
                 name: "storage-bytes",
                 max: self.max,

@@ -6,8 +6,8 @@ use anyhow::anyhow;
 use wasm_agent::error::Exit;
 use wasm_agent::selftest::{self, Case, CaseReport, Report, Verdict, Wall};
 
-use super::failure::Failure;
 use super::Done;
+use super::failure::Failure;
 use super::out::{print, print_json};
 
 #[derive(clap::Args)]
@@ -34,7 +34,9 @@ pub(super) fn selftest(args: &Args) -> Done {
     if args.list {
         return list(&cases, args.json);
     }
-    let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).max(2);
+    let threads = std::thread::available_parallelism()
+        .map_or(2, std::num::NonZero::get)
+        .max(2);
     // More than one thread in any case: a wall that does not hold may hold one up.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -61,7 +63,11 @@ pub(super) fn selftest(args: &Args) -> Done {
     } else {
         table(&report)?;
     }
-    Ok(if report.holds() { Exit::Success } else { Exit::Failed })
+    Ok(if report.holds() {
+        Exit::Success
+    } else {
+        Exit::Failed
+    })
 }
 
 fn select(args: &Args) -> Result<Vec<&'static Case>, Failure> {
@@ -69,12 +75,23 @@ fn select(args: &Args) -> Result<Vec<&'static Case>, Failure> {
         None => None,
         Some(name) => Some(Wall::find(name).ok_or_else(|| {
             let walls: Vec<&str> = Wall::ALL.iter().map(|wall| wall.id()).collect();
-            Failure::with_hint(anyhow!("there is no wall `{name}`"), format!("walls are {}", walls.join(", ")))
+            Failure::with_hint(
+                anyhow!("there is no wall `{name}`"),
+                format!("walls are {}", walls.join(", ")),
+            )
         })?),
     };
-    let named = |case: &&Case| args.cases.is_empty() || args.cases.iter().any(|part| case.id.contains(part.as_str()));
-    let cases: Vec<_> =
-        selftest::all().filter(|case| wall.is_none_or(|wall| case.wall == wall)).filter(named).collect();
+    let named = |case: &&Case| {
+        args.cases.is_empty()
+            || args
+                .cases
+                .iter()
+                .any(|part| case.id.contains(part.as_str()))
+    };
+    let cases: Vec<_> = selftest::all()
+        .filter(|case| wall.is_none_or(|wall| case.wall == wall))
+        .filter(named)
+        .collect();
     if cases.is_empty() {
         return Err(Failure::with_hint(
             anyhow!("no case is called that"),
@@ -97,15 +114,32 @@ fn list(cases: &[&'static Case], json: bool) -> Done {
     }
     let width = cases.iter().map(|case| case.id.len()).max().unwrap_or(0);
     for case in cases {
-        print(&format!("{:width$}  {} ({}; wall {})", case.id, case.claim, case.source, case.wall.id()))?;
+        print(&format!(
+            "{:width$}  {} ({}; wall {})",
+            case.id,
+            case.claim,
+            case.source,
+            case.wall.id()
+        ))?;
     }
     Ok(Exit::Success)
 }
 
 fn table(report: &Report) -> Result<(), Failure> {
-    let width = report.cases.iter().map(|case| case.id.len()).max().unwrap_or(0);
+    let width = report
+        .cases
+        .iter()
+        .map(|case| case.id.len())
+        .max()
+        .unwrap_or(0);
     for case in &report.cases {
-        print(&format!("{:4}  {:width$}  {:>6} ms  {}", word(case), case.id, case.millis, case.claim))?;
+        print(&format!(
+            "{:4}  {:width$}  {:>6} ms  {}",
+            word(case),
+            case.id,
+            case.millis,
+            case.claim
+        ))?;
         let (details, what): (&[String], _) = match &case.verdict {
             Verdict::Held { .. } => continue,
             Verdict::Broken { why } => (why, "wrong"),

@@ -60,11 +60,17 @@ pub enum Verdict {
 impl Verdict {
     /// Held if nothing is wrong.
     pub(super) fn of(wrong: Vec<String>, saw: impl Into<String>) -> Verdict {
-        if wrong.is_empty() { Verdict::Held { saw: saw.into() } } else { Verdict::Broken { why: wrong } }
+        if wrong.is_empty() {
+            Verdict::Held { saw: saw.into() }
+        } else {
+            Verdict::Broken { why: wrong }
+        }
     }
 
     pub(super) fn broken(why: impl Into<String>) -> Verdict {
-        Verdict::Broken { why: vec![why.into()] }
+        Verdict::Broken {
+            why: vec![why.into()],
+        }
     }
 }
 
@@ -85,7 +91,13 @@ pub(super) const fn guest(
     claim: &'static str,
     setup: Setup,
 ) -> Case {
-    Case { id, claim, source, wall, kind: Kind::Guest(setup) }
+    Case {
+        id,
+        claim,
+        source,
+        wall,
+        kind: Kind::Guest(setup),
+    }
 }
 
 /// Any other case.
@@ -96,5 +108,11 @@ pub(super) const fn host(
     claim: &'static str,
     attempt: Attempt,
 ) -> Case {
-    Case { id, claim, source, wall, kind: Kind::Host(attempt) }
+    Case {
+        id,
+        claim,
+        source,
+        wall,
+        kind: Kind::Host(attempt),
+    }
 }

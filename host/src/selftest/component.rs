@@ -1,12 +1,12 @@
 //! Components made by hand, for what no compiler of agents would make.
 
 use wasm_encoder::{
-    Alias, CanonicalFunctionSection, CodeSection, Component, ComponentAliasSection, ComponentExportKind,
-    ComponentExportSection, ComponentImportSection, ComponentInstanceSection, ComponentSectionId,
-    ComponentTypeRef, ComponentTypeSection, ComponentValType, Encode as _, ExportKind, ExportSection,
-    Function, FunctionSection, HeapType, InstanceSection, InstanceType, Instruction, MemorySection, MemoryType,
-    Module, ModuleArg, ModuleSection, RefType, StartSection, TableSection, TableType,
-    TypeSection, ValType,
+    Alias, CanonicalFunctionSection, CodeSection, Component, ComponentAliasSection,
+    ComponentExportKind, ComponentExportSection, ComponentImportSection, ComponentInstanceSection,
+    ComponentSectionId, ComponentTypeRef, ComponentTypeSection, ComponentValType, Encode as _,
+    ExportKind, ExportSection, Function, FunctionSection, HeapType, InstanceSection, InstanceType,
+    Instruction, MemorySection, MemoryType, Module, ModuleArg, ModuleSection, RefType,
+    StartSection, TableSection, TableType, TypeSection, ValType,
 };
 
 /// What a core module of a command has besides `run`.
@@ -63,15 +63,30 @@ pub(super) fn module(parts: &Parts) -> Module {
     if let Some(minimum) = parts.table {
         let mut tables = TableSection::new();
         let element_type = RefType::FUNCREF;
-        tables.table(TableType { element_type, table64: false, minimum, maximum: None, shared: false });
+        tables.table(TableType {
+            element_type,
+            table64: false,
+            minimum,
+            maximum: None,
+            shared: false,
+        });
         module.section(&tables);
     }
     if let Some(minimum) = parts.memory {
         let mut memories = MemorySection::new();
-        memories.memory(MemoryType { minimum, maximum: None, memory64: false, shared: false, page_size_log2: None });
+        memories.memory(MemoryType {
+            minimum,
+            maximum: None,
+            memory64: false,
+            shared: false,
+            page_size_log2: None,
+        });
         module.section(&memories);
     }
-    module.section(&exports).section(&StartSection { function_index: 1 }).section(&code);
+    module
+        .section(&exports)
+        .section(&StartSection { function_index: 1 })
+        .section(&code);
     module
 }
 
@@ -90,12 +105,19 @@ pub(super) fn command(module: &Module, instances: u32) -> Vec<u8> {
 /// Exports `run` of core instance 0 as `wasi:cli/run`.
 fn finish_command(mut component: Component) -> Vec<u8> {
     let mut aliases = ComponentAliasSection::new();
-    aliases.alias(Alias::CoreInstanceExport { instance: 0, kind: ExportKind::Func, name: "run" });
+    aliases.alias(Alias::CoreInstanceExport {
+        instance: 0,
+        kind: ExportKind::Func,
+        name: "run",
+    });
     component.section(&aliases);
 
     let mut types = ComponentTypeSection::new();
     types.defined_type().result(None, None);
-    types.function().params([] as [(&str, ComponentValType); 0]).result(Some(ComponentValType::Type(0)));
+    types
+        .function()
+        .params([] as [(&str, ComponentValType); 0])
+        .result(Some(ComponentValType::Type(0)));
     component.section(&types);
 
     let mut lifted = CanonicalFunctionSection::new();
@@ -115,7 +137,11 @@ fn finish_command(mut component: Component) -> Vec<u8> {
 pub(super) fn importing(name: &str) -> Vec<u8> {
     let mut component = Component::new();
     let mut interface = InstanceType::new();
-    interface.ty().function().params([] as [(&str, ComponentValType); 0]).result(None);
+    interface
+        .ty()
+        .function()
+        .params([] as [(&str, ComponentValType); 0])
+        .result(None);
     interface.export("exec", ComponentTypeRef::Func(0));
     let mut types = ComponentTypeSection::new();
     types.instance(&interface);
@@ -130,11 +156,18 @@ pub(super) fn importing(name: &str) -> Vec<u8> {
 
     // As `finish_command`, with every index moved by what was imported.
     let mut aliases = ComponentAliasSection::new();
-    aliases.alias(Alias::CoreInstanceExport { instance: 0, kind: ExportKind::Func, name: "run" });
+    aliases.alias(Alias::CoreInstanceExport {
+        instance: 0,
+        kind: ExportKind::Func,
+        name: "run",
+    });
     component.section(&aliases);
     let mut types = ComponentTypeSection::new();
     types.defined_type().result(None, None);
-    types.function().params([] as [(&str, ComponentValType); 0]).result(Some(ComponentValType::Type(1)));
+    types
+        .function()
+        .params([] as [(&str, ComponentValType); 0])
+        .result(Some(ComponentValType::Type(1)));
     component.section(&types);
     let mut lifted = CanonicalFunctionSection::new();
     lifted.lift(0, 2, []);

@@ -17,15 +17,29 @@ pub(super) struct Evidence<'a> {
 }
 
 impl<'a> Evidence<'a> {
-    pub(super) fn gather(world: &'a World, run_id: &'a str, outcome: &'a Outcome) -> Result<Self, String> {
-        let directory = outcome.directory.as_deref().ok_or("the run kept no directory")?;
+    pub(super) fn gather(
+        world: &'a World,
+        run_id: &'a str,
+        outcome: &'a Outcome,
+    ) -> Result<Self, String> {
+        let directory = outcome
+            .directory
+            .as_deref()
+            .ok_or("the run kept no directory")?;
         let text = std::fs::read_to_string(directory.join("events.ndjson"))
             .map_err(|error| format!("the account cannot be read: {error}"))?;
         let records = text
             .lines()
-            .map(|line| serde_json::from_str(line).map_err(|error| format!("a record is not JSON: {error}")))
+            .map(|line| {
+                serde_json::from_str(line).map_err(|error| format!("a record is not JSON: {error}"))
+            })
             .collect::<Result<_, _>>()?;
-        Ok(Evidence { world, run_id, outcome, records })
+        Ok(Evidence {
+            world,
+            run_id,
+            outcome,
+            records,
+        })
     }
 
     /// Everything that is wrong, in words.
@@ -50,7 +64,11 @@ impl<'a> Evidence<'a> {
 
     /// What the guest says, where it came back to say it.
     pub(super) fn saw(&self) -> &str {
-        self.outcome.output.as_ref().and_then(|output| output["saw"].as_str()).unwrap_or_default()
+        self.outcome
+            .output
+            .as_ref()
+            .and_then(|output| output["saw"].as_str())
+            .unwrap_or_default()
     }
 
     fn ending(&self, ending: Ending) -> Result<(), String> {
@@ -63,7 +81,9 @@ impl<'a> Evidence<'a> {
             (Ending::Answered | Ending::Either, Ended::Converged) => answered(),
             (Ending::Crashed | Ending::Either, Ended::Crashed(_)) => Ok(()),
             (Ending::Limit(names), Ended::Limit(hit)) if names.contains(&hit.name) => Ok(()),
-            (_, Ended::Converged) => answered().and(Err("the run converged, and must not have".to_owned())),
+            (_, Ended::Converged) => {
+                answered().and(Err("the run converged, and must not have".to_owned()))
+            }
             (_, ended) => Err(format!("the run ended otherwise: {ended:?}")),
         }
     }
@@ -75,7 +95,11 @@ impl<'a> Evidence<'a> {
             Trace::Narrowed => audit["kind"] == "narrowed",
             Trace::Limit(name) => audit["kind"] == "limit" && audit["name"] == name,
         });
-        if found { Ok(()) } else { Err(format!("not on record: {trace:?}")) }
+        if found {
+            Ok(())
+        } else {
+            Err(format!("not on record: {trace:?}"))
+        }
     }
 
     /// The audit records.
@@ -96,12 +120,20 @@ impl<'a> Evidence<'a> {
     }
 
     fn verified(&self) -> Result<(), String> {
-        let directory = self.outcome.directory.as_deref().unwrap_or(std::path::Path::new("."));
+        let directory = self
+            .outcome
+            .directory
+            .as_deref()
+            .unwrap_or(std::path::Path::new("."));
         let report = verify_path(directory).map_err(|error| error.to_string())?;
         match report.verdict() {
             Verdict::Valid => Ok(()),
             verdict => {
-                let first = report.violations.first().map(ToString::to_string).unwrap_or_default();
+                let first = report
+                    .violations
+                    .first()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
                 Err(format!("the account does not verify: {verdict:?}: {first}"))
             }
         }

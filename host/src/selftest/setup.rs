@@ -91,11 +91,17 @@ impl Setup {
     }
 
     pub(super) const fn text(self, text: &'static str) -> Setup {
-        Setup { arg: Arg::Text(text), ..self }
+        Setup {
+            arg: Arg::Text(text),
+            ..self
+        }
     }
 
     pub(super) const fn told_outside(self) -> Setup {
-        Setup { arg: Arg::Outside, ..self }
+        Setup {
+            arg: Arg::Outside,
+            ..self
+        }
     }
 
     pub(super) const fn ends(self, ending: Ending) -> Setup {
@@ -111,10 +117,16 @@ impl Setup {
     }
 
     pub(super) const fn with_device(self) -> Setup {
-        Setup { device: true, ..self }
+        Setup {
+            device: true,
+            ..self
+        }
     }
 
     pub(super) const fn check(self, check: fn(&Evidence<'_>) -> Result<(), String>) -> Setup {
-        Setup { check: Some(check), ..self }
+        Setup {
+            check: Some(check),
+            ..self
+        }
     }
 }

@@ -12,8 +12,14 @@ use crate::grants::{DirSpec, Grants, GrantsFile};
 use crate::run::{Agent, Host, HostOptions, Outcome, RunRequest, RunsDir};
 
 /// Limits every case starts from: small, so that a flood is quickly over, and long enough for a busy
-/// machine.
-const LIMITS: [(&str, &str); 3] = [("memory", "64MiB"), ("cpu", "10s"), ("wall", "40s")];
+/// machine. Trying the same door again and again is what the cases are there for.
+const LIMITS: [(&str, &str); 5] = [
+    ("memory", "64MiB"),
+    ("cpu", "10s"),
+    ("wall", "40s"),
+    ("repeated-error", "1000000"),
+    ("repeated-call", "1000000"),
+];
 
 /// A host with the hostile guest in it.
 pub(super) struct Stage {
@@ -66,7 +72,12 @@ impl Stage {
     }
 
     /// Runs the hostile guest, telling it `arg`, and judges it.
-    pub(super) async fn attempt_with(&self, id: &str, setup: &Setup, arg: Option<String>) -> Verdict {
+    pub(super) async fn attempt_with(
+        &self,
+        id: &str,
+        setup: &Setup,
+        arg: Option<String>,
+    ) -> Verdict {
         match self.world(setup).await {
             Ok(world) => self.attempt_in(&world, &self.escape, id, setup, arg).await,
             Err(verdict) => verdict,
@@ -77,14 +88,18 @@ impl Stage {
     pub(super) async fn world(&self, setup: &Setup) -> Result<World, Verdict> {
         let device = setup.device;
         let made = tokio::task::spawn_blocking(move || {
-            let mut world = World::new()
-                .map_err(|error| Verdict::broken(format!("the case's directories cannot be made: {error}")))?;
+            let mut world = World::new().map_err(|error| {
+                Verdict::broken(format!("the case's directories cannot be made: {error}"))
+            })?;
             if device && let Err(error) = world.add_device() {
-                return Err(Verdict::Skipped { reason: format!("no device can be made here: {error}") });
+                return Err(Verdict::Skipped {
+                    reason: format!("no device can be made here: {error}"),
+                });
             }
             Ok(world)
         });
-        made.await.unwrap_or_else(|error| Err(Verdict::broken(error.to_string())))
+        made.await
+            .unwrap_or_else(|error| Err(Verdict::broken(error.to_string())))
     }
 
     /// Runs `agent` in `world`, and judges it.
@@ -120,13 +135,19 @@ impl Stage {
 
 /// A host of its own.
 pub(super) fn host(cache: Cache) -> Result<Host, String> {
-    Host::new(HostOptions { cache, ..HostOptions::default() }).map_err(|error| error.to_string())
+    Host::new(HostOptions {
+        cache,
+        ..HostOptions::default()
+    })
+    .map_err(|error| error.to_string())
 }
 
 /// Loads a component into `host`.
 pub(super) async fn load(host: &Host, bytes: &[u8]) -> Result<Agent, String> {
     let artifact = Artifact::from_bytes(bytes).map_err(|error| error.to_string())?;
-    host.load_artifact(artifact).await.map_err(|error| error.to_string())
+    host.load_artifact(artifact)
+        .await
+        .map_err(|error| error.to_string())
 }
 
 /// Runs `agent` on the task `told` with the grants of `setup`.
@@ -140,7 +161,8 @@ pub(super) async fn run(
 ) -> Result<Outcome, String> {
     let request = RunRequest {
         agent: agent.clone(),
-        commission: Commission::for_task(run_id, "none/none", Some(told)).map_err(|error| error.to_string())?,
+        commission: Commission::for_task(run_id, "none/none", Some(told))
+            .map_err(|error| error.to_string())?,
         grants: grants(world, setup)?,
         runs: Some(RunsDir::at(world.path("runs"))),
     };
@@ -151,13 +173,18 @@ pub(super) async fn run(
 fn grants(world: &World, setup: &Setup) -> Result<Grants, String> {
     let spec = |name: &str, access: &str| -> Result<DirSpec, String> {
         let text = format!("{}::/{name}:{access}", world.path(name).display());
-        text.parse().map_err(|error: crate::grants::dir::DirError| error.to_string())
+        text.parse()
+            .map_err(|error: crate::grants::dir::DirError| error.to_string())
     };
     let dirs = match setup.dirs {
         Dirs::Nothing => Vec::new(),
         Dirs::Work => vec![spec("work", "rw")?],
         Dirs::Read => vec![spec("read", "ro")?],
-        Dirs::All => vec![spec("work", "rw")?, spec("read", "ro")?, spec("data", "rw")?],
+        Dirs::All => vec![
+            spec("work", "rw")?,
+            spec("read", "ro")?,
+            spec("data", "rw")?,
+        ],
     };
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let file = GrantsFile {

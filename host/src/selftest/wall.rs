@@ -61,6 +61,10 @@ walls! {
     RandomBytes, "random-bytes", "One host call gives a bounded number of random bytes.";
     Cpu, "cpu", "Computing ends at its budget, wherever it happens.";
     WallClock, "wall-clock", "Waiting ends at its budget, whatever is waited for.";
+    Idle, "idle", "A guest that does nothing is ended before its time is over.";
+    HostCalls, "host-calls", "Calls of the host are bounded in number.";
+    HostCallRate, "host-call-rate", "A guest that calls too often is held back.";
+    Repetition, "repetition", "A run that goes round in circles is ended.";
     // The account.
     EventBytes, "event-bytes", "A reported fact is bounded in size.";
     EventCount, "event-count", "Reported facts are bounded in number.";
@@ -69,7 +73,7 @@ walls! {
     Facts, "facts", "A fact that is impossible is refused and changes nothing.";
     ToolBag, "tool-bag", "A tool that is not among the run's is answered by the host.";
     OpenEnd, "open-end", "A run that leaves calls or frames open has not converged.";
-    StdioPrelude, "stdio-prelude", "The opening and closing events of a stdio agent's run are the host's.";
+    Stdio, "stdio", "What a stdio agent writes is its claim: none of the host's events, and nothing after its end.";
     Chain, "chain", "An account that was changed afterwards does not verify.";
     ArtifactNames, "artifact-names", "Names of artifacts stay in the run's own folder.";
     StorageBytes, "storage-bytes", "Artifacts and checkpoints are bounded in their sum.";

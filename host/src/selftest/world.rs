@@ -51,13 +51,22 @@ pub(super) type Tree = BTreeMap<PathBuf, String>;
 impl World {
     /// Makes it.
     pub(super) fn new() -> io::Result<World> {
-        let root = tempfile::Builder::new().prefix("wasm-agent-selftest-").tempdir()?;
+        let root = tempfile::Builder::new()
+            .prefix("wasm-agent-selftest-")
+            .tempdir()?;
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let secret = format!("{BAIT}{}", hex(&random));
-        let world = World { root, secret, before: Snapshots::default() };
+        let world = World {
+            root,
+            secret,
+            before: Snapshots::default(),
+        };
         world.furnish()?;
-        Ok(World { before: world.snapshots()?, ..world })
+        Ok(World {
+            before: world.snapshots()?,
+            ..world
+        })
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -66,7 +75,14 @@ impl World {
 
     fn furnish(&self) -> io::Result<()> {
         let at = |name: &str| self.path(name);
-        for dir in ["outside/empty", "work/sub/inner", "work/swap/empty", "read/sub/empty", "data", "runs"] {
+        for dir in [
+            "outside/empty",
+            "work/sub/inner",
+            "work/swap/empty",
+            "read/sub/empty",
+            "data",
+            "runs",
+        ] {
             fs::create_dir_all(at(dir))?;
         }
         for dir in ["hooks", "objects", "refs", "modules"] {
@@ -132,7 +148,13 @@ impl World {
     pub(super) fn add_device(&mut self) -> io::Result<()> {
         let zero = rustix::fs::makedev(1, 5);
         let mode = Mode::from_raw_mode(0o666);
-        rustix::fs::mknodat(CWD, self.path("work/device"), FileType::CharacterDevice, mode, zero)?;
+        rustix::fs::mknodat(
+            CWD,
+            self.path("work/device"),
+            FileType::CharacterDevice,
+            mode,
+            zero,
+        )?;
         Ok(())
     }
 
@@ -153,7 +175,13 @@ impl World {
             beside.push(entry?.path());
         }
         beside.sort();
-        Ok(Snapshots { outside: tree(&self.path("outside"))?, read: tree(&self.path("read"))?, git, beside, links })
+        Ok(Snapshots {
+            outside: tree(&self.path("outside"))?,
+            read: tree(&self.path("read"))?,
+            git,
+            beside,
+            links,
+        })
     }
 
     /// What is different on disk that must not be, in words.
@@ -161,20 +189,39 @@ impl World {
         let now = self.snapshots()?;
         let mut damage = Vec::new();
         let pairs = [
-            ("outside the granted directory", &self.before.outside, &now.outside),
-            ("in the directory granted for reading", &self.before.read, &now.read),
+            (
+                "outside the granted directory",
+                &self.before.outside,
+                &now.outside,
+            ),
+            (
+                "in the directory granted for reading",
+                &self.before.read,
+                &now.read,
+            ),
             ("among the protected files", &self.before.git, &now.git),
         ];
         for (place, before, now) in pairs {
-            damage.extend(difference(before, now).into_iter().map(|what| format!("{place}: {what}")));
+            damage.extend(
+                difference(before, now)
+                    .into_iter()
+                    .map(|what| format!("{place}: {what}")),
+            );
         }
         if self.before.beside != now.beside {
             damage.push("beside the granted directory: something new".to_owned());
         }
         let work = fs::canonicalize(self.path("work"))?;
         for (link, target) in &now.links {
-            if self.before.links.get(link) != Some(target) && !self.is_race(link) && leaves(&work, link, target) {
-                damage.push(format!("a link that leads out: {} -> {}", link.display(), target.display()));
+            if self.before.links.get(link) != Some(target)
+                && !self.is_race(link)
+                && leaves(&work, link, target)
+            {
+                damage.push(format!(
+                    "a link that leads out: {} -> {}",
+                    link.display(),
+                    target.display()
+                ));
             }
         }
         for place in ["work", "data", "runs"] {
@@ -191,12 +238,16 @@ impl World {
     fn holds_secret(&self, path: &Path) -> io::Result<bool> {
         let mut bytes = Vec::new();
         File::open(path)?.take(COMPARED).read_to_end(&mut bytes)?;
-        Ok(bytes.windows(self.secret.len()).any(|window| window == self.secret.as_bytes()))
+        Ok(bytes
+            .windows(self.secret.len())
+            .any(|window| window == self.secret.as_bytes()))
     }
 
     /// The two names that change places during a race.
     fn is_race(&self, path: &Path) -> bool {
-        [self.path("work/swap"), self.path("work/.swap-link")].iter().any(|name| name == path)
+        [self.path("work/swap"), self.path("work/.swap-link")]
+            .iter()
+            .any(|name| name == path)
     }
 
     /// Lets somebody else exchange `swap`, a directory, and a link that leads out, until the guard is dropped.
@@ -213,7 +264,10 @@ impl World {
                 }
             })
         };
-        Race { stop, thread: Some(thread) }
+        Race {
+            stop,
+            thread: Some(thread),
+        }
     }
 }
 
@@ -285,22 +339,40 @@ fn tree(dir: &Path) -> io::Result<Tree> {
             String::new()
         };
         let times = format!("{}.{}", meta.mtime(), meta.mtime_nsec());
-        let text = format!("{:o} {} {} {times} {content}", meta.mode(), meta.uid(), meta.len());
+        let text = format!(
+            "{:o} {} {} {times} {content}",
+            meta.mode(),
+            meta.uid(),
+            meta.len()
+        );
         tree.insert(path.strip_prefix(dir).unwrap_or(path).to_owned(), text);
         Ok(())
     };
     walk(dir, &mut see)?;
     let meta = fs::metadata(dir)?;
-    tree.insert(PathBuf::new(), format!("{}.{}", meta.mtime(), meta.mtime_nsec()));
+    tree.insert(
+        PathBuf::new(),
+        format!("{}.{}", meta.mtime(), meta.mtime_nsec()),
+    );
     Ok(tree)
 }
 
 fn difference(before: &Tree, now: &Tree) -> Vec<String> {
     let name = |path: &PathBuf| {
-        if path.as_os_str().is_empty() { "the directory itself".to_owned() } else { path.display().to_string() }
+        if path.as_os_str().is_empty() {
+            "the directory itself".to_owned()
+        } else {
+            path.display().to_string()
+        }
     };
-    let gone = before.keys().filter(|path| !now.contains_key(*path)).map(|path| format!("{} is gone", name(path)));
-    let new = now.keys().filter(|path| !before.contains_key(*path)).map(|path| format!("{} is new", name(path)));
+    let gone = before
+        .keys()
+        .filter(|path| !now.contains_key(*path))
+        .map(|path| format!("{} is gone", name(path)));
+    let new = now
+        .keys()
+        .filter(|path| !before.contains_key(*path))
+        .map(|path| format!("{} is new", name(path)));
     let changed = before
         .iter()
         .filter(|(path, text)| now.get(*path).is_some_and(|now| now != *text))

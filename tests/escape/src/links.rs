@@ -108,7 +108,9 @@ fn made(trial: &mut Trial, outside: &str) {
         outside,
     ] {
         trial.refused(target, work.symlink_at(target, "mine"));
-        trial.refused(&format!("{target} from sub"), work.symlink_at(&format!("../{target}"), "sub/mine"));
+        if target.starts_with("..") {
+            trial.refused(&format!("{target} from sub"), work.symlink_at(&format!("../{target}"), "sub/mine"));
+        }
     }
     trial.works("a link that stays inside", work.symlink_at("../hello.txt", "sub/fine"));
     trial.works("through it", read(&work, "sub/fine"));

@@ -44,7 +44,7 @@ fn stack(trial: &mut Trial, _: &str) {
 }
 
 fn random_flood(trial: &mut Trial, _: &str) {
-    let bytes = get_random_bytes(1 << 30);
+    let bytes = get_random_bytes(32 << 20);
     trial.broke(format!("got {} bytes at once", bytes.len()));
 }
 

@@ -8,6 +8,7 @@ use wasip2::cli::environment::get_arguments;
 use wasip2::clocks::monotonic_clock::{now, subscribe_duration};
 use wasip2::cli::stdin::get_stdin;
 use wasip2::io::poll::poll;
+use wasm_agent_sdk::trajectory::{self, ToolCall, ToolResult, Turn};
 
 use crate::Case;
 use crate::disk::{dir, read};
@@ -16,6 +17,11 @@ use crate::trial::Trial;
 pub const CASES: &[(&str, Case)] = &[
     ("time-loop", looping),
     ("time-host-calls", host_calls),
+    ("calls-total", host_calls),
+    ("calls-rate", rate),
+    ("time-idle", sleep),
+    ("repeated-call", repeated_call),
+    ("repeated-error", repeated_error),
     ("time-files", files),
     ("time-sleep", sleep),
     ("time-poll", poll_for_ever),
@@ -39,6 +45,38 @@ fn host_calls(_: &mut Trial, _: &str) {
     loop {
         black_box(now());
     }
+}
+
+/// It is held back until the second is over, which its own clock shows.
+fn rate(trial: &mut Trial, _: &str) {
+    let start = now();
+    let (mut last, mut longest) = (start, 0);
+    while last - start < 1_500_000_000 {
+        let next = now();
+        longest = longest.max(next - last);
+        last = next;
+    }
+    let millis = longest / 1_000_000;
+    trial.holds(&format!("it was held back for {millis} ms"), millis >= 400);
+}
+
+fn repeated_call(trial: &mut Trial, _: &str) {
+    for number in 0..1000 {
+        let id = format!("c{number}");
+        let call = ToolCall::new(id.clone(), "granted", r#"{"path":"a"}"#);
+        let _ = trajectory::assistant(Turn::new().tool_use(call));
+        let _ = trajectory::tool_result(ToolResult::text(id, "the same"));
+        black_box(now());
+    }
+    trial.broke("a thousand equal calls");
+}
+
+fn repeated_error(trial: &mut Trial, _: &str) {
+    let work = dir("/work");
+    for _ in 0..1000 {
+        let _ = black_box(read(&work, "../outside/secret.txt"));
+    }
+    trial.broke("a thousand times the same was refused");
 }
 
 fn files(_: &mut Trial, _: &str) {

@@ -9,7 +9,6 @@ use super::super::guests;
 use super::super::setup::{Dirs, Ending, Setup, Trace};
 use super::super::stage::{self, Stage};
 use super::super::wall::Wall;
-use crate::run::{Ended, Outcome};
 use crate::trajectory::StopReason;
 use crate::trajectory::verify::{Verdict as Judged, verify_path};
 
@@ -17,9 +16,27 @@ const NOTHING: Setup = Setup::new(Dirs::Nothing);
 const REJECTED: Setup = NOTHING.leaves(&[Trace::Rejected]);
 
 pub(super) const CASES: &[Case] = &[
-    guest("fact-unknown-call", Wall::Facts, "AVP v0.1 §3", "A result of a call nobody made is refused.", REJECTED),
-    guest("fact-duplicate-call", Wall::Facts, "AVP v0.1 §3", "A call id is used once.", REJECTED),
-    guest("fact-second-result", Wall::Facts, "AVP v0.1 §3", "A call has one result, the first.", REJECTED),
+    guest(
+        "fact-unknown-call",
+        Wall::Facts,
+        "AVP v0.1 §3",
+        "A result of a call nobody made is refused.",
+        REJECTED,
+    ),
+    guest(
+        "fact-duplicate-call",
+        Wall::Facts,
+        "AVP v0.1 §3",
+        "A call id is used once.",
+        REJECTED,
+    ),
+    guest(
+        "fact-second-result",
+        Wall::Facts,
+        "AVP v0.1 §3",
+        "A call has one result, the first.",
+        REJECTED,
+    ),
     guest(
         "fact-unlisted-tool",
         Wall::ToolBag,
@@ -27,9 +44,27 @@ pub(super) const CASES: &[Case] = &[
         "A call of a tool that is not in the run is answered by the host.",
         REJECTED.check(host_answered),
     ),
-    guest("fact-frames", Wall::Facts, "AVP v0.1 §5", "Frames of sub-agents are opened once and closed once.", REJECTED),
-    guest("fact-numbers", Wall::Facts, "CWE-1284", "Costs that are no amounts of money are refused.", REJECTED),
-    guest("fact-malformed", Wall::Facts, "CWE-20", "JSON that is none, or nested without end, is refused.", NOTHING),
+    guest(
+        "fact-frames",
+        Wall::Facts,
+        "AVP v0.1 §5",
+        "Frames of sub-agents are opened once and closed once.",
+        REJECTED,
+    ),
+    guest(
+        "fact-numbers",
+        Wall::Facts,
+        "CWE-1284",
+        "Costs that are no amounts of money are refused.",
+        REJECTED,
+    ),
+    guest(
+        "fact-malformed",
+        Wall::Facts,
+        "CWE-20",
+        "JSON that is none, or nested without end, is refused.",
+        NOTHING,
+    ),
     guest(
         "fact-other-run",
         Wall::Facts,
@@ -49,14 +84,20 @@ pub(super) const CASES: &[Case] = &[
         Wall::EventBytes,
         "CWE-770",
         "A fact beyond its limit in size is refused.",
-        NOTHING.limits(&[("event-bytes", "64KiB")]).text("65536").leaves(&[Trace::Limit("event-bytes")]),
+        NOTHING
+            .limits(&[("event-bytes", "64KiB")])
+            .text("65536")
+            .leaves(&[Trace::Limit("event-bytes")]),
     ),
     guest(
         "event-count",
         Wall::EventCount,
         "CWE-770",
         "Facts beyond their number are refused.",
-        NOTHING.limits(&[("events", "100")]).text("100").leaves(&[Trace::Limit("events")]),
+        NOTHING
+            .limits(&[("events", "100")])
+            .text("100")
+            .leaves(&[Trace::Limit("events")]),
     ),
     guest(
         "event-total",
@@ -98,15 +139,39 @@ pub(super) const CASES: &[Case] = &[
     ),
     host(
         "stdio-forged",
-        Wall::StdioPrelude,
+        Wall::Stdio,
         "AVP v0.1 §2",
         "A stdio agent cannot write the host's events, nor those of another run.",
         stdio_forged,
     ),
-    host("chain-edited", Wall::Chain, "CWE-354", "A record that was edited afterwards is found.", chain_edited),
-    host("chain-dropped", Wall::Chain, "CWE-354", "A record that was left out is found.", chain_dropped),
-    host("chain-swapped", Wall::Chain, "CWE-354", "Records that changed places are found.", chain_swapped),
-    host("chain-request", Wall::Chain, "CWE-354", "What was asked cannot be changed afterwards.", chain_request),
+    host(
+        "chain-edited",
+        Wall::Chain,
+        "CWE-354",
+        "A record that was edited afterwards is found.",
+        chain_edited,
+    ),
+    host(
+        "chain-dropped",
+        Wall::Chain,
+        "CWE-354",
+        "A record that was left out is found.",
+        chain_dropped,
+    ),
+    host(
+        "chain-swapped",
+        Wall::Chain,
+        "CWE-354",
+        "Records that changed places are found.",
+        chain_swapped,
+    ),
+    host(
+        "chain-request",
+        Wall::Chain,
+        "CWE-354",
+        "What was asked cannot be changed afterwards.",
+        chain_request,
+    ),
     guest(
         "storage-names",
         Wall::ArtifactNames,
@@ -127,14 +192,24 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 fn host_answered(evidence: &Evidence<'_>) -> Result<(), String> {
-    let answer = evidence.events().find(|event| event["type"] == "avp.tool_returned");
+    let answer = evidence
+        .events()
+        .find(|event| event["type"] == "avp.tool_returned");
     let answer = answer.ok_or("the call has no answer")?;
     let failed = &answer["data"]["avp.tool_result"]["is_error"];
-    if *failed == true { Ok(()) } else { Err(format!("the answer is none of the host's: {answer}")) }
+    if *failed == true {
+        Ok(())
+    } else {
+        Err(format!("the answer is none of the host's: {answer}"))
+    }
 }
 
 fn one_stop(evidence: &Evidence<'_>) -> Result<(), String> {
-    match evidence.events().filter(|event| event["type"] == "avp.agent_stopped").count() {
+    match evidence
+        .events()
+        .filter(|event| event["type"] == "avp.agent_stopped")
+        .count()
+    {
         1 => Ok(()),
         number => Err(format!("the run has {number} endings")),
     }
@@ -148,18 +223,33 @@ fn not_converged(evidence: &Evidence<'_>) -> Result<(), String> {
 }
 
 fn small_account(evidence: &Evidence<'_>) -> Result<(), String> {
-    let directory = evidence.outcome.directory.as_deref().unwrap_or(Path::new("."));
-    let bytes = fs::metadata(directory.join("events.ndjson")).map_err(|error| error.to_string())?.len();
-    if bytes <= 1 << 20 { Ok(()) } else { Err(format!("the account has {bytes} bytes")) }
+    let directory = evidence
+        .outcome
+        .directory
+        .as_deref()
+        .unwrap_or(Path::new("."));
+    let bytes = fs::metadata(directory.join("events.ndjson"))
+        .map_err(|error| error.to_string())?
+        .len();
+    if bytes <= 1 << 20 {
+        Ok(())
+    } else {
+        Err(format!("the account has {bytes} bytes"))
+    }
 }
 
 /// The run directory has what the host puts there, and the one artifact with a name that is one.
 fn run_directory_is_clean(evidence: &Evidence<'_>) -> Result<(), String> {
-    let directory = evidence.outcome.directory.as_deref().unwrap_or(Path::new("."));
+    let directory = evidence
+        .outcome
+        .directory
+        .as_deref()
+        .unwrap_or(Path::new("."));
     let list = |path: &Path| -> Result<Vec<String>, String> {
         let entries = fs::read_dir(path).map_err(|error| error.to_string())?;
-        let mut names: Vec<String> =
-            entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+            .collect();
         names.sort();
         Ok(names)
     };
@@ -183,30 +273,52 @@ fn stdio_forged(stage: &Stage) -> Trying<'_> {
                 Err(verdict) => return Ok(verdict),
             };
             let run_id = "escape-stdio-forged";
-            let outcome = stage::run(&stage.host, &world, &agent, &NOTHING, run_id, "the real task").await?;
+            let outcome = stage::run(
+                &stage.host,
+                &world,
+                &agent,
+                &NOTHING,
+                run_id,
+                "the real task",
+            )
+            .await?;
             let evidence = Evidence::gather(&world, run_id, &outcome)?;
             // It says that it converged, goes on, and exits with a failure: how that is called is checked
             // by no claim here, only that the account is the host's.
             let mut wrong = evidence.judge(&NOTHING.ends(Ending::Either));
-            wrong.retain(|why| !why.starts_with("the guest says") && !why.starts_with("the run ended otherwise"));
-            wrong.extend(forgeries(&evidence, &outcome));
+            wrong.retain(|why| {
+                !why.starts_with("the guest says") && !why.starts_with("the run ended otherwise")
+            });
+            wrong.extend(forgeries(&evidence));
             Ok::<_, String>(Verdict::of(wrong, format!("{:?}", outcome.ended)))
         };
         judged.await.unwrap_or_else(Verdict::broken)
     })
 }
 
-fn forgeries(evidence: &Evidence<'_>, outcome: &Outcome) -> Vec<String> {
+fn forgeries(evidence: &Evidence<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
     wrong.extend(one_stop(evidence).err());
-    let count = |kind: &str| evidence.events().filter(|event| event["type"] == kind).count();
+    let count = |kind: &str| {
+        evidence
+            .events()
+            .filter(|event| event["type"] == kind)
+            .count()
+    };
     for kind in ["avp.run_requested", "avp.agent_started"] {
         if count(kind) != 1 {
             wrong.push(format!("{} times {kind}", count(kind)));
         }
     }
-    let text = evidence.events().map(ToString::to_string).collect::<String>();
-    for forged in ["something harmless", "2001-01-01", "0123456789abcdef0123456789abcdef"] {
+    let text = evidence
+        .events()
+        .map(ToString::to_string)
+        .collect::<String>();
+    for forged in [
+        "something harmless",
+        "2001-01-01",
+        "0123456789abcdef0123456789abcdef",
+    ] {
         if text.contains(forged) {
             wrong.push(format!("in the trajectory: {forged}"));
         }
@@ -214,8 +326,11 @@ fn forgeries(evidence: &Evidence<'_>, outcome: &Outcome) -> Vec<String> {
     if !text.contains("the real task") {
         wrong.push("the commission is not in the trajectory".to_owned());
     }
-    if outcome.ended == Ended::Converged && outcome.stop_reason == StopReason::Converged {
-        wrong.push("a run that exited with a failure counts as converged".to_owned());
+    if count("avp.assistant_message") != 1 {
+        wrong.push(format!(
+            "{} turns, one before and none after its end",
+            count("avp.assistant_message")
+        ));
     }
     wrong
 }
@@ -228,17 +343,33 @@ async fn tampered(stage: &Stage, id: &str, tamper: fn(&Path) -> std::io::Result<
             Err(verdict) => return Ok(verdict),
         };
         let run_id = format!("escape-{id}");
-        let outcome =
-            stage::run(&stage.host, &world, &stage.escape, &NOTHING, &run_id, "fact-unknown-call").await?;
-        let directory = outcome.directory.as_deref().ok_or("the run kept no directory")?;
-        let judge = || verify_path(directory).map(|report| report.verdict()).map_err(|error| error.to_string());
+        let outcome = stage::run(
+            &stage.host,
+            &world,
+            &stage.escape,
+            &NOTHING,
+            &run_id,
+            "fact-unknown-call",
+        )
+        .await?;
+        let directory = outcome
+            .directory
+            .as_deref()
+            .ok_or("the run kept no directory")?;
+        let judge = || {
+            verify_path(directory)
+                .map(|report| report.verdict())
+                .map_err(|error| error.to_string())
+        };
         if judge()? != Judged::Valid {
             return Err("the account does not verify to begin with".to_owned());
         }
         tamper(directory).map_err(|error| error.to_string())?;
         Ok(match judge()? {
             Judged::Valid => Verdict::broken("the account still verifies"),
-            found => Verdict::Held { saw: format!("{found:?}") },
+            found => Verdict::Held {
+                saw: format!("{found:?}"),
+            },
         })
     };
     judged.await.unwrap_or_else(Verdict::broken)
@@ -247,7 +378,10 @@ async fn tampered(stage: &Stage, id: &str, tamper: fn(&Path) -> std::io::Result<
 /// Exchanges the lines of `events.ndjson`.
 fn edit(directory: &Path, change: fn(&mut Vec<String>)) -> std::io::Result<()> {
     let path = directory.join("events.ndjson");
-    let mut lines: Vec<String> = fs::read_to_string(&path)?.lines().map(str::to_owned).collect();
+    let mut lines: Vec<String> = fs::read_to_string(&path)?
+        .lines()
+        .map(str::to_owned)
+        .collect();
     change(&mut lines);
     fs::write(path, lines.join("\n") + "\n")
 }
@@ -265,14 +399,19 @@ fn chain_edited(stage: &Stage) -> Trying<'_> {
 fn chain_dropped(stage: &Stage) -> Trying<'_> {
     Box::pin(tampered(stage, "chain-dropped", |directory| {
         // An audit record: the trajectory by itself would not miss it.
-        edit(directory, |lines| lines.retain(|line| !line.contains("\"kind\":\"rejected\"")))
+        edit(directory, |lines| {
+            lines.retain(|line| !line.contains("\"kind\":\"rejected\""))
+        })
     }))
 }
 
 fn chain_swapped(stage: &Stage) -> Trying<'_> {
     Box::pin(tampered(stage, "chain-swapped", |directory| {
         edit(directory, |lines| {
-            if let Some(at) = lines.iter().position(|line| line.contains("\"kind\":\"rejected\"")) {
+            if let Some(at) = lines
+                .iter()
+                .position(|line| line.contains("\"kind\":\"rejected\""))
+            {
                 lines.swap(at, at + 1);
             }
         })

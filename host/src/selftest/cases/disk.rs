@@ -64,8 +64,20 @@ pub(super) const CASES: &[Case] = &[
         "Characters that look like dots and slashes are not taken for them.",
         WORK,
     ),
-    guest("path-nul", Wall::Sound, "CWE-158", "A zero byte does not cut a path short.", WORK),
-    guest("path-empty", Wall::Sound, "CWE-20", "Empty paths, `.` and `..` as last names are refused.", WORK),
+    guest(
+        "path-nul",
+        Wall::Sound,
+        "CWE-158",
+        "A zero byte does not cut a path short.",
+        WORK,
+    ),
+    guest(
+        "path-empty",
+        Wall::Sound,
+        "CWE-20",
+        "Empty paths, `.` and `..` as last names are refused.",
+        WORK,
+    ),
     guest(
         "path-not-utf8",
         Wall::Wasmtime,
@@ -73,7 +85,13 @@ pub(super) const CASES: &[Case] = &[
         "A path that is not UTF-8, an overlong slash in it, ends the guest.",
         WORK.ends(Ending::Crashed),
     ),
-    guest("path-long", Wall::Sound, "CWE-400", "Names and paths of any length are refused, not failed on.", WORK),
+    guest(
+        "path-long",
+        Wall::Sound,
+        "CWE-400",
+        "Names and paths of any length are refused, not failed on.",
+        WORK,
+    ),
     guest(
         "path-deep",
         Wall::Beneath,
@@ -102,7 +120,13 @@ pub(super) const CASES: &[Case] = &[
         "What lies outside cannot even be looked at, nor its times set.",
         WORK.leaves(DENIED),
     ),
-    guest("path-listing", Wall::Beneath, "CWE-548", "A listing does not show what lies beside the directory.", WORK),
+    guest(
+        "path-listing",
+        Wall::Beneath,
+        "CWE-548",
+        "A listing does not show what lies beside the directory.",
+        WORK,
+    ),
     guest(
         "readonly-truncate",
         Wall::ReadOnly,
@@ -145,7 +169,13 @@ pub(super) const CASES: &[Case] = &[
         "A FIFO is refused before anybody waits for it.",
         WORK.leaves(DENIED),
     ),
-    guest("special-socket", Wall::Regular, "CWE-668", "A socket file is not opened.", WORK.leaves(DENIED)),
+    guest(
+        "special-socket",
+        Wall::Regular,
+        "CWE-668",
+        "A socket file is not opened.",
+        WORK.leaves(DENIED),
+    ),
     guest(
         "special-device",
         Wall::Regular,
@@ -153,7 +183,13 @@ pub(super) const CASES: &[Case] = &[
         "A device is not opened.",
         WORK.with_device().leaves(DENIED),
     ),
-    guest("special-times", Wall::Regular, "CWE-668", "A FIFO is neither touched nor linked.", WORK.leaves(DENIED)),
+    guest(
+        "special-times",
+        Wall::Regular,
+        "CWE-668",
+        "A FIFO is neither touched nor linked.",
+        WORK.leaves(DENIED),
+    ),
     guest(
         "times-overflow",
         Wall::Sound,
@@ -161,7 +197,13 @@ pub(super) const CASES: &[Case] = &[
         "Times no clock has do not bring the host down.",
         WORK,
     ),
-    host("grant-pseudo", Wall::PseudoDirs, "CWE-497", "`/proc`, `/sys` and `/dev` cannot be granted.", pseudo),
+    host(
+        "grant-pseudo",
+        Wall::PseudoDirs,
+        "CWE-497",
+        "`/proc`, `/sys` and `/dev` cannot be granted.",
+        pseudo,
+    ),
     guest(
         "quota-disk",
         Wall::DiskBytes,
@@ -187,35 +229,45 @@ pub(super) const CASES: &[Case] = &[
         Wall::DiskBytes,
         "CWE-770",
         "Files that were removed while open still count.",
-        WORK.limits(&[("disk-bytes", "256KiB")]).text("262144").leaves(&[Trace::Limit("disk-bytes")]),
+        WORK.limits(&[("disk-bytes", "256KiB")])
+            .text("262144")
+            .leaves(&[Trace::Limit("disk-bytes")]),
     ),
     guest(
         "quota-file",
         Wall::FileBytes,
         "CWE-770",
         "No file grows beyond its limit, not by a hole either.",
-        WORK.limits(&[("file-bytes", "64KiB")]).text("65536").leaves(&[Trace::Limit("file-bytes")]),
+        WORK.limits(&[("file-bytes", "64KiB")])
+            .text("65536")
+            .leaves(&[Trace::Limit("file-bytes")]),
     ),
     guest(
         "quota-files",
         Wall::Files,
         "CWE-770",
         "Files, directories and links together do not pass their limit.",
-        WORK.limits(&[("files", "20")]).text("20").leaves(&[Trace::Limit("files")]),
+        WORK.limits(&[("files", "20")])
+            .text("20")
+            .leaves(&[Trace::Limit("files")]),
     ),
     guest(
         "quota-handles",
         Wall::Handles,
         "GHSA-q554-3cjc-rx7p",
         "Open files are bounded, and refused with an error the guest can handle.",
-        WORK.limits(&[("handles", "64")]).text("64").leaves(&[Trace::Limit("handles")]),
+        WORK.limits(&[("handles", "64")])
+            .text("64")
+            .leaves(&[Trace::Limit("handles")]),
     ),
     guest(
         "quota-streams",
         Wall::Handles,
         "GHSA-q554-3cjc-rx7p",
         "Streams on one file are bounded like files.",
-        WORK.limits(&[("handles", "64")]).text("64").leaves(&[Trace::Limit("handles")]),
+        WORK.limits(&[("handles", "64")])
+            .text("64")
+            .leaves(&[Trace::Limit("handles")]),
     ),
     guest(
         "files-observed",
@@ -237,7 +289,11 @@ fn at_most_262144_new_bytes(evidence: &Evidence<'_>) -> Result<(), String> {
     };
     walk(&evidence.world.path("work"), &mut add).map_err(|error| error.to_string())?;
     // What was there before is less than a kilobyte.
-    if bytes <= 262_144 + 1024 { Ok(()) } else { Err(format!("{bytes} bytes are on disk")) }
+    if bytes <= 262_144 + 1024 {
+        Ok(())
+    } else {
+        Err(format!("{bytes} bytes are on disk"))
+    }
 }
 
 fn all_on_record(evidence: &Evidence<'_>) -> Result<(), String> {
@@ -258,12 +314,19 @@ fn all_on_record(evidence: &Evidence<'_>) -> Result<(), String> {
             return Err(format!("not on record: {path} {change}"));
         }
     }
-    let content = fs::read(evidence.world.path("work/made.txt")).map_err(|error| error.to_string())?;
+    let content =
+        fs::read(evidence.world.path("work/made.txt")).map_err(|error| error.to_string())?;
     let digest = crate::digest::Digest::of(&content).to_string();
-    let told = evidence.outcome.files.iter().find(|file| file.path == "/work/made.txt");
+    let told = evidence
+        .outcome
+        .files
+        .iter()
+        .find(|file| file.path == "/work/made.txt");
     match told.and_then(|file| file.after.as_deref()) {
         Some(after) if after == digest => Ok(()),
-        other => Err(format!("the outcome has {other:?} for a file of digest {digest}")),
+        other => Err(format!(
+            "the outcome has {other:?} for a file of digest {digest}"
+        )),
     }
 }
 
@@ -275,7 +338,15 @@ fn pseudo(_: &Stage) -> Trying<'_> {
             let granted = spec
                 .parse()
                 .map_err(crate::grants::GrantError::from)
-                .and_then(|spec| Grants::resolve(GrantsFile { dirs: vec![spec], ..GrantsFile::default() }, GrantsFile::default()));
+                .and_then(|spec| {
+                    Grants::resolve(
+                        GrantsFile {
+                            dirs: vec![spec],
+                            ..GrantsFile::default()
+                        },
+                        GrantsFile::default(),
+                    )
+                });
             if granted.is_ok() && std::path::Path::new(dir).exists() {
                 wrong.push(format!("{dir} could be granted"));
             }

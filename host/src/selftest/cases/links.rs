@@ -22,7 +22,13 @@ pub(super) const CASES: &[Case] = &[
         "An absolute link is not followed.",
         WORK,
     ),
-    guest("link-chain", Wall::Beneath, "CWE-61", "A chain of links is judged by its end.", WORK),
+    guest(
+        "link-chain",
+        Wall::Beneath,
+        "CWE-61",
+        "A chain of links is judged by its end.",
+        WORK,
+    ),
     guest(
         "link-directory",
         Wall::Beneath,

@@ -49,7 +49,12 @@ mod tests {
     #[test]
     fn claims_are_sentences_and_sources_are_given() {
         for case in all() {
-            assert!(case.claim.ends_with('.') && case.claim.len() <= 120, "{}: {}", case.id, case.claim);
+            assert!(
+                case.claim.ends_with('.') && case.claim.len() <= 120,
+                "{}: {}",
+                case.id,
+                case.claim
+            );
             assert!(!case.source.is_empty(), "{}", case.id);
         }
     }

@@ -43,8 +43,20 @@ pub(super) const CASES: &[Case] = &[
         "Nor in another case, or a spelling some file systems take for the same.",
         WORK,
     ),
-    guest("protected-hardlink", Wall::Protected, "CWE-62", "Nor through another name.", WORK),
-    guest("protected-removal", Wall::Protected, "CWE-693", "Nor can they be removed.", WORK),
+    guest(
+        "protected-hardlink",
+        Wall::Protected,
+        "CWE-62",
+        "Nor through another name.",
+        WORK,
+    ),
+    guest(
+        "protected-removal",
+        Wall::Protected,
+        "CWE-693",
+        "Nor can they be removed.",
+        WORK,
+    ),
     guest(
         "protected-repository",
         Wall::Protected,
@@ -57,12 +69,31 @@ pub(super) const CASES: &[Case] = &[
 /// Nothing that a program obeys has appeared at the top of the directory.
 fn only_harmless(evidence: &Evidence<'_>) -> Result<(), String> {
     let obeyed = [
-        ".bashrc", ".zshenv", ".profile", ".envrc", ".vimrc", ".mcp.json", ".npmrc", ".netrc", ".vscode", ".idea",
-        ".claude", ".husky", ".ssh", ".github/workflows", ".config/autostart", ".cargo/config.toml", "sub/.git",
-        "sub/.vscode", "sub/inner/.bashrc",
+        ".bashrc",
+        ".zshenv",
+        ".profile",
+        ".envrc",
+        ".vimrc",
+        ".mcp.json",
+        ".npmrc",
+        ".netrc",
+        ".vscode",
+        ".idea",
+        ".claude",
+        ".husky",
+        ".ssh",
+        ".github/workflows",
+        ".config/autostart",
+        ".cargo/config.toml",
+        "sub/.git",
+        "sub/.vscode",
+        "sub/inner/.bashrc",
     ];
     let work = evidence.world.path("work");
-    match obeyed.iter().find(|name| work.join(name).symlink_metadata().is_ok()) {
+    match obeyed
+        .iter()
+        .find(|name| work.join(name).symlink_metadata().is_ok())
+    {
         None => Ok(()),
         Some(name) => Err(format!("on disk: {name}")),
     }
