@@ -50,4 +50,5 @@ pub mod preflight;
 pub mod project;
 pub mod run;
 pub mod schema;
+pub mod selftest;
 pub mod trajectory;

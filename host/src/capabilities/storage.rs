@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::grants::require::{MAX_NAME, is_artifact_name};
+use crate::selftest::sabotage::{self, down};
+use crate::selftest::wall::Wall;
 
 const CHECKPOINT: &str = "checkpoint";
 const ARTIFACTS: &str = "artifacts";
@@ -162,7 +164,7 @@ impl Storage {
         media_type: &str,
         data: &[u8],
     ) -> Result<Digest, StorageError> {
-        if !is_artifact_name(name) {
+        if !is_artifact_name(name) && !down(Wall::ArtifactNames) {
             return Err(StorageError::Name {
                 name: name.chars().take(MAX_NAME).collect(),
             });
@@ -191,7 +193,7 @@ impl Storage {
     fn store(&mut self, name: &str, path: &str, data: &[u8]) -> Result<Digest, StorageError> {
         let dir = self.dir.as_ref().ok_or(StorageError::NoDirectory)?;
         let bytes = data.len() as u64;
-        if bytes > self.left() {
+        if bytes > sabotage::limit(Wall::StorageBytes, self.left()) {
             return Err(StorageError::Limit {
                 name: "storage-bytes",
                 max: self.max,

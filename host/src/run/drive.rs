@@ -33,6 +33,8 @@ use crate::engine::Engine;
 use crate::grants::{self, Access, Grants};
 use crate::preflight::Refusal;
 use crate::schema::Schema;
+use crate::selftest::sabotage;
+use crate::selftest::wall::Wall;
 use crate::trajectory::audit::Stream;
 use crate::trajectory::event::Origin;
 use crate::trajectory::journal::{Journal, JournalError, Link};
@@ -506,7 +508,19 @@ fn new_store(job: &Job, watched: &Watched, files: Filesystem, storage: Storage) 
     let mut wasi = WasiCtx::builder();
     wasi.stdout(stdout.clone())
         .stderr(stderr.clone())
-        .max_random_size(RANDOM_BYTES);
+        .max_random_size(sabotage::limit(Wall::RandomBytes, RANDOM_BYTES));
+    if sabotage::down(Wall::Environment) {
+        wasi.inherit_env();
+    }
+    if sabotage::down(Wall::Network) {
+        wasi.inherit_network()
+            .allow_tcp(true)
+            .allow_udp(true)
+            .allow_ip_name_lookup(true);
+    }
+    if sabotage::down(Wall::Entropy) {
+        wasi.insecure_random_seed(0);
+    }
     wasi.arg(&job.agent.descriptor.agent_name)
         .args(&grants.args);
     for (name, value) in &grants.env {
@@ -571,7 +585,10 @@ fn filesystem(
 
 fn table(grants: &Grants) -> ResourceTable {
     let mut table = ResourceTable::new();
-    table.set_max_capacity(usize::try_from(grants.limits.handles).unwrap_or(usize::MAX));
+    table.set_max_capacity(
+        usize::try_from(sabotage::limit(Wall::Resources, grants.limits.handles))
+            .unwrap_or(usize::MAX),
+    );
     table
 }
 
@@ -579,7 +596,8 @@ fn table(grants: &Grants) -> ResourceTable {
 fn armed(engine: &Engine, state: RunState, grants: &Grants) -> Store<RunState> {
     let mut store = Store::new(engine.wasmtime(), state);
     store.limiter(|state| &mut state.limiter);
-    store.set_hostcall_fuel(usize::try_from(grants.limits.hostcall_bytes).unwrap_or(usize::MAX));
+    let hostcall_bytes = sabotage::limit(Wall::HostcallBytes, grants.limits.hostcall_bytes);
+    store.set_hostcall_fuel(usize::try_from(hostcall_bytes).unwrap_or(usize::MAX));
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|store| {
         store.data().activity.computing();
