@@ -18,6 +18,7 @@ mod evidence;
 mod grants;
 mod harness;
 mod limits;
+mod project;
 mod recording;
 mod run;
 mod signals;

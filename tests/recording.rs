@@ -92,7 +92,7 @@ fn a_full_disk_ends_the_run() {
         .args(["-t", "tmpfs", "-o", "size=64k", "tmpfs", &runs])
         .output();
     if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: this user cannot mount a small file system");
+        crate::harness::skipped("this user cannot mount a small file system");
         return;
     }
     let done = lab.run(guests::FLOODS_EVENTS, "x").unverified().done();

@@ -19,6 +19,14 @@ pub(super) struct GrantFlags {
     #[arg(long = "dir", value_name = "HOST[::GUEST][:ro|:rw|:cow]")]
     dirs: Vec<String>,
 
+    /// Keep matching paths in writable directories as they are, such as secrets or *.pem, at any depth
+    #[arg(long, value_name = "PATTERN")]
+    protect: Vec<String>,
+
+    /// Let the agent change everything in writable directories, git hooks and shell configuration included
+    #[arg(long, conflicts_with = "protect")]
+    no_protect: bool,
+
     /// Set an environment variable; nothing is inherited
     #[arg(long = "env", value_name = "NAME=VALUE")]
     env: Vec<String>,
@@ -45,8 +53,10 @@ impl GrantFlags {
     pub(super) fn any(&self) -> bool {
         self.grants.is_some()
             || self.timeout.is_some()
+            || self.no_protect
             || [
                 &self.dirs,
+                &self.protect,
                 &self.env,
                 &self.args,
                 &self.limits,
@@ -63,6 +73,8 @@ impl GrantFlags {
             None => GrantsFile::default(),
         };
         let mut flags = GrantsFile {
+            protect: self.protect.clone(),
+            no_protect: self.no_protect,
             args: self.args.clone(),
             ..GrantsFile::default()
         };

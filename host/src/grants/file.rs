@@ -3,6 +3,7 @@
 //! ```toml
 //! version = 1
 //! dirs = ["./repo:rw", "./data::/data"]
+//! protect = ["secrets", "*.pem"]
 //! args = ["--fast"]
 //!
 //! [env]
@@ -46,6 +47,10 @@ const MAX_BYTES: u64 = 1 << 20;
 pub struct GrantsFile {
     /// Directories.
     pub dirs: Vec<DirSpec>,
+    /// Patterns of paths in writable directories that stay as they are, beyond those that do anyway.
+    pub protect: Vec<String>,
+    /// No path is protected.
+    pub no_protect: bool,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
     /// Arguments.
@@ -76,9 +81,10 @@ pub enum FileError {
 impl Hint for FileError {
     fn hint(&self) -> Option<String> {
         match self {
-            FileError::Syntax { .. } => {
-                Some("keys are version, dirs, env, args, limits and require".to_owned())
-            }
+            FileError::Syntax { .. } => Some(
+                "keys are version, dirs, protect, no-protect, env, args, limits and require"
+                    .to_owned(),
+            ),
             FileError::Version { .. } => Some(format!("write `version = {VERSION}`")),
             FileError::Unreadable { .. } | FileError::TooLarge { .. } => None,
         }
@@ -96,6 +102,13 @@ struct Raw {
     /// Directories, as HOST, HOST:rw or HOST::GUEST:rw. Host paths are relative to this file.
     #[serde(default)]
     dirs: Vec<String>,
+    /// Patterns of paths in writable directories that stay as they are, beyond those that do anyway:
+    /// names separated by `/`, in which `*` stands for any characters of one name, at any depth.
+    #[serde(default)]
+    protect: Vec<String>,
+    /// Nothing is protected, not even what git, shells and editors run by themselves.
+    #[serde(default, rename = "no-protect")]
+    no_protect: bool,
     /// Environment variables. Nothing is inherited.
     #[serde(default)]
     env: BTreeMap<String, String>,
@@ -193,6 +206,8 @@ impl GrantsFile {
             .collect::<Result<_, FileError>>()?;
         Ok(GrantsFile {
             dirs,
+            protect: raw.protect,
+            no_protect: raw.no_protect,
             env: raw.env,
             args: raw.args,
             limits,
@@ -203,6 +218,7 @@ impl GrantsFile {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Grants, Protection};
     use super::*;
     use proptest::prelude::*;
 
@@ -233,6 +249,10 @@ mod tests {
             ("version = 1\nhosts = ['example.org']", false),
             ("version = 1\ndirs = 'repo'", false),
             ("version = 1\n[env]\nA = 1", false),
+            ("version = 1\nno-protect = true", true),
+            ("version = 1\nno-protect = 'yes'", false),
+            ("version = 1\nno_protect = true", false),
+            ("version = 1\nprotect = '*.pem'", false),
             ("version = 1\n[limits]\nmemory = 1.5", false),
             ("version = 1\n[require]\noutput-schema = true", true),
             ("version = 1\n[require]\noutput_schema = true", false),
@@ -259,6 +279,32 @@ mod tests {
     fn host_paths_are_relative_to_the_file() {
         let grants = parse("version = 1\ndirs = ['repo:rw']").unwrap();
         assert_eq!(grants.dirs[0].host, PathBuf::from("/etc/repo"));
+    }
+
+    #[test]
+    fn what_is_protected_adds_up_and_is_part_of_the_grants() {
+        let file = |text: &str| parse(&format!("version = 1\n{text}")).unwrap();
+        let grants =
+            Grants::resolve(file("protect = ['b', 'a']"), file("protect = ['c', 'a']")).unwrap();
+        assert_eq!(grants.to_host_json()["protect"], json!(["a", "b", "c"]));
+        assert_eq!(grants.to_guest_json()["protect"], json!(["a", "b", "c"]));
+
+        let off = Grants::resolve(file(""), file("no-protect = true")).unwrap();
+        assert_eq!(off.protection, Protection::Off);
+        assert_eq!(off.to_host_json()["no-protect"], json!(true));
+
+        let standard = Grants::resolve(file(""), file("no-protect = false")).unwrap();
+        assert_eq!(standard, Grants::default());
+        let json = standard.to_host_json();
+        assert!(json.get("protect").is_none() && json.get("no-protect").is_none());
+
+        for (a, b) in [
+            ("protect = ['a']", "no-protect = true"),
+            ("no-protect = true", "protect = ['a']"),
+            ("protect = ['..']", ""),
+        ] {
+            assert!(Grants::resolve(file(a), file(b)).is_err(), "{a} {b}");
+        }
     }
 
     #[test]

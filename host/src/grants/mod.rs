@@ -9,6 +9,7 @@ pub mod authority;
 pub mod dir;
 pub mod file;
 pub mod limits;
+pub mod protect;
 pub mod require;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub use authority::Authority;
 pub use dir::{Access, DirGrant, DirSpec};
 pub use file::GrantsFile;
 pub use limits::Limits;
+pub use protect::Protection;
 pub use require::{Evidence, Require};
 
 use crate::error::Hint;
@@ -29,6 +31,8 @@ use crate::error::Hint;
 pub struct Grants {
     /// Directories, sorted by guest path.
     pub dirs: Vec<DirGrant>,
+    /// What stays as it is in writable directories.
+    pub protection: Protection,
     /// Environment variables. Nothing is inherited.
     pub env: BTreeMap<String, String>,
     /// Arguments after the agent's own name.
@@ -48,6 +52,9 @@ pub enum GrantError {
     /// The grants file is wrong.
     #[error(transparent)]
     File(#[from] file::FileError),
+    /// What is to be protected is wrong.
+    #[error(transparent)]
+    Protect(#[from] protect::ProtectError),
     /// A limit is wrong.
     #[error(transparent)]
     Limit(#[from] limits::LimitError),
@@ -69,6 +76,7 @@ impl Hint for GrantError {
         match self {
             GrantError::Dir(error) => error.hint(),
             GrantError::File(error) => error.hint(),
+            GrantError::Protect(error) => error.hint(),
             GrantError::Limit(error) => error.hint(),
             GrantError::Require(error) => error.hint(),
             GrantError::Env { .. } => Some("write `NAME=VALUE`".to_owned()),
@@ -83,7 +91,7 @@ impl Grants {
     /// # Errors
     ///
     /// A directory that is missing, unreadable, not a directory or overlaps another one; a malformed
-    /// variable; a limit out of range; a schema that cannot be used.
+    /// variable or pattern; a limit out of range; a schema that cannot be used.
     pub fn resolve(file: GrantsFile, flags: GrantsFile) -> Result<Grants, GrantError> {
         let mut env = file.env;
         env.extend(flags.env);
@@ -108,6 +116,8 @@ impl Grants {
         }
         limits.check()?;
         let dirs = dir::resolve(file.dirs.into_iter().chain(flags.dirs))?;
+        let patterns = file.protect.into_iter().chain(flags.protect).collect();
+        let protection = protect::resolve(patterns, file.no_protect || flags.no_protect)?;
         let args = if flags.args.is_empty() {
             file.args
         } else {
@@ -116,6 +126,7 @@ impl Grants {
         let require = Evidence::resolve(file.require, flags.require)?;
         Ok(Grants {
             dirs,
+            protection,
             env,
             args,
             limits,
@@ -158,8 +169,18 @@ impl Grants {
             "args": self.args,
             "limits": self.limits.to_json(),
         });
-        if let (Some(map), false) = (json.as_object_mut(), self.require.is_empty()) {
-            map.insert("require".to_owned(), self.require.to_guest_json());
+        if let Some(map) = json.as_object_mut() {
+            match &self.protection {
+                Protection::Off => map.insert("no-protect".to_owned(), json!(true)),
+                Protection::Standard(patterns) if patterns.is_empty() => None,
+                Protection::Standard(patterns) => {
+                    let patterns = patterns.iter().map(protect::Pattern::as_str);
+                    map.insert("protect".to_owned(), json!(patterns.collect::<Vec<_>>()))
+                }
+            };
+            if !self.require.is_empty() {
+                map.insert("require".to_owned(), self.require.to_guest_json());
+            }
         }
         json
     }

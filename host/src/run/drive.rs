@@ -29,7 +29,7 @@ use crate::capabilities::storage::{Storage, Submissions};
 use crate::commission::Commission;
 use crate::descriptor::Descriptor;
 use crate::engine::Engine;
-use crate::grants::{Access, Grants};
+use crate::grants::{self, Access, Grants};
 use crate::preflight::Refusal;
 use crate::schema::Schema;
 use crate::trajectory::audit::Stream;
@@ -431,8 +431,16 @@ pub(super) async fn describe(
     let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), nothing, None);
     let files =
         filesystem(&grants, &Workspaces::default(), &ledger).map_err(|error| error.to_string())?;
+    let lines = Lines::Captured {
+        stream: Stream::Stderr,
+        max: grants.limits.output_bytes,
+    };
+    let stderr = Captured::new(ledger.clone(), lines, grants.limits.event_bytes);
     let state = RunState {
-        wasi: WasiCtx::builder().max_random_size(RANDOM_BYTES).build(),
+        wasi: WasiCtx::builder()
+            .stderr(stderr.clone())
+            .max_random_size(RANDOM_BYTES)
+            .build(),
         files,
         table: table(&grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
@@ -463,7 +471,14 @@ pub(super) async fn describe(
     };
     match supervise(guest, supervision).await {
         Ok(Ok(descriptor)) => descriptor_from_guest(descriptor),
-        Ok(Err(error)) => Err(crash(&error).message),
+        Ok(Err(error)) => {
+            let message = crash(&error).message;
+            // Nothing else is kept of what it said.
+            Err(match stderr.tail().trim() {
+                "" => message,
+                said => format!("{message}; it said:\n{said}"),
+            })
+        }
         Err(Cut::Interrupted) => Err("interrupted".to_owned()),
         Err(Cut::Journal(error)) => Err(error.to_string()),
         Err(Cut::Policy(error)) => Err(error.to_string()),
@@ -537,7 +552,13 @@ fn filesystem(
         handles: grants.limits.handles,
     };
     let witness = Arc::new(Witness::new(ledger.clone()));
-    Filesystem::new(&mounts, limits, &Protection::default(), witness)
+    let protection = match &grants.protection {
+        grants::Protection::Standard(patterns) => {
+            Protection::Standard(patterns.iter().map(ToString::to_string).collect())
+        }
+        grants::Protection::Off => Protection::Off,
+    };
+    Filesystem::new(&mounts, limits, &protection, witness)
 }
 
 fn table(grants: &Grants) -> ResourceTable {
