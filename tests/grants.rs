@@ -375,7 +375,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
       |
     2 | hosts = ['example.org']
       | ^^^^^
-    unknown field `hosts`, expected one of `version`, `dirs`, `protect`, `no-protect`, `env`, `args`, `limits`
+    unknown field `hosts`, expected one of `version`, `dirs`, `protect`, `no-protect`, `env`, `args`, `limits`, `require`
     hint: keys are version, dirs, protect, no-protect, env, args, limits and require
     "#);
     lab.file("version.toml", "version = 2\n");

@@ -125,6 +125,29 @@ fn work_that_doubles_with_each_level_is_cut_off() {
 }
 
 #[test]
+fn a_long_chain_of_references_does_not_exhaust_the_stack() {
+    for (count, descend) in [(5000, false), (3000, true)] {
+        let defs: Map<_, _> = (0..count)
+            .map(|n| {
+                let next = json!({ "$ref": format!("#/$defs/{}", (n + 1) % count) });
+                let schema = if descend {
+                    json!({ "not": { "properties": { "a": next } } })
+                } else {
+                    json!({ "not": next })
+                };
+                (n.to_string(), schema)
+            })
+            .collect();
+        let text = json!({ "$ref": "#/$defs/0", "$defs": defs }).to_string();
+        let parsed = Schema::parse(text.as_bytes());
+        assert_ne!(parsed.as_ref().err(), Some(&SchemaError::TooLarge));
+        if let Ok(schema) = parsed {
+            let _ = verdict(&schema, nested(60));
+        }
+    }
+}
+
+#[test]
 fn schemas_that_lead_elsewhere_are_refused() {
     for (schema, keyword) in [
         (json!({ "$ref": "http://example.org/s.json" }), "$ref"),
