@@ -10,6 +10,7 @@ pub mod dir;
 pub mod file;
 pub mod limits;
 pub mod protect;
+pub mod single_file;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ pub use dir::{Access, DirGrant, DirSpec};
 pub use file::GrantsFile;
 pub use limits::Limits;
 pub use protect::Protection;
+pub use single_file::{FileGrant, FileSpec};
 
 use crate::error::Hint;
 
@@ -29,6 +31,8 @@ use crate::error::Hint;
 pub struct Grants {
     /// Directories, sorted by guest path.
     pub dirs: Vec<DirGrant>,
+    /// Single files, sorted by guest path.
+    pub files: Vec<FileGrant>,
     /// What stays as it is in writable directories.
     pub protection: Protection,
     /// Environment variables. Nothing is inherited.
@@ -42,7 +46,7 @@ pub struct Grants {
 /// A grant cannot be given as it was written.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
-    /// A directory grant is wrong.
+    /// A grant of a directory or file is wrong.
     #[error(transparent)]
     Dir(#[from] dir::DirError),
     /// The grants file is wrong.
@@ -108,6 +112,7 @@ impl Grants {
         }
         limits.check()?;
         let dirs = dir::resolve(file.dirs.into_iter().chain(flags.dirs))?;
+        let files = single_file::resolve(file.files.into_iter().chain(flags.files), &dirs)?;
         let patterns = file.protect.into_iter().chain(flags.protect).collect();
         let protection = protect::resolve(patterns, file.no_protect || flags.no_protect)?;
         let args = if flags.args.is_empty() {
@@ -117,6 +122,7 @@ impl Grants {
         };
         Ok(Grants {
             dirs,
+            files,
             protection,
             env,
             args,
@@ -140,6 +146,21 @@ impl Grants {
             }
             Some(_) => true,
         });
+        self.files.retain_mut(|file| {
+            let path = file.guest_path();
+            match ask.access_at(&path) {
+                None => {
+                    left_out.push(format!("file {path} ({})", file.access));
+                    false
+                }
+                Some(ask::Access::ReadOnly) if file.access != Access::ReadOnly => {
+                    left_out.push(format!("writing to file {path}"));
+                    file.access = Access::ReadOnly;
+                    true
+                }
+                Some(_) => true,
+            }
+        });
         self.env.retain(|name, _| {
             let asked = ask.wants_env(name);
             if !asked {
@@ -160,6 +181,11 @@ impl Grants {
             "limits": self.limits.to_json(),
         });
         if let Some(map) = json.as_object_mut() {
+            if !self.files.is_empty() {
+                let shown = |file: &FileGrant| format!("{}:{}", file.guest_path(), file.access);
+                let files: Vec<_> = self.files.iter().map(shown).collect();
+                map.insert("files".to_owned(), json!(files));
+            }
             match &self.protection {
                 Protection::Off => map.insert("no-protect".to_owned(), json!(true)),
                 Protection::Standard(patterns) if patterns.is_empty() => None,
@@ -183,6 +209,9 @@ impl Grants {
             .collect::<Vec<_>>();
         if let Some(map) = json.as_object_mut() {
             map.insert("dirs".to_owned(), json!(dirs));
+            if let Some(files) = map.get_mut("files") {
+                *files = self.files.iter().map(FileGrant::to_string).collect();
+            }
         }
         json
     }

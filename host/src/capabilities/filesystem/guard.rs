@@ -15,6 +15,9 @@ use super::sys::{self, Found, Links};
 impl Disk {
     /// Refuses what a rule keeps from happening at a canonical place.
     pub(super) fn guard(&self, place: &Place, act: Act) -> Result<(), Refusal> {
+        if self.is_single(place, act)? {
+            return Ok(());
+        }
         let root = self.root(place.mount)?;
         let rule = match self.rules.find(&root.tail, &place.rel, act) {
             Some(rule) => rule.to_owned(),
