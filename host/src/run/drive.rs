@@ -21,7 +21,9 @@ use crate::capabilities::Witness;
 use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::bindings::{self};
-use crate::capabilities::filesystem::{self, Changes, Filesystem, Mount, MountError, Protection};
+use crate::capabilities::filesystem::{
+    self, Changes, Extent, Filesystem, Mount, MountError, Protection,
+};
 use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
@@ -30,7 +32,7 @@ use crate::capabilities::storage::{Storage, Submissions};
 use crate::commission::Commission;
 use crate::descriptor::Descriptor;
 use crate::engine::Engine;
-use crate::grants::{self, Access, Grants};
+use crate::grants::{self, Access, FileGrant, Grants};
 use crate::preflight::Refusal;
 use crate::schema::Schema;
 use crate::selftest::sabotage;
@@ -552,7 +554,7 @@ fn filesystem(
     workspaces: &Workspaces,
     ledger: &Ledger,
 ) -> Result<Filesystem, MountError> {
-    let mounts: Vec<Mount> = grants
+    let mut mounts: Vec<Mount> = grants
         .dirs
         .iter()
         .map(|dir| Mount {
@@ -565,8 +567,10 @@ fn filesystem(
                 // Without a copy there is nothing that may be written to.
                 (Access::CopyOnWrite, None) => filesystem::Access::ReadOnly,
             },
+            extent: Extent::Whole,
         })
         .collect();
+    mounts.extend(single_files(&grants.files));
     let limits = filesystem::Limits {
         disk_bytes: grants.limits.disk_bytes,
         file_bytes: grants.limits.file_bytes,
@@ -581,6 +585,31 @@ fn filesystem(
         grants::Protection::Off => Protection::Off,
     };
     Filesystem::new(&mounts, limits, &protection, witness)
+}
+
+/// The directories that show single files: one for each directory of the guest.
+fn single_files(files: &[FileGrant]) -> Vec<Mount> {
+    let mut mounts: Vec<Mount> = Vec::new();
+    for directory in files.chunk_by(|a, b| a.guest == b.guest) {
+        let Some(first) = directory.first() else {
+            continue;
+        };
+        // They were granted alike; what the agent asks for may still have narrowed some of them.
+        let writable = directory
+            .iter()
+            .all(|file| file.access == Access::ReadWrite);
+        mounts.push(Mount {
+            host: first.host.clone(),
+            guest: first.guest.clone(),
+            access: if writable {
+                filesystem::Access::ReadWrite
+            } else {
+                filesystem::Access::ReadOnly
+            },
+            extent: Extent::Files(directory.iter().map(|file| file.name.clone()).collect()),
+        });
+    }
+    mounts
 }
 
 fn table(grants: &Grants) -> ResourceTable {
