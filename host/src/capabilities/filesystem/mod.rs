@@ -56,9 +56,8 @@ use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 
 use crate::error::Hint;
 
-pub use digest::Digest;
 pub use extent::Extent;
-pub use observe::{Change, ChangeKind, Denial, FileChange, LimitHit, Observer, Operation};
+pub use observe::{Change, ChangeKind, Denial, FileChange, Observer, Operation};
 pub use protect::{PROTECTED, Protected, Protection, Scope};
 pub use quota::Limits;
 

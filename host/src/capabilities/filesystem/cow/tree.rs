@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use super::super::Digest;
+use super::super::digest::of_file;
 use super::super::sys::{self, Found, Kind, Links};
+use crate::digest::Digest;
 
 /// What was copied.
 #[derive(Debug, Serialize, Deserialize)]
@@ -124,5 +125,5 @@ pub(super) fn target(found: &Found) -> io::Result<String> {
 /// Digest of a file's content.
 pub(super) fn digest(found: &Found) -> io::Result<Digest> {
     let file = found.reopen(OFlags::RDONLY)?;
-    Digest::of_file(&file, u64::MAX)?.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))
+    of_file(&file, u64::MAX)?.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))
 }
