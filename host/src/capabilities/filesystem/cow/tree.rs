@@ -63,14 +63,14 @@ impl Stamp {
 }
 
 /// One thing in a directory as it is now.
-pub(super) struct Entry {
-    pub(super) path: String,
-    pub(super) found: Found,
+pub(in crate::capabilities::filesystem) struct Entry {
+    pub(in crate::capabilities::filesystem) path: String,
+    pub(in crate::capabilities::filesystem) found: Found,
 }
 
 /// Calls `each` for everything in `root`, directories before what is in them, in no other order. Links are
 /// not followed. Things whose path is not UTF-8 go to `skip`.
-pub(super) fn walk<E: From<io::Error>>(
+pub(in crate::capabilities::filesystem) fn walk<E: From<io::Error>>(
     root: &File,
     mut each: impl FnMut(Entry) -> Result<(), E>,
     mut skip: impl FnMut(String),
@@ -113,7 +113,7 @@ pub(super) fn walk<E: From<io::Error>>(
 }
 
 /// Whether a file may be executed by its owner: all of a file's mode that is kept.
-pub(super) fn is_executable(found: &Found) -> bool {
+pub(in crate::capabilities::filesystem) fn is_executable(found: &Found) -> bool {
     found.meta().mode() & 0o100 != 0
 }
 
