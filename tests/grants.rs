@@ -189,6 +189,7 @@ fn single_files_are_there_and_nothing_beside_them() {
     let read = |name: &str| std::fs::read_to_string(lab.path("host").join(name)).unwrap();
     assert_eq!((&*read("old"), &*read("keep")), ("changed", "content"));
     assert_eq!(std::fs::read_dir(lab.path("host")).unwrap().count(), 6);
+    assert_eq!(lab.account().outcome().get("trees"), None);
     let files = lab.account().request()["grants"]["files"].clone();
     assert_eq!(files.as_array().unwrap().len(), 4);
 }
@@ -212,6 +213,10 @@ fn protected_paths_stay_as_they_are() {
     assert_eq!(seen["make a folder in /rw"], "PermissionDenied");
     assert_eq!(seen["create in /rw"], "done");
     let account = lab.account();
+    let trees = &account.outcome()["trees"];
+    assert_eq!(trees[0]["path"], "/rw");
+    assert_ne!(trees[0]["before"], trees[0]["after"]);
+    assert!(trees[0]["after"].is_string() && trees[0].get("skipped").is_none());
     assert_eq!(
         account.request()["grants"]["protect"],
         json!(["OLD", "fold*"])

@@ -15,6 +15,7 @@ use super::evidence;
 use super::host::{Agent, Entry};
 use super::outcome::{self, Crash, Ended, FileChange, Outcome};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
+use super::trees::Trees;
 use super::watchdog::Policy;
 use super::workspaces::Workspaces;
 use crate::capabilities::Witness;
@@ -106,6 +107,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         submissions: Submissions::default(),
     };
     let mut changes = None;
+    let mut trees = Trees::default();
     let finish = match (
         job.opening.refusal(),
         filesystem(&job.grants, &job.workspaces, &job.ledger),
@@ -114,6 +116,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         (None, Err(error)) => host_fault(error.to_string()),
         (None, Ok(files)) => {
             changes = Some(files.journal());
+            trees = Trees::before(&job.grants.dirs, &job.workspaces).await;
             // The supervisor, too, and the end of the store: the account is closed whatever fails.
             let finish = caught(run(&job, &watched, files))
                 .await
@@ -124,12 +127,14 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     // Now: putting the files in order takes its time, and adds to the account.
     let diagnosis = diagnosis(&job, &watched, &finish.ended);
     let files = settle(changes).await;
+    let trees = trees.after().await;
     let to_apply = compare(std::mem::take(&mut job.workspaces)).await;
     let outcome = close(&job, &watched, finish);
     let outcome = end_account(
         &job.ledger,
         Outcome {
             files,
+            trees,
             to_apply,
             diagnosis,
             ..outcome
@@ -342,6 +347,7 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         artifacts: submissions.list(),
         totals: job.ledger.totals(),
         files: Vec::new(),
+        trees: Vec::new(),
         to_apply: 0,
         wall_us: micros(meters.wall()),
         cpu_us: micros(meters.cpu()),

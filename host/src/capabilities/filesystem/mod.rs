@@ -40,6 +40,7 @@ mod quota;
 mod refusal;
 mod resolve;
 mod stream;
+mod survey;
 mod symlink;
 mod sys;
 
@@ -56,11 +57,11 @@ use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 
 use crate::error::Hint;
 
-pub use digest::Digest;
 pub use extent::Extent;
-pub use observe::{Change, ChangeKind, Denial, FileChange, LimitHit, Observer, Operation};
+pub use observe::{Change, ChangeKind, Denial, FileChange, Observer, Operation};
 pub use protect::{PROTECTED, Protected, Protection, Scope};
 pub use quota::Limits;
+pub use survey::{SurveyError, SurveyLimits, survey};
 
 /// What a guest may do in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]

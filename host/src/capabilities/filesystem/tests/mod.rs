@@ -21,6 +21,8 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 };
 
 use super::*;
+use crate::capabilities::meters::LimitHit;
+use crate::digest::Digest;
 
 pub(super) const R: DescriptorFlags = DescriptorFlags::READ;
 pub(super) const W: DescriptorFlags = DescriptorFlags::WRITE;
