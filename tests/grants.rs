@@ -157,6 +157,50 @@ pub(crate) fn opens_sockets() {
 }
 
 #[test]
+fn protected_paths_stay_as_they_are() {
+    let lab = Lab::new();
+    for name in ["file", "old", "keep", "gone", "from", "sub/file"] {
+        lab.file(&format!("rw/{name}"), "content");
+    }
+    let dir = format!("{}::/rw:rw", lab.arg("rw"));
+    let protect = ["--protect", "OLD", "--protect", "fold*"];
+    let done = lab
+        .run(guests::TOUCHES_FILES, "x")
+        .args(["--dir", &dir])
+        .args(protect)
+        .done()
+        .exits_with(0);
+    let seen = done.json();
+    assert_eq!(seen["overwrite in /rw"], "PermissionDenied");
+    assert_eq!(seen["make a folder in /rw"], "PermissionDenied");
+    assert_eq!(seen["create in /rw"], "done");
+    let account = lab.account();
+    assert_eq!(
+        account.request()["grants"]["protect"],
+        json!(["OLD", "fold*"])
+    );
+    let rule = "`OLD` is protected: the operator says so";
+    assert!(account.audits("denied").any(|it| it["rule"] == rule));
+}
+
+#[test]
+fn nothing_is_protected_when_the_operator_says_so() {
+    for (flag, expected) in [(None, "PermissionDenied"), (Some("--no-protect"), "done")] {
+        let lab = Lab::new();
+        lab.file("outside", "content");
+        lab.folder("rw");
+        std::fs::hard_link(lab.path("outside"), lab.path("rw/old")).unwrap();
+        let done = lab
+            .run(guests::TOUCHES_FILES, "x")
+            .args(["--dir", &format!("{}::/rw:rw", lab.arg("rw"))])
+            .args(flag)
+            .done()
+            .exits_with(0);
+        assert_eq!(done.json()["overwrite in /rw"], expected);
+    }
+}
+
+#[test]
 fn a_grants_file_says_the_same_as_flags() {
     let lab = Lab::new();
     lab.folder("etc/a");
@@ -331,8 +375,8 @@ fn what_is_wrong_with_a_grants_file_is_said() {
       |
     2 | hosts = ['example.org']
       | ^^^^^
-    unknown field `hosts`, expected one of `version`, `dirs`, `env`, `args`, `limits`
-    hint: keys are version, dirs, env, args and limits
+    unknown field `hosts`, expected one of `version`, `dirs`, `protect`, `no-protect`, `env`, `args`, `limits`, `require`
+    hint: keys are version, dirs, protect, no-protect, env, args, limits and require
     "#);
     lab.file("version.toml", "version = 2\n");
     snapshot!(refused(&lab, &["--grants", "version.toml"]), @r#"
@@ -363,7 +407,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     2 | dirs = [
       |         ^
     unclosed array, expected `]`
-    hint: keys are version, dirs, env, args and limits
+    hint: keys are version, dirs, protect, no-protect, env, args, limits and require
     "#);
     lab.file("bytes.toml", b"version = 1\n# \xff\n");
     snapshot!(refused(&lab, &["--grants", "bytes.toml"]), @r#"
@@ -384,7 +428,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     1 |
       | ^
     missing field `version`
-    hint: keys are version, dirs, env, args and limits
+    hint: keys are version, dirs, protect, no-protect, env, args, limits and require
     "#);
     lab.folder("folder.toml");
     snapshot!(refused(&lab, &["--grants", "folder.toml"]), @r#"

@@ -1,6 +1,7 @@
 //! Runs the program and reads what it leaves behind.
 
 mod account;
+mod disk;
 mod redact;
 
 use std::fs::File;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 pub(crate) use self::account::Account;
+pub(crate) use self::disk::SmallDisk;
 pub(crate) use self::redact::redact;
 
 /// No test waits longer for a process than this; then it is a failure. Far beyond what any needs, as it

@@ -5,7 +5,7 @@
 //!
 //! - The cache is a directory of this user's that nobody else can write to, and so is each file in it
 //!   (`private_dir`).
-//! - An entry is one file: the code as wasmtime wrote it, then a [`Trailer`] with a MAC (BLAKE3, keyed) of
+//! - An entry is one file: the code as wasmtime wrote it, then a trailer with a MAC (BLAKE3, keyed) of
 //!   the code, its length and the entry's key. The MAC's key are 32 random bytes in the file `key`, made by
 //!   the first process that needs them. Code that another program or another user's cache left behind, a
 //!   flipped bit, a file cut short, an entry renamed to another component or profile: none has a MAC that fits.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::limits::{Limit, Limits};
-use super::{Ask, Grants};
+use super::{Ask, Grants, Protection};
 
 /// Name and version of the JSON form of an [`Authority`].
 pub const FORMAT: &str = "wasm-agent/authority@1";
@@ -18,6 +18,8 @@ pub struct Authority {
     pub format: &'static str,
     /// Directories that were granted, and what is left of each.
     pub dirs: Vec<DirAuthority>,
+    /// What stays as it is in those that can be written to.
+    pub protection: ProtectionAuthority,
     /// Names of the variables that were granted, and whether the agent gets each.
     pub env: Vec<EnvAuthority>,
     /// Arguments.
@@ -28,6 +30,8 @@ pub struct Authority {
     pub fixed: Fixed,
     /// Every limit.
     pub limits: Vec<LimitAuthority>,
+    /// What it has to show to count as done, in the words of `--require`.
+    pub require: Vec<String>,
 }
 
 /// One granted directory.
@@ -41,6 +45,15 @@ pub struct DirAuthority {
     pub granted: &'static str,
     /// What is left of it. Nothing when the component does not ask for this directory.
     pub effective: Option<&'static str>,
+}
+
+/// What stays as it is in directories that can be written to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProtectionAuthority {
+    /// `standard` or `off`.
+    pub mode: &'static str,
+    /// Patterns of the operator's, beyond those that are protected anyway.
+    pub patterns: Vec<String>,
 }
 
 /// One granted variable.
@@ -102,6 +115,18 @@ impl Authority {
         Authority {
             format: FORMAT,
             dirs: dirs.collect(),
+            protection: ProtectionAuthority {
+                mode: match &grants.protection {
+                    Protection::Standard(_) => "standard",
+                    Protection::Off => "off",
+                },
+                patterns: grants
+                    .protection
+                    .patterns()
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+            },
             env: env.collect(),
             args: narrowed.args.clone(),
             missing: ask.map(|ask| missing(&narrowed, ask)).unwrap_or_default(),
@@ -113,6 +138,7 @@ impl Authority {
                 random: "real",
             },
             limits: limits.map(LimitAuthority::new).collect(),
+            require: grants.require.words(),
         }
     }
 }

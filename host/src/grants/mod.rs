@@ -9,6 +9,8 @@ pub mod authority;
 pub mod dir;
 pub mod file;
 pub mod limits;
+pub mod protect;
+pub mod require;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +21,8 @@ pub use authority::Authority;
 pub use dir::{Access, DirGrant, DirSpec};
 pub use file::GrantsFile;
 pub use limits::Limits;
+pub use protect::Protection;
+pub use require::{Evidence, Require};
 
 use crate::error::Hint;
 
@@ -27,12 +31,16 @@ use crate::error::Hint;
 pub struct Grants {
     /// Directories, sorted by guest path.
     pub dirs: Vec<DirGrant>,
+    /// What stays as it is in writable directories.
+    pub protection: Protection,
     /// Environment variables. Nothing is inherited.
     pub env: BTreeMap<String, String>,
     /// Arguments after the agent's own name.
     pub args: Vec<String>,
     /// What the run may use up.
     pub limits: Limits,
+    /// What the run has to show to count as done.
+    pub require: Evidence,
 }
 
 /// A grant cannot be given as it was written.
@@ -44,9 +52,15 @@ pub enum GrantError {
     /// The grants file is wrong.
     #[error(transparent)]
     File(#[from] file::FileError),
+    /// What is to be protected is wrong.
+    #[error(transparent)]
+    Protect(#[from] protect::ProtectError),
     /// A limit is wrong.
     #[error(transparent)]
     Limit(#[from] limits::LimitError),
+    /// What is required cannot be.
+    #[error(transparent)]
+    Require(#[from] require::RequireError),
     /// An environment variable is wrong.
     #[error("cannot grant the environment variable `{name}`: {reason}")]
     Env {
@@ -62,7 +76,9 @@ impl Hint for GrantError {
         match self {
             GrantError::Dir(error) => error.hint(),
             GrantError::File(error) => error.hint(),
+            GrantError::Protect(error) => error.hint(),
             GrantError::Limit(error) => error.hint(),
+            GrantError::Require(error) => error.hint(),
             GrantError::Env { .. } => Some("write `NAME=VALUE`".to_owned()),
         }
     }
@@ -75,7 +91,7 @@ impl Grants {
     /// # Errors
     ///
     /// A directory that is missing, unreadable, not a directory or overlaps another one; a malformed
-    /// variable; a limit out of range.
+    /// variable or pattern; a limit out of range; a schema that cannot be used.
     pub fn resolve(file: GrantsFile, flags: GrantsFile) -> Result<Grants, GrantError> {
         let mut env = file.env;
         env.extend(flags.env);
@@ -100,16 +116,21 @@ impl Grants {
         }
         limits.check()?;
         let dirs = dir::resolve(file.dirs.into_iter().chain(flags.dirs))?;
+        let patterns = file.protect.into_iter().chain(flags.protect).collect();
+        let protection = protect::resolve(patterns, file.no_protect || flags.no_protect)?;
         let args = if flags.args.is_empty() {
             file.args
         } else {
             flags.args
         };
+        let require = Evidence::resolve(file.require, flags.require)?;
         Ok(Grants {
             dirs,
+            protection,
             env,
             args,
             limits,
+            require,
         })
     }
 
@@ -142,12 +163,26 @@ impl Grants {
     /// The grants as the guest may see them: no path of the host, no value of a variable.
     #[must_use]
     pub fn to_guest_json(&self) -> Value {
-        json!({
+        let mut json = json!({
             "dirs": self.dirs.iter().map(|dir| format!("{}:{}", dir.guest, dir.access)).collect::<Vec<_>>(),
             "env": self.env.keys().collect::<Vec<_>>(),
             "args": self.args,
             "limits": self.limits.to_json(),
-        })
+        });
+        if let Some(map) = json.as_object_mut() {
+            match &self.protection {
+                Protection::Off => map.insert("no-protect".to_owned(), json!(true)),
+                Protection::Standard(patterns) if patterns.is_empty() => None,
+                Protection::Standard(patterns) => {
+                    let patterns = patterns.iter().map(protect::Pattern::as_str);
+                    map.insert("protect".to_owned(), json!(patterns.collect::<Vec<_>>()))
+                }
+            };
+            if !self.require.is_empty() {
+                map.insert("require".to_owned(), self.require.to_guest_json());
+            }
+        }
+        json
     }
 
     /// The grants as `run.json` keeps them: with the paths of the host, without values of variables.
@@ -161,6 +196,9 @@ impl Grants {
             .collect::<Vec<_>>();
         if let Some(map) = json.as_object_mut() {
             map.insert("dirs".to_owned(), json!(dirs));
+            if let Some(require) = map.get_mut("require") {
+                *require = self.require.to_host_json();
+            }
         }
         json
     }

@@ -9,7 +9,9 @@ use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{I32Exit, WasiCtx};
 
+use super::caught::caught;
 use super::convert::{commission_for_guest, descriptor_from_guest};
+use super::evidence;
 use super::host::{Agent, Entry};
 use super::outcome::{self, Crash, Ended, FileChange, Outcome};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
@@ -24,12 +26,13 @@ use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
 use crate::capabilities::stdio::{Captured, Lines};
-use crate::capabilities::storage::Storage;
+use crate::capabilities::storage::{Storage, Submissions};
 use crate::commission::Commission;
 use crate::descriptor::Descriptor;
 use crate::engine::Engine;
-use crate::grants::{Access, Grants};
+use crate::grants::{self, Access, Grants};
 use crate::preflight::Refusal;
+use crate::schema::Schema;
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
 use crate::trajectory::audit::Stream;
@@ -57,6 +60,8 @@ pub(super) struct Job {
     pub(super) directory: Option<PathBuf>,
     pub(super) ledger: Ledger,
     pub(super) opening: Opening,
+    /// What the output has to match, where that is required.
+    pub(super) output_schema: Option<Schema>,
     pub(super) interrupt: Interrupt,
 }
 
@@ -74,6 +79,7 @@ struct Watched {
     activity: Arc<Activity>,
     stdout: Captured,
     stderr: Captured,
+    submissions: Submissions,
 }
 
 /// Runs the guest, closes its account whatever happened, and sums it up.
@@ -95,6 +101,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         activity: Arc::new(Activity::new(&job.grants.limits)),
         stderr: captured(&job, Stream::Stderr),
         stdout,
+        submissions: Submissions::default(),
     };
     let mut changes = None;
     let finish = match (
@@ -105,7 +112,11 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         (None, Err(error)) => host_fault(error.to_string()),
         (None, Ok(files)) => {
             changes = Some(files.journal());
-            run(&job, &watched, files).await
+            // The supervisor, too, and the end of the store: the account is closed whatever fails.
+            let finish = caught(run(&job, &watched, files))
+                .await
+                .unwrap_or_else(|panic| host_fault(panic.to_string()));
+            weighed(&job, &watched, finish).await
         }
     };
     // Now: putting the files in order takes its time, and adds to the account.
@@ -124,6 +135,35 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     );
     job.ledger.deliver().await;
     outcome
+}
+
+/// Returning is a claim. What the operator requires to believe it has to be there, or the run is
+/// incomplete.
+async fn weighed(job: &Job, watched: &Watched, finish: Finish) -> Finish {
+    if finish.reason != StopReason::Converged {
+        return finish;
+    }
+    let missing = evidence::missing(
+        &job.grants.require,
+        job.ledger.completed().is_some(),
+        &watched.submissions.list(),
+        finish.output.as_ref(),
+        job.output_schema.as_ref(),
+    )
+    .await;
+    if missing.is_empty() {
+        return finish;
+    }
+    let message = format!(
+        "the agent returned without the required evidence: {}",
+        missing.join(", ")
+    );
+    Finish {
+        ended: Ended::Incomplete { missing },
+        reason: StopReason::Abandoned,
+        error: Some((ErrorCode::Unknown, message)),
+        ..finish
+    }
 }
 
 /// How many paths of copy-on-write directories wait for the operator, their patch written.
@@ -178,7 +218,9 @@ async fn run(job: &Job, watched: &Watched, files: Filesystem) -> Finish {
         .map(|dir| Storage::open(dir, max))
         .transpose()
     {
-        Ok(storage) => storage.unwrap_or_else(|| Storage::none(max)),
+        Ok(storage) => storage
+            .unwrap_or_else(|| Storage::none(max))
+            .listed_in(watched.submissions.clone()),
         Err(error) => return host_fault(format!("cannot open the run directory: {error}")),
     };
     let mut store = new_store(job, watched, files, storage);
@@ -209,12 +251,15 @@ async fn run(job: &Job, watched: &Watched, files: Filesystem) -> Finish {
         policy: Policy::of(limits),
         interrupt: &job.interrupt,
     };
-    match supervise(guest, supervision).await {
-        Ok(Ok(finish)) => {
+    // Caught here as well, so that the store is not dropped while the stack unwinds: a second panic
+    // would end the process.
+    match supervise(caught(guest), supervision).await {
+        Ok(Ok(Ok(finish))) => {
             watched.activity.finished();
             finish
         }
-        Ok(Err(error)) => failed(job, watched, &error),
+        Ok(Ok(Err(error))) => failed(job, watched, &error),
+        Ok(Err(panic)) => host_fault(panic.to_string()),
         Err(Cut::Interrupted) => Finish {
             ended: Ended::Interrupted,
             reason: StopReason::Interrupted,
@@ -234,6 +279,7 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         activity,
         stdout,
         stderr,
+        submissions,
     } = watched;
     let Finish {
         mut ended,
@@ -291,6 +337,7 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         stop_reason,
         output,
         completed: job.ledger.completed(),
+        artifacts: submissions.list(),
         totals: job.ledger.totals(),
         files: Vec::new(),
         to_apply: 0,
@@ -311,7 +358,10 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
 /// What a guest that did not end by itself was doing.
 fn diagnosis(job: &Job, watched: &Watched, ended: &Ended) -> Option<Diagnosis> {
     match ended {
-        Ended::Converged | Ended::Stopped { .. } | Ended::Refused { .. } => None,
+        Ended::Converged
+        | Ended::Stopped { .. }
+        | Ended::Incomplete { .. }
+        | Ended::Refused { .. } => None,
         Ended::Crashed(_) | Ended::Limit(_) | Ended::Interrupted | Ended::HostFault { .. } => Some(
             watched
                 .activity
@@ -428,9 +478,9 @@ pub(super) async fn describe(
         },
         interrupt: &Interrupt::default(),
     };
-    match supervise(guest, supervision).await {
-        Ok(Ok(descriptor)) => descriptor_from_guest(descriptor),
-        Ok(Err(error)) => {
+    match supervise(caught(guest), supervision).await {
+        Ok(Ok(Ok(descriptor))) => descriptor_from_guest(descriptor),
+        Ok(Ok(Err(error))) => {
             let message = crash(&error).message;
             // Nothing else is kept of what it said.
             Err(match stderr.tail().trim() {
@@ -438,6 +488,7 @@ pub(super) async fn describe(
                 said => format!("{message}; it said:\n{said}"),
             })
         }
+        Ok(Err(panic)) => Err(panic.to_string()),
         Err(Cut::Interrupted) => Err("interrupted".to_owned()),
         Err(Cut::Journal(error)) => Err(error.to_string()),
         Err(Cut::Policy(error)) => Err(error.to_string()),
@@ -451,6 +502,7 @@ fn new_store(job: &Job, watched: &Watched, files: Filesystem, storage: Storage) 
         activity,
         stdout,
         stderr,
+        submissions: _,
     } = watched;
     let grants = &job.grants;
     let mut wasi = WasiCtx::builder();
@@ -522,7 +574,13 @@ fn filesystem(
         handles: grants.limits.handles,
     };
     let witness = Arc::new(Witness::new(ledger.clone()));
-    Filesystem::new(&mounts, limits, &Protection::default(), witness)
+    let protection = match &grants.protection {
+        grants::Protection::Standard(patterns) => {
+            Protection::Standard(patterns.iter().map(ToString::to_string).collect())
+        }
+        grants::Protection::Off => Protection::Off,
+    };
+    Filesystem::new(&mounts, limits, &protection, witness)
 }
 
 fn table(grants: &Grants) -> ResourceTable {

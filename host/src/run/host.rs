@@ -11,6 +11,7 @@ use wasmtime::component::Linker;
 
 use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
+use super::evidence::{self, EvidenceError};
 use super::outcome::Outcome;
 use super::supervise::Interrupt;
 use super::workspaces::{Workspaces, WorkspacesError};
@@ -128,7 +129,7 @@ impl Account {
     ) -> Result<T, StartError> {
         open(self).inspect_err(|_| {
             if let Some(directory) = &self.directory {
-                let _ = std::fs::remove_dir_all(directory);
+                remove(directory);
             }
         })
     }
@@ -232,6 +233,8 @@ pub enum StartError {
     Journal(#[from] JournalError),
     #[error(transparent)]
     Workspaces(#[from] WorkspacesError),
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     #[error("cannot get random numbers from the operating system: {0}")]
     Random(getrandom::Error),
 }
@@ -242,6 +245,7 @@ impl Hint for StartError {
             StartError::Directory(error) => error.hint(),
             StartError::Journal(error) => error.hint(),
             StartError::Workspaces(error) => error.hint(),
+            StartError::Evidence(error) => error.hint(),
             StartError::Random(_) => None,
         }
     }
@@ -349,8 +353,8 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The run directory cannot be written, or a directory granted copy-on-write cannot be copied. The
-    /// copying is done before this returns.
+    /// The run directory cannot be written, a directory granted copy-on-write cannot be copied, or the
+    /// output has to match a schema that is missing or cannot be used. The copying is done before this returns.
     pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
         let RunRequest {
             agent,
@@ -370,6 +374,7 @@ impl Host {
             .as_ref()
             .map(|provider| provider.id.clone());
         let run_id = commission.body().run_id.clone();
+        let output_schema = evidence::output_schema(&grants.require, &commission)?;
         let account =
             self.open_account(&agent, commission.raw(), &run_id, provider, &grants, runs)?;
         let (opening, workspaces) = account.or_removed(|account| {
@@ -402,6 +407,7 @@ impl Host {
             directory: account.directory.clone(),
             ledger: account.ledger.clone(),
             opening,
+            output_schema,
             interrupt: interrupt.clone(),
         };
         Ok(account.handle(interrupt, tokio::spawn(drive::drive(job))))
@@ -455,6 +461,8 @@ impl Host {
         grants: &Grants,
         runs: Option<RunsDir>,
     ) -> Result<Account, StartError> {
+        let mut seed = [0; 16];
+        getrandom::fill(&mut seed).map_err(StartError::Random)?;
         let directory = runs.map(|runs| runs.create()).transpose()?;
         let session_id = directory
             .as_ref()
@@ -462,13 +470,14 @@ impl Host {
         let run_json = self.request_json(agent, commission, grants, &session_id);
         let journal = match &directory {
             Some(dir) => {
-                let bytes = dir.write_request(&run_json)?;
-                Journal::create(Link::of(&bytes), &dir.events())?
+                let opened = dir
+                    .write_request(&run_json)
+                    .map_err(StartError::from)
+                    .and_then(|bytes| Ok(Journal::create(Link::of(&bytes), &dir.events())?));
+                opened.inspect_err(|_| remove(dir.path()))?
             }
             None => Journal::in_memory(Link::of(run_json.to_string().as_bytes())),
         };
-        let mut seed = [0; 16];
-        getrandom::fill(&mut seed).map_err(StartError::Random)?;
         let recorder = Recorder::new(Ids::seeded(seed), run_id, provider);
         let limits = FactLimits {
             facts: grants.limits.events,
@@ -549,6 +558,12 @@ impl RunHandle {
     }
 }
 
+/// Removes the directory of a run that was not started.
+fn remove(directory: &Path) {
+    // The error that kept the run from starting is the one to tell.
+    let _ = std::fs::remove_dir_all(directory);
+}
+
 fn link_error(path: &Path, error: impl std::fmt::Display) -> AgentError {
     AgentError::Link {
         path: path.to_owned(),
@@ -578,3 +593,6 @@ fn agent_name(path: &Path) -> String {
         name
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -192,6 +192,7 @@ fn grants(world: &World, setup: &Setup) -> Result<Grants, String> {
         env: setup.env.iter().map(owned).collect(),
         args: Vec::new(),
         limits: LIMITS.iter().chain(setup.limits).map(owned).collect(),
+        ..GrantsFile::default()
     };
     Grants::resolve(file, GrantsFile::default()).map_err(|error| error.to_string())
 }

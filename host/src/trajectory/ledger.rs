@@ -445,6 +445,11 @@ impl Inner {
 
     fn audit(&mut self, audit: Audit) -> Result<(), JournalError> {
         let now = self.clock.now();
+        if !self.unwritten.is_empty() {
+            // A small record may fit where a large event did not: it must not stand before it, least of
+            // all the one that says the account is closed.
+            self.write(now)?;
+        }
         let record = self
             .journal
             .append(now, Entry::Audit(audit))

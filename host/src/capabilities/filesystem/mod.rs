@@ -11,7 +11,7 @@
 //! - Only regular files and directories are opened. A FIFO or device is refused before anything happens
 //!   to it, so that no thread of the host waits on one.
 //! - Rules are decided about the place a path leads to, not about its spelling, and what is opened is
-//!   what was judged, even when somebody else renames things meanwhile ([`sys`] says how).
+//!   what was judged, even when somebody else renames things meanwhile (`sys.rs` says how).
 //! - Protected paths ([`PROTECTED`]) are not created, changed, removed, renamed or linked, whatever they
 //!   are reached through.
 //! - A file with names that this run did not give it is not written in place: they may lie elsewhere.
