@@ -23,6 +23,7 @@ mod limits;
 mod project;
 mod recording;
 mod run;
+mod selftest;
 mod signals;
 mod stdio;
 

@@ -98,7 +98,11 @@ pub(crate) fn main() -> ExitCode {
     let done = match cli {
         Ok(cli) => {
             use_colors(cli.color);
-            start_logging();
+            start_logging(match &cli.command {
+                // It provokes whatever there is to warn of.
+                Command::Selftest(_) => "error",
+                _ => "warn",
+            });
             execute(cli.command)
         }
         Err(error) => usage::explain(&error),
@@ -151,10 +155,10 @@ fn on_runtime(work: impl Future<Output = Done>) -> Done {
 }
 
 /// Diagnostics of the host itself go to standard error; `WASM_AGENT_LOG` says how much of them.
-fn start_logging() {
+fn start_logging(default: &str) {
     use tracing_subscriber::EnvFilter;
     let filter =
-        EnvFilter::try_from_env("WASM_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+        EnvFilter::try_from_env("WASM_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -87,7 +87,6 @@ walls! {
     Nesting, "nesting", "Types nested too deeply for the host's stack are not read.";
     Artifact, "artifact", "What is not a component is refused with an error.";
     CacheMac, "cache-mac", "Compiled code that this host did not write is never loaded.";
-    CacheKey, "cache-key", "Compiled code of another component is never loaded.";
     CachePrivate, "cache-private", "A cache that others can write to, or links in it, are not used.";
     // Defects that have no guard of their own.
     Sound, "sound", "No argument of a guest makes the host fail.";

@@ -25,7 +25,9 @@ fn main() {
                     \"avp.tool_result\":{\"tool_use_id\":\"never\",\"content\":\"done\"}";
     event("5", "5555555555555555", "4444444444444444", "tool_returned", returned);
     event("6", "6666666666666666", "3333333333333333", "agent_stopped", "\"avp.reason\":\"converged\"");
-    event("7", "7777777777777777", "3333333333333333", "assistant_message", turn);
+    let late = "\"avp.step\":8,\"avp.duration_ms\":1,\"avp.content\":[{\"type\":\"text\",\"text\":\"late\"}],\
+                \"avp.usage\":{\"input_tokens\":1,\"output_tokens\":1},\"avp.cost_usd\":0";
+    event("7", "7777777777777777", "3333333333333333", "assistant_message", late);
     println!("{{\"seq\":0,\"prev\":\"00\",\"audit\":{{\"kind\":\"run_ended\"}},\"hash\":\"00\"}}");
     println!("not an event");
     std::process::exit(1);

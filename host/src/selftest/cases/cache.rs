@@ -30,7 +30,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     host(
         "cache-renamed",
-        Wall::CacheKey,
+        Wall::CacheMac,
         "CWE-345",
         "An entry of another component is not run under this one's name.",
         renamed,

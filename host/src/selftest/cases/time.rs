@@ -10,7 +10,7 @@ use super::machine::handmade;
 
 /// A third of a second of computing.
 const CPU: Setup = Setup::new(Dirs::Work)
-    .limits(&[("cpu", "300ms"), ("wall", "10s")])
+    .limits(&[("cpu", "300ms"), ("wall", "5s")])
     .ends(Ending::Limit(&["cpu"]));
 
 /// Less than a second of waiting.
@@ -39,7 +39,7 @@ pub(super) const CASES: &[Case] = &[
         "CWE-770",
         "Calls of the host beyond their number end the run.",
         Setup::new(Dirs::Nothing)
-            .limits(&[("host-calls", "5000")])
+            .limits(&[("host-calls", "5000"), ("wall", "5s")])
             .ends(Ending::Limit(&["host-calls"])),
     ),
     guest(
@@ -55,7 +55,7 @@ pub(super) const CASES: &[Case] = &[
         "CWE-400",
         "A guest that does nothing is ended before its time is over.",
         Setup::new(Dirs::Nothing)
-            .limits(&[("idle", "1s"), ("idle-notice", "500ms"), ("wall", "10s")])
+            .limits(&[("idle", "1s"), ("idle-notice", "500ms"), ("wall", "5s")])
             .ends(Ending::Limit(&["idle"])),
     ),
     guest(
