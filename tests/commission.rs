@@ -11,8 +11,10 @@ use crate::harness::{Done, Lab, snapshot};
 )]
 fn commission(extra: Value) -> String {
     let mut commission = json!({ "schema_version": "0.1", "run_id": "r1", "model": "acme/large" });
-    let members = commission.as_object_mut().unwrap();
-    members.extend(extra.as_object().unwrap().clone());
+    let Value::Object(extra) = extra else {
+        panic!("more members are an object")
+    };
+    commission.as_object_mut().unwrap().extend(extra);
     commission.to_string()
 }
 

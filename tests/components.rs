@@ -197,6 +197,26 @@ pub(crate) fn exports_something_else() {
     "#);
 }
 
+#[test]
+fn inspecting_tells_without_running() {
+    let lab = Lab::new();
+    let call = lab.call(["inspect", guests::IMPORTS_SOMETHING_UNKNOWN]);
+    assert!(call.done().stdout().contains("test:teleport/beam@1.0.0"));
+    // An agent that would trap as soon as it is asked who it is.
+    let done = lab
+        .call(["inspect", guests::PANICS_IN_DESCRIBE])
+        .done()
+        .exits_with(0);
+    assert!(
+        done.stdout()
+            .contains("agent (exports `describe` and `run`)"),
+        "{}",
+        done.shown()
+    );
+    lab.file("empty.wasm", "");
+    lab.call(["inspect", "empty.wasm"]).done().exits_with(2);
+}
+
 /// Entries of compiled code in a cache.
 fn entries(lab: &Lab) -> Vec<std::path::PathBuf> {
     let files = fs::read_dir(lab.path("cache"))
@@ -274,7 +294,6 @@ fn a_cache_others_can_write_to_is_not_used() {
     ----- stderr -----
      WARN opening the cache of compiled components in `[LAB]/cache`; components are compiled at every start reason="its permissions are 777: others than its owner can get at it" hint="remove it, or if nobody else wrote there: `chmod 700 [LAB]/cache`"
          asked x
-       started
        stopped converged
     ✔ guests converged · [TIME]
     run: [LAB]/runs/[SESSION]

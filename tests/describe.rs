@@ -133,7 +133,10 @@ pub(crate) fn panics_in_describe() {
     exit 2
     ----- stdout -----
     ----- stderr -----
-    error: cannot describe `[GUESTS]/panics_in_describe.wasm`: the agent trapped: wasm trap: wasm `unreachable` instruction executed
+    error: cannot describe `[GUESTS]/panics_in_describe.wasm`: the agent trapped: wasm trap: wasm `unreachable` instruction executed; it said:
+    thread '<unnamed>' (1) panicked at src/panics_in_describe.rs:9:9:
+    who wants to know?
+    note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace
     "#);
     assert!(lab.accounts().is_empty());
 }

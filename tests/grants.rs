@@ -157,6 +157,87 @@ pub(crate) fn opens_sockets() {
 }
 
 #[test]
+fn single_files_are_there_and_nothing_beside_them() {
+    let lab = Lab::new();
+    for name in ["file", "old", "keep", "gone", "secret", "sub/file"] {
+        lab.file(&format!("host/{name}"), "content");
+    }
+    let file = |spec: &str| format!("{}{spec}", lab.arg("host/"));
+    let done = lab
+        .run(guests::TOUCHES_FILES, "x")
+        .args(["--file", &file("file::/rw/file:rw")])
+        .args(["--file", &file("old::/rw/old:rw")])
+        .args(["--file", &file("gone::/rw/gone:rw")])
+        .args(["--file", &file("file::/ro/file")])
+        .done()
+        .exits_with(0);
+    let seen = done.json();
+    for (what, expected) in [
+        ("read /ro", "content"),
+        ("read /rw", "content"),
+        ("overwrite in /rw", "done"),
+        ("remove in /rw", "PermissionDenied"),
+        ("create in /rw", "PermissionDenied"),
+        ("make a folder in /rw", "PermissionDenied"),
+        ("truncate in /rw", "NotFound"),
+        ("dot dot from /rw", "PermissionDenied"),
+        ("deep dot dot from /rw", "PermissionDenied"),
+        ("root", "NotFound"),
+    ] {
+        assert_eq!(seen[what], expected, "{what}");
+    }
+    let read = |name: &str| std::fs::read_to_string(lab.path("host").join(name)).unwrap();
+    assert_eq!((&*read("old"), &*read("keep")), ("changed", "content"));
+    assert_eq!(std::fs::read_dir(lab.path("host")).unwrap().count(), 6);
+    let files = lab.account().request()["grants"]["files"].clone();
+    assert_eq!(files.as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn protected_paths_stay_as_they_are() {
+    let lab = Lab::new();
+    for name in ["file", "old", "keep", "gone", "from", "sub/file"] {
+        lab.file(&format!("rw/{name}"), "content");
+    }
+    let dir = format!("{}::/rw:rw", lab.arg("rw"));
+    let protect = ["--protect", "OLD", "--protect", "fold*"];
+    let done = lab
+        .run(guests::TOUCHES_FILES, "x")
+        .args(["--dir", &dir])
+        .args(protect)
+        .done()
+        .exits_with(0);
+    let seen = done.json();
+    assert_eq!(seen["overwrite in /rw"], "PermissionDenied");
+    assert_eq!(seen["make a folder in /rw"], "PermissionDenied");
+    assert_eq!(seen["create in /rw"], "done");
+    let account = lab.account();
+    assert_eq!(
+        account.request()["grants"]["protect"],
+        json!(["OLD", "fold*"])
+    );
+    let rule = "`OLD` is protected: the operator says so";
+    assert!(account.audits("denied").any(|it| it["rule"] == rule));
+}
+
+#[test]
+fn nothing_is_protected_when_the_operator_says_so() {
+    for (flag, expected) in [(None, "PermissionDenied"), (Some("--no-protect"), "done")] {
+        let lab = Lab::new();
+        lab.file("outside", "content");
+        lab.folder("rw");
+        std::fs::hard_link(lab.path("outside"), lab.path("rw/old")).unwrap();
+        let done = lab
+            .run(guests::TOUCHES_FILES, "x")
+            .args(["--dir", &format!("{}::/rw:rw", lab.arg("rw"))])
+            .args(flag)
+            .done()
+            .exits_with(0);
+        assert_eq!(done.json()["overwrite in /rw"], expected);
+    }
+}
+
+#[test]
 fn a_grants_file_says_the_same_as_flags() {
     let lab = Lab::new();
     lab.folder("etc/a");
@@ -285,7 +366,7 @@ fn what_is_wrong_with_a_directory_is_said() {
     hint: write `HOST`, `HOST:rw` or `HOST::GUEST:rw`
     "#);
     snapshot!(refused(&lab, &["--dir", ""]), @r#"
-    $ wasm-agent run agent.wasm x --dir 
+    $ wasm-agent run agent.wasm x --dir
     exit 2
     ----- stdout -----
     ----- stderr -----
@@ -304,7 +385,7 @@ fn a_directory_that_cannot_be_read_is_said() {
     )
     .unwrap();
     if std::fs::read_dir(lab.path("closed")).is_ok() {
-        eprintln!("skipped: this user can read everything");
+        crate::harness::skipped("this user can read everything");
         return;
     }
     let done = refused(&lab, &["--dir", "closed"]);
@@ -331,8 +412,8 @@ fn what_is_wrong_with_a_grants_file_is_said() {
       |
     2 | hosts = ['example.org']
       | ^^^^^
-    unknown field `hosts`, expected one of `version`, `dirs`, `env`, `args`, `limits`
-    hint: keys are version, dirs, env, args and limits
+    unknown field `hosts`, expected one of `version`, `dirs`, `files`, `protect`, `no-protect`, `env`, `args`, `limits`, `require`
+    hint: keys are version, dirs, files, protect, no-protect, env, args, limits and require
     "#);
     lab.file("version.toml", "version = 2\n");
     snapshot!(refused(&lab, &["--grants", "version.toml"]), @r#"
@@ -363,7 +444,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     2 | dirs = [
       |         ^
     unclosed array, expected `]`
-    hint: keys are version, dirs, env, args and limits
+    hint: keys are version, dirs, files, protect, no-protect, env, args, limits and require
     "#);
     lab.file("bytes.toml", b"version = 1\n# \xff\n");
     snapshot!(refused(&lab, &["--grants", "bytes.toml"]), @r#"
@@ -381,10 +462,10 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     ----- stderr -----
     error: cannot read the grants file `empty.toml`: TOML parse error at line 1, column 1
       |
-    1 | 
+    1 |
       | ^
     missing field `version`
-    hint: keys are version, dirs, env, args and limits
+    hint: keys are version, dirs, files, protect, no-protect, env, args, limits and require
     "#);
     lab.folder("folder.toml");
     snapshot!(refused(&lab, &["--grants", "folder.toml"]), @r#"

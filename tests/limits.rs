@@ -52,6 +52,27 @@ pub(crate) fn sleeps_for_ever() {
 }
 
 #[test]
+fn a_quiet_agent_is_told_from_a_computing_one() {
+    let lab = Lab::new();
+    lab.run(guests::SLEEPS_FOR_EVER, "x")
+        .limit("idle=300ms")
+        .done()
+        .exits_with(3);
+    ended_at(&lab, "idle");
+    let diagnosis = lab.account().outcome()["diagnosis"].clone();
+    assert_eq!(diagnosis["doing"], "host_call");
+    assert_eq!(diagnosis["call"], "wasi:io/poll");
+
+    let lab = Lab::new();
+    lab.run(guests::COMPUTES_FOR_EVER, "x")
+        .limit("cpu=200ms")
+        .done()
+        .exits_with(3);
+    ended_at(&lab, "cpu");
+    assert_eq!(lab.account().outcome()["diagnosis"]["doing"], "computing");
+}
+
+#[test]
 pub(crate) fn recurses_without_end() {
     let lab = Lab::new();
     let done = lab

@@ -16,9 +16,11 @@ mod components;
 mod crashes;
 mod crowd;
 mod describe;
+mod evidence;
 mod grants;
 mod harness;
 mod limits;
+mod project;
 mod recording;
 mod run;
 mod signals;
@@ -36,7 +38,7 @@ mod every_guest_has_a_test {
         unused_imports,
         reason = "not every module has a test named after a guest"
     )]
-    use super::{recording::*, run::*, signals::*, stdio::*};
+    use super::{evidence::*, recording::*, run::*, signals::*, stdio::*};
 
     macro_rules! assert_test_exists {
         ($name:ident) => {

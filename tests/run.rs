@@ -16,7 +16,6 @@ pub(crate) fn answers_with_text() {
     You said: hi	there
     ----- stderr -----
          asked hi there
-       started
        stopped converged
     ✔ guests converged · [TIME]
     run: [LAB]/runs/[SESSION]
@@ -184,7 +183,6 @@ pub(crate) fn answers_with_broken_json() {
     ----- stdout -----
     ----- stderr -----
          asked x
-       started
          error the agent's output is not valid JSON: EOF while parsing a value at line 1 column 8 (agent_crash)
        stopped error
     ■ guests error: the agent's output is not valid JSON: EOF while parsing a value at line 1 column 8 · [TIME]
@@ -270,7 +268,7 @@ pub(crate) fn panics() {
     let lab = Lab::new();
     let done = lab.run(guests::PANICS, "x").done().exits_with(1);
     assert!(
-        done.stderr().contains("| the sky is falling"),
+        done.stderr().contains("the sky is falling"),
         "{}",
         done.shown()
     );
@@ -474,7 +472,6 @@ pub(crate) fn keeps_checkpoints() {
     None, 6 bytes sha256:[DIGEST], the limit `storage-bytes` of 1000 is reached, Some("second")
     ----- stderr -----
          asked x
-       started
     checkpoint 5 B
     checkpoint 6 B
          limit storage-bytes (1000)
@@ -591,6 +588,27 @@ fn run_json_says_what_was_asked() {
             .unwrap()
             .contains("secret")
     );
+}
+
+#[test]
+fn a_run_is_shown_and_removed_by_the_beginning_of_its_id() {
+    let lab = Lab::new();
+    lab.run(guests::DELEGATES, "x").done().exits_with(0);
+    let id = lab
+        .account()
+        .dir()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let done = lab.call(["runs", "show", &id[..12]]).done().exits_with(0);
+    assert!(done.stdout().contains("worker"), "{}", done.shown());
+    lab.call(["runs", "show", "nothing"]).done().exits_with(2);
+    lab.call(["runs", "rm", &id]).done().exits_with(0);
+    assert!(lab.accounts().is_empty());
+    lab.call(["runs", "rm", &id]).done().exits_with(2);
+    lab.call(["runs", "rm", ".."]).done().exits_with(2);
 }
 
 #[test]

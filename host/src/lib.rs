@@ -49,4 +49,6 @@ mod json;
 pub mod preflight;
 pub mod project;
 pub mod run;
+pub mod schema;
+pub mod selftest;
 pub mod trajectory;

@@ -165,6 +165,18 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Lets it find the Rust toolchain of whoever runs the tests.
+    pub(crate) fn toolchain(mut self) -> Self {
+        let home = std::env::var("HOME").unwrap_or_default();
+        for (name, default) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+            let dir = std::env::var(name).unwrap_or_else(|_| format!("{home}/{default}"));
+            self.command.env(name, dir);
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        self.command.env("PATH", path);
+        self
+    }
+
     /// For a run whose account cannot be closed.
     pub(crate) fn unverified(mut self) -> Self {
         self.verified = false;
@@ -315,6 +327,12 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(begin.elapsed() < PATIENCE, "{what} does not happen");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Says why a test could not do on this machine what it is there for.
+#[expect(clippy::print_stderr, reason = "it is said to whoever runs the tests")]
+pub(crate) fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
 }
 
 fn read_all(mut stream: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::meters::{LimitHit, millis};
 use crate::grants::Limits;
+use crate::selftest::sabotage;
+use crate::selftest::wall::Wall;
 
 /// What a host call says about the guest that makes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,11 +163,11 @@ impl Activity {
                 finished: false,
                 last_activity: Duration::ZERO,
                 host_calls: 0,
-                host_calls_max: limits.host_calls,
+                host_calls_max: sabotage::limit(Wall::HostCalls, limits.host_calls),
                 epochs: 0,
                 second_began: Duration::ZERO,
                 calls_this_second: 0,
-                rate_max: limits.host_call_rate,
+                rate_max: sabotage::limit(Wall::HostCallRate, limits.host_call_rate),
                 rate_hit: false,
                 heartbeat: 0,
             }),

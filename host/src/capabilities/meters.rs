@@ -9,6 +9,8 @@ use serde::{Deserialize, Deserializer};
 use wasmtime::ResourceLimiter;
 
 use crate::grants::{Limits, limits};
+use crate::selftest::sabotage;
+use crate::selftest::wall::Wall;
 
 /// A limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -156,7 +158,8 @@ impl Limiter {
             memory_max: limits.memory,
             elements: 0,
             elements_max: limits.table_elements,
-            instances_max: usize::try_from(limits.instances).unwrap_or(usize::MAX),
+            instances_max: usize::try_from(sabotage::limit(Wall::Instances, limits.instances))
+                .unwrap_or(usize::MAX),
         }
     }
 }
@@ -173,7 +176,7 @@ impl ResourceLimiter for Limiter {
         }
         let used = self.meters.memory.load(Ordering::Relaxed);
         let total = used.saturating_add(desired.saturating_sub(current) as u64);
-        if total > self.memory_max {
+        if total > sabotage::limit(Wall::Memory, self.memory_max) {
             self.meters.note_refused("memory", self.memory_max);
             return Ok(false);
         }
@@ -194,7 +197,7 @@ impl ResourceLimiter for Limiter {
         let total = self
             .elements
             .saturating_add(desired.saturating_sub(current) as u64);
-        if total > self.elements_max {
+        if total > sabotage::limit(Wall::Tables, self.elements_max) {
             self.meters
                 .note_refused("table-elements", self.elements_max);
             return Ok(false);

@@ -1,11 +1,14 @@
 //! `wasm-agent:agent/session`: the run as the guest sees it.
 
+use std::path::Path;
+
 use super::bindings::wasm_agent::agent::session as wit;
 use super::bindings::wasm_agent::agent::types;
 use super::state::RunState;
 use super::storage::StorageError;
 use crate::digest::Digest;
-use crate::grants::Access;
+use crate::grants::{Access, Evidence};
+use crate::schema::{Violation, document, document_with_content};
 use crate::trajectory::Audit;
 
 type Answer<T> = wasmtime::Result<Result<T, wit::SessionError>>;
@@ -81,12 +84,22 @@ impl wit::Host for RunState {
             let reason = "media-type: at most 256 printable characters".to_owned();
             return Ok(Err(wit::SessionError::Invalid(reason)));
         }
-        let stored = self.storage.store_artifact(&artifact.name, &artifact.data);
+        let grants = self.grants.clone();
+        if let Err(violation) = weigh(&grants.require, &artifact).await {
+            let reason = format!("data: {violation}");
+            self.ledger.audit(Audit::Rejected {
+                fact: "submit-artifact",
+                reason: format!("`{}`: {reason}", artifact.name),
+            })?;
+            self.ledger.deliver().await;
+            return Ok(Err(wit::SessionError::Invalid(reason)));
+        }
         let wit::Artifact {
             name,
             media_type,
             data,
         } = artifact;
+        let stored = self.storage.store_artifact(&name, &media_type, &data);
         let audit = |digest: &Digest, bytes| Audit::Artifact {
             name,
             media_type,
@@ -129,6 +142,27 @@ impl RunState {
         self.ledger.deliver().await;
         Ok(answer)
     }
+}
+
+/// Whether an artifact is what the operator requires under its name. It is decided before it is
+/// stored, so that the agent can hand over a better one under the same name.
+async fn weigh(required: &Evidence, artifact: &wit::Artifact) -> Result<(), Violation> {
+    let Some(required) = required.artifact(&artifact.name) else {
+        return Ok(());
+    };
+    match &required.schema {
+        Some((_, schema)) => schema.check(document(&artifact.data)?).await,
+        // Nobody can do anything with a JSON file that is not JSON.
+        None if is_json_name(&required.name) => document_with_content(&artifact.data).map(|_| ()),
+        None if artifact.data.is_empty() => Err(Violation::Empty),
+        None => Ok(()),
+    }
+}
+
+fn is_json_name(name: &str) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
 }
 
 impl From<StorageError> for wit::SessionError {

@@ -1,19 +1,59 @@
 //! What a guest hands over for keeping: its checkpoint and its artifacts.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-
-/// Longest name of an artifact, in bytes: what every file system takes.
-const MAX_NAME: usize = 128;
+use crate::grants::require::{MAX_NAME, is_artifact_name};
+use crate::selftest::sabotage::{self, down};
+use crate::selftest::wall::Wall;
 
 const CHECKPOINT: &str = "checkpoint";
 const ARTIFACTS: &str = "artifacts";
+
+/// A document the agent has handed over in this run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// File name in the run directory's `artifacts`.
+    pub name: String,
+    /// For example `text/markdown`.
+    pub media_type: String,
+    /// `sha256:…`.
+    pub digest: String,
+    /// Length.
+    pub bytes: u64,
+}
+
+/// What the agent has handed over so far, in order. Shared with the host, which counts it after the
+/// guest's store is gone. A run begins with none, whatever earlier runs have left on the disk.
+#[derive(Clone, Debug, Default)]
+pub struct Submissions(Arc<Mutex<Vec<Submitted>>>);
+
+impl Submissions {
+    /// All of them.
+    #[must_use]
+    pub fn list(&self) -> Vec<Submitted> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        let list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        list.iter().any(|submitted| submitted.name == name)
+    }
+
+    fn push(&self, submitted: Submitted) {
+        let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        list.push(submitted);
+    }
+}
 
 /// Something could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +82,7 @@ pub struct Storage {
     dir: Option<Dir>,
     used: u64,
     max: u64,
-    artifacts: BTreeSet<String>,
+    submissions: Submissions,
 }
 
 impl Storage {
@@ -66,7 +106,16 @@ impl Storage {
             dir: None,
             used: 0,
             max,
-            artifacts: BTreeSet::new(),
+            submissions: Submissions::default(),
+        }
+    }
+
+    /// The same, telling `submissions` what is handed over.
+    #[must_use]
+    pub fn listed_in(self, submissions: Submissions) -> Storage {
+        Storage {
+            submissions,
+            ..self
         }
     }
 
@@ -109,14 +158,19 @@ impl Storage {
     /// # Errors
     ///
     /// A name that is not one, or was used before; over the limit; the disk does not take it.
-    pub fn store_artifact(&mut self, name: &str, data: &[u8]) -> Result<Digest, StorageError> {
-        if !is_name(name) {
+    pub fn store_artifact(
+        &mut self,
+        name: &str,
+        media_type: &str,
+        data: &[u8],
+    ) -> Result<Digest, StorageError> {
+        if !is_artifact_name(name) && !down(Wall::ArtifactNames) {
             return Err(StorageError::Name {
                 name: name.chars().take(MAX_NAME).collect(),
             });
         }
         let dir = self.dir.as_ref().ok_or(StorageError::NoDirectory)?;
-        if self.artifacts.contains(name) {
+        if self.submissions.contains(name) {
             return Err(StorageError::Exists {
                 name: name.to_owned(),
             });
@@ -127,14 +181,19 @@ impl Storage {
                 source,
             })?;
         let digest = self.store(name, &format!("{ARTIFACTS}/{name}"), data)?;
-        self.artifacts.insert(name.to_owned());
+        self.submissions.push(Submitted {
+            name: name.to_owned(),
+            media_type: media_type.to_owned(),
+            digest: digest.to_string(),
+            bytes: data.len() as u64,
+        });
         Ok(digest)
     }
 
     fn store(&mut self, name: &str, path: &str, data: &[u8]) -> Result<Digest, StorageError> {
         let dir = self.dir.as_ref().ok_or(StorageError::NoDirectory)?;
         let bytes = data.len() as u64;
-        if bytes > self.left() {
+        if bytes > sabotage::limit(Wall::StorageBytes, self.left()) {
             return Err(StorageError::Limit {
                 name: "storage-bytes",
                 max: self.max,
@@ -157,14 +216,6 @@ impl Storage {
     }
 }
 
-fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.len())
-        && !name.starts_with('.')
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,7 +235,7 @@ mod tests {
             "ä",
             &"x".repeat(129),
         ] {
-            let error = storage.store_artifact(name, b"x").unwrap_err();
+            let error = storage.store_artifact(name, "", b"x").unwrap_err();
             assert!(matches!(error, StorageError::Name { .. }), "{name}");
         }
         assert!(!dir.path().join("artifacts").exists());
@@ -194,9 +245,9 @@ mod tests {
     fn an_artifact_is_never_replaced_and_the_limit_counts_everything() {
         let dir = tempfile::tempdir().unwrap();
         let mut storage = Storage::open(dir.path(), 10).unwrap();
-        storage.store_artifact("a", b"12345").unwrap();
+        storage.store_artifact("a", "text/plain", b"12345").unwrap();
         assert!(matches!(
-            storage.store_artifact("a", b"x"),
+            storage.store_artifact("a", "", b"x"),
             Err(StorageError::Exists { .. })
         ));
         storage.save_checkpoint(b"1234").unwrap();
@@ -206,5 +257,9 @@ mod tests {
         ));
         assert_eq!(storage.load_checkpoint().unwrap().unwrap(), b"1234");
         assert_eq!(storage.left(), 1);
+        let listed = storage.submissions.list();
+        assert_eq!(listed.len(), 1, "what was refused is not listed");
+        assert_eq!((&*listed[0].name, listed[0].bytes), ("a", 5));
+        assert_eq!(listed[0].digest, Digest::of(b"12345").to_string());
     }
 }

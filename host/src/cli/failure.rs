@@ -3,6 +3,7 @@
 use wasm_agent::error::{Exit, Hint};
 
 use super::out::{CYAN, RED, note, styled};
+use super::text::for_terminal;
 
 /// Why a command did not do what it was asked to do.
 #[derive(Debug)]
@@ -60,6 +61,8 @@ impl Failure {
                 message = format!("{message}: {cause}");
             }
         }
+        // Paths, names and what an agent said are in it: text that others chose.
+        let message = for_terminal(&message);
         note(&format!("{} {message}", styled(RED.bold(), "error:")));
         if let Some(hint) = &self.hint {
             note(&format!("{} {hint}", styled(CYAN.bold(), "hint:")));

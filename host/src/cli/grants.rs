@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use wasm_agent::grants::{DirSpec, Grants, GrantsFile};
+use wasm_agent::grants::{DirSpec, FileSpec, GrantError, Grants, GrantsFile};
 
 use super::failure::Failure;
 
@@ -19,6 +19,18 @@ pub(super) struct GrantFlags {
     #[arg(long = "dir", value_name = "HOST[::GUEST][:ro|:rw|:cow]")]
     dirs: Vec<String>,
 
+    /// Grant a single file, read-only or to be changed in place; GUEST is its path for the agent
+    #[arg(long = "file", value_name = "HOST[::GUEST][:ro|:rw]")]
+    files: Vec<String>,
+
+    /// Keep matching paths in writable directories as they are, such as secrets or *.pem, at any depth
+    #[arg(long, value_name = "PATTERN")]
+    protect: Vec<String>,
+
+    /// Let the agent change everything in writable directories, git hooks and shell configuration included
+    #[arg(long, conflicts_with = "protect")]
+    no_protect: bool,
+
     /// Set an environment variable; nothing is inherited
     #[arg(long = "env", value_name = "NAME=VALUE")]
     env: Vec<String>,
@@ -31,6 +43,10 @@ pub(super) struct GrantFlags {
     #[arg(long = "limit", value_name = "NAME=VALUE")]
     limits: Vec<String>,
 
+    /// What the run has to show to count as done; without it, it ends as incomplete
+    #[arg(long, value_name = "complete|artifact=NAME[:SCHEMA]|output-schema")]
+    require: Vec<String>,
+
     /// The longest the run may take, such as 90s or 10m: the same as `--limit wall=TIME`
     #[arg(long, value_name = "TIME")]
     timeout: Option<String>,
@@ -41,9 +57,18 @@ impl GrantFlags {
     pub(super) fn any(&self) -> bool {
         self.grants.is_some()
             || self.timeout.is_some()
-            || [&self.dirs, &self.env, &self.args, &self.limits]
-                .iter()
-                .any(|flag| !flag.is_empty())
+            || self.no_protect
+            || [
+                &self.dirs,
+                &self.files,
+                &self.protect,
+                &self.env,
+                &self.args,
+                &self.limits,
+                &self.require,
+            ]
+            .iter()
+            .any(|flag| !flag.is_empty())
     }
 
     /// Grants as resolved from the file and the flags.
@@ -53,6 +78,8 @@ impl GrantFlags {
             None => GrantsFile::default(),
         };
         let mut flags = GrantsFile {
+            protect: self.protect.clone(),
+            no_protect: self.no_protect,
             args: self.args.clone(),
             ..GrantsFile::default()
         };
@@ -61,12 +88,19 @@ impl GrantFlags {
                 .dirs
                 .push(dir.parse::<DirSpec>()?.relative_to(Path::new("")));
         }
+        for file in &self.files {
+            let file = file.parse::<FileSpec>()?.relative_to(Path::new(""));
+            flags.files.push(file);
+        }
         for pair in &self.env {
             let (name, value) = split(pair, "--env")?;
             flags.env.insert(name, value);
         }
         for pair in &self.limits {
             flags.limits.push(split(pair, "--limit")?);
+        }
+        for text in &self.require {
+            flags.require.add(text).map_err(GrantError::from)?;
         }
         if let Some(timeout) = &self.timeout {
             flags.limits.push(("wall".to_owned(), timeout.clone()));

@@ -184,6 +184,16 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
     if authority.dirs.is_empty() {
         table.row([head.into(), none()]);
     }
+    let mut head = "files";
+    for file in &authority.files {
+        table.row([
+            std::mem::take(&mut head).into(),
+            dir_text(file),
+            access(file.effective.unwrap_or("none")),
+            dir_note(file),
+        ]);
+    }
+    protection(&mut table, authority);
     let mut head = "variables";
     for env in &authority.env {
         let note = if env.effective {
@@ -252,7 +262,40 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
         };
         table.row([limit.name.into(), Cell::right(&*limit.value), note]);
     }
-    out.table(&table)
+    out.table(&table)?;
+
+    if !authority.require.is_empty() {
+        out.heading("and has to show")?;
+        for evidence in &authority.require {
+            out.line(&format!("  {}", printable(evidence)))?;
+        }
+    }
+    Ok(())
+}
+
+/// What stays as it is where something can be written, or where the operator has said something about it.
+fn protection(table: &mut Table, authority: &Authority) {
+    let writable = authority
+        .dirs
+        .iter()
+        .any(|dir| matches!(dir.effective, Some("rw" | "cow")));
+    let protection = &authority.protection;
+    let text = match (protection.mode, protection.patterns.as_slice()) {
+        ("off", _) => Cell::styled(
+            YELLOW,
+            "nothing: git hooks and shell configuration included",
+        ),
+        (_, []) if !writable => return,
+        (_, []) => "what git, shells, editors and agents obey".into(),
+        (_, patterns) => {
+            let text = format!(
+                "what git, shells, editors and agents obey, and {}",
+                patterns.join(" ")
+            );
+            printable(&text).into()
+        }
+    };
+    table.row(["protected".into(), text]);
 }
 
 fn dir_text(dir: &DirAuthority) -> Cell {

@@ -16,6 +16,7 @@ mod out;
 mod project;
 mod run;
 mod runs;
+mod selftest;
 mod signals;
 mod summary;
 mod text;
@@ -72,6 +73,8 @@ enum Command {
     New(project::NewArgs),
     /// Build an agent project into a component that carries its ask
     Build(project::BuildArgs),
+    /// Try every known way out of the sandbox against this binary, on this machine
+    Selftest(selftest::Args),
     /// Drive an agent the way AVP's conformance harness does
     Avp(avp::Args),
     /// Print the JSON Schema of a file format
@@ -117,6 +120,7 @@ fn execute(command: Command) -> Done {
         Command::Limits(args) => limits::limits(&args),
         Command::New(args) => project::new(&args),
         Command::Build(args) => project::build(&args),
+        Command::Selftest(args) => selftest::selftest(&args),
         Command::Avp(args) => on_runtime(avp::avp(args)),
         Command::Schema(args) => generate::schema(&args),
         Command::Completions(args) => generate::completions(&args),

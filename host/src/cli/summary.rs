@@ -28,6 +28,7 @@ pub(super) fn verdict(outcome: &Outcome) -> (&'static str, Style) {
     match &outcome.ended {
         Ended::Converged if outcome.stop_reason == StopReason::Converged => ("converged", GREEN),
         Ended::Converged | Ended::Stopped { .. } => (outcome.stop_reason.as_str(), YELLOW),
+        Ended::Incomplete { .. } => ("incomplete", YELLOW),
         Ended::Refused { .. } => ("not started", RED),
         Ended::Crashed(_) => ("crashed", RED),
         Ended::Limit(_) => ("limit", RED),
@@ -43,6 +44,9 @@ fn reason(outcome: &Outcome) -> Option<String> {
             message: Some(message),
         }
         | Ended::Refused { message } => Some(printable(message)),
+        Ended::Incomplete { missing } => {
+            Some(format!("missing {}", printable(&missing.join(", "))))
+        }
         Ended::Crashed(crash) => Some(printable(&crash.message)),
         Ended::Limit(hit) => Some(format!(
             "`{}` is used up ({})",
@@ -59,7 +63,10 @@ pub(super) fn summary(name: &str, outcome: &Outcome) -> String {
     let (word, style) = verdict(outcome);
     let sign = match &outcome.ended {
         Ended::Converged if style == GREEN => "✔",
-        Ended::Interrupted | Ended::Stopped { .. } | Ended::Converged => "■",
+        Ended::Interrupted
+        | Ended::Stopped { .. }
+        | Ended::Incomplete { .. }
+        | Ended::Converged => "■",
         _ => "✖",
     };
     let mut text = format!("{} {}", styled(style, sign), styled(BOLD, name));
@@ -174,6 +181,19 @@ fn hint(outcome: &Outcome) -> Option<String> {
         ));
     }
     match &outcome.ended {
+        Ended::Incomplete { missing } => Some(format!(
+            "it returned, but did not show what was required; `wasm-agent runs show {}` tells what it \
+             did{}",
+            outcome.session_id,
+            if missing
+                .iter()
+                .any(|missing| missing.starts_with("artifact="))
+            {
+                ", and which artifacts were refused"
+            } else {
+                ""
+            }
+        )),
         Ended::Limit(hit) => {
             let more = limits::show(hit.name, hit.max.saturating_mul(2));
             Some(format!("allow more with `--limit {}={more}`", hit.name))
@@ -254,6 +274,19 @@ mod tests {
     fn a_crash_in_the_standard_library_alone_is_shown_whole() {
         let backtrace = ["std::a".to_owned(), "core::b".to_owned()];
         assert_eq!(calls(&backtrace).len(), 2);
+    }
+
+    #[test]
+    fn an_incomplete_run_says_what_is_missing() {
+        let ended = json!({"kind": "incomplete", "missing": ["complete", "artifact=a\u{1b}"]});
+        let text = show(&ended, &json!({"stop_reason": "abandoned"}));
+        assert_eq!(
+            text,
+            "■ audit incomplete: missing complete, artifact=a · 412 µs"
+        );
+        let outcome = outcome(&ended, &json!({}));
+        assert_eq!(outcome.exit(), wasm_agent::error::Exit::Failed);
+        assert!(plain(&details(&outcome, Stderr::Unseen)).contains("hint: "));
     }
 
     #[test]

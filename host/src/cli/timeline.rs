@@ -160,6 +160,20 @@ fn audit(audit: &Value) -> Parts {
                 YELLOW,
             )
         }
+        "supervision" => {
+            let seen = Fields(audit.get("diagnosis")?);
+            let quiet = duration(Duration::from_millis(seen.number("quiet_ms")));
+            let doing = match seen.text("call") {
+                call if call.is_empty() => seen.text("doing").replace('_', " "),
+                call => format!("in {call}"),
+            };
+            let notice = data.text("notice").replace('_', " ");
+            (
+                "watch",
+                format!("{notice}: {doing}, quiet for {quiet}"),
+                YELLOW,
+            )
+        }
         "limit" => {
             let name = data.text("name");
             let max = wasm_agent::grants::limits::show(&name, data.number("max"));

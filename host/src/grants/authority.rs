@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::limits::{Limit, Limits};
-use super::{Ask, Grants};
+use super::{Ask, Grants, Protection};
 
 /// Name and version of the JSON form of an [`Authority`].
 pub const FORMAT: &str = "wasm-agent/authority@1";
@@ -18,6 +18,10 @@ pub struct Authority {
     pub format: &'static str,
     /// Directories that were granted, and what is left of each.
     pub dirs: Vec<DirAuthority>,
+    /// Single files that were granted, and what is left of each.
+    pub files: Vec<DirAuthority>,
+    /// What stays as it is in those that can be written to.
+    pub protection: ProtectionAuthority,
     /// Names of the variables that were granted, and whether the agent gets each.
     pub env: Vec<EnvAuthority>,
     /// Arguments.
@@ -28,19 +32,30 @@ pub struct Authority {
     pub fixed: Fixed,
     /// Every limit.
     pub limits: Vec<LimitAuthority>,
+    /// What it has to show to count as done, in the words of `--require`.
+    pub require: Vec<String>,
 }
 
-/// One granted directory.
+/// One granted directory or file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DirAuthority {
-    /// The directory of the host.
+    /// The directory or file of the host.
     pub host: PathBuf,
     /// Where the agent finds it.
     pub guest: String,
     /// `ro`, `rw` or `cow`: what the operator granted.
     pub granted: &'static str,
-    /// What is left of it. Nothing when the component does not ask for this directory.
+    /// What is left of it. Nothing when the component does not ask for it.
     pub effective: Option<&'static str>,
+}
+
+/// What stays as it is in directories that can be written to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProtectionAuthority {
+    /// `standard` or `off`.
+    pub mode: &'static str,
+    /// Patterns of the operator's, beyond those that are protected anyway.
+    pub patterns: Vec<String>,
 }
 
 /// One granted variable.
@@ -93,6 +108,16 @@ impl Authority {
                 .find(|left| left.guest == dir.guest)
                 .map(|left| left.access.as_str()),
         });
+        let files = grants.files.iter().map(|file| DirAuthority {
+            host: file.host_path(),
+            guest: file.guest_path(),
+            granted: file.access.as_str(),
+            effective: narrowed
+                .files
+                .iter()
+                .find(|left| left.guest == file.guest && left.name == file.name)
+                .map(|left| left.access.as_str()),
+        });
         let env = grants.env.keys().map(|name| EnvAuthority {
             name: name.clone(),
             effective: narrowed.env.contains_key(name),
@@ -102,6 +127,19 @@ impl Authority {
         Authority {
             format: FORMAT,
             dirs: dirs.collect(),
+            files: files.collect(),
+            protection: ProtectionAuthority {
+                mode: match &grants.protection {
+                    Protection::Standard(_) => "standard",
+                    Protection::Off => "off",
+                },
+                patterns: grants
+                    .protection
+                    .patterns()
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect(),
+            },
             env: env.collect(),
             args: narrowed.args.clone(),
             missing: ask.map(|ask| missing(&narrowed, ask)).unwrap_or_default(),
@@ -113,6 +151,7 @@ impl Authority {
                 random: "real",
             },
             limits: limits.map(LimitAuthority::new).collect(),
+            require: grants.require.words(),
         }
     }
 }
@@ -130,8 +169,10 @@ impl LimitAuthority {
 /// What is asked for and not there. A grant at or below a directory that is asked for answers it.
 fn missing(grants: &Grants, ask: &Ask) -> Vec<String> {
     let dirs = ask.dirs().iter().filter(|asked| {
-        !grants.dirs.iter().any(|dir| {
-            let below = dir.guest.strip_prefix(asked.path.trim_end_matches('/'));
+        let dirs = grants.dirs.iter().map(|dir| &dir.guest);
+        let mut granted = dirs.chain(grants.files.iter().map(|file| &file.guest));
+        !granted.any(|guest| {
+            let below = guest.strip_prefix(asked.path.trim_end_matches('/'));
             below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
     });

@@ -3,6 +3,8 @@
 //! ```toml
 //! version = 1
 //! dirs = ["./repo:rw", "./data::/data"]
+//! files = ["./settings.toml::/config/settings.toml"]
+//! protect = ["secrets", "*.pem"]
 //! args = ["--fast"]
 //!
 //! [env]
@@ -12,6 +14,10 @@
 //! memory = "256MiB"
 //! wall = "10m"
 //! events = 5000
+//!
+//! [require]
+//! complete = true
+//! artifacts = [{ name = "report.md" }]
 //! ```
 //!
 //! Host paths are relative to the file. Unknown keys are errors: a misspelt limit must not silently
@@ -28,6 +34,8 @@ use serde_json::{Map, Value, json};
 use super::GrantError;
 use super::dir::DirSpec;
 use super::limits::TABLE;
+use super::require::Require;
+use super::single_file::FileSpec;
 use crate::error::Hint;
 
 /// The version this host writes and reads.
@@ -41,12 +49,20 @@ const MAX_BYTES: u64 = 1 << 20;
 pub struct GrantsFile {
     /// Directories.
     pub dirs: Vec<DirSpec>,
+    /// Single files.
+    pub files: Vec<FileSpec>,
+    /// Patterns of paths in writable directories that stay as they are, beyond those that do anyway.
+    pub protect: Vec<String>,
+    /// No path is protected.
+    pub no_protect: bool,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
     /// Arguments.
     pub args: Vec<String>,
     /// Limits, by name.
     pub limits: Vec<(String, String)>,
+    /// What has to be shown.
+    pub require: Require,
 }
 
 /// A grants file cannot be used.
@@ -69,9 +85,10 @@ pub enum FileError {
 impl Hint for FileError {
     fn hint(&self) -> Option<String> {
         match self {
-            FileError::Syntax { .. } => {
-                Some("keys are version, dirs, env, args and limits".to_owned())
-            }
+            FileError::Syntax { .. } => Some(
+                "keys are version, dirs, files, protect, no-protect, env, args, limits and require"
+                    .to_owned(),
+            ),
             FileError::Version { .. } => Some(format!("write `version = {VERSION}`")),
             FileError::Unreadable { .. } | FileError::TooLarge { .. } => None,
         }
@@ -89,6 +106,17 @@ struct Raw {
     /// Directories, as HOST, HOST:rw or HOST::GUEST:rw. Host paths are relative to this file.
     #[serde(default)]
     dirs: Vec<String>,
+    /// Single files, as HOST, HOST:rw or HOST::GUEST:rw, where GUEST is the path of the file itself. Host
+    /// paths are relative to this file.
+    #[serde(default)]
+    files: Vec<String>,
+    /// Patterns of paths in writable directories that stay as they are, beyond those that do anyway:
+    /// names separated by `/`, in which `*` stands for any characters of one name, at any depth.
+    #[serde(default)]
+    protect: Vec<String>,
+    /// Nothing is protected, not even what git, shells and editors run by themselves.
+    #[serde(default, rename = "no-protect")]
+    no_protect: bool,
     /// Environment variables. Nothing is inherited.
     #[serde(default)]
     env: BTreeMap<String, String>,
@@ -99,6 +127,9 @@ struct Raw {
     #[serde(default)]
     #[schemars(schema_with = "limits_schema")]
     limits: BTreeMap<String, toml::Value>,
+    /// What the run has to show to count as done. Schemas are relative to this file.
+    #[serde(default)]
+    require: Require,
 }
 
 /// The JSON Schema of a grants file, for editors.
@@ -170,6 +201,11 @@ impl GrantsFile {
             .iter()
             .map(|spec| Ok(spec.parse::<DirSpec>()?.relative_to(base)))
             .collect::<Result<_, GrantError>>()?;
+        let files = raw
+            .files
+            .iter()
+            .map(|spec| Ok(spec.parse::<FileSpec>()?.relative_to(base)))
+            .collect::<Result<_, GrantError>>()?;
         let limits = raw
             .limits
             .into_iter()
@@ -183,15 +219,20 @@ impl GrantsFile {
             .collect::<Result<_, FileError>>()?;
         Ok(GrantsFile {
             dirs,
+            files,
+            protect: raw.protect,
+            no_protect: raw.no_protect,
             env: raw.env,
             args: raw.args,
             limits,
+            require: raw.require.relative_to(base),
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Grants, Protection};
     use super::*;
     use proptest::prelude::*;
 
@@ -222,7 +263,23 @@ mod tests {
             ("version = 1\nhosts = ['example.org']", false),
             ("version = 1\ndirs = 'repo'", false),
             ("version = 1\n[env]\nA = 1", false),
+            ("version = 1\nno-protect = true", true),
+            ("version = 1\nno-protect = 'yes'", false),
+            ("version = 1\nno_protect = true", false),
+            ("version = 1\nprotect = '*.pem'", false),
             ("version = 1\n[limits]\nmemory = 1.5", false),
+            ("version = 1\n[require]\noutput-schema = true", true),
+            ("version = 1\n[require]\noutput_schema = true", false),
+            ("version = 1\n[require]\ncomplete = 'yes'", false),
+            (
+                "version = 1\n[[require.artifacts]]\nname = 'a'\nschema = 's'",
+                true,
+            ),
+            ("version = 1\n[[require.artifacts]]\nschema = 's'", false),
+            (
+                "version = 1\n[[require.artifacts]]\nname = 'a'\nsha = 's'",
+                false,
+            ),
         ] {
             let value: Value = toml::from_str(text).unwrap();
             assert_eq!(schema.is_valid(&value), good, "{text}");
@@ -234,8 +291,35 @@ mod tests {
 
     #[test]
     fn host_paths_are_relative_to_the_file() {
-        let grants = parse("version = 1\ndirs = ['repo:rw']").unwrap();
+        let grants = parse("version = 1\ndirs = ['repo:rw']\nfiles = ['a.toml']").unwrap();
+        assert_eq!(grants.files[0].host, PathBuf::from("/etc/a.toml"));
         assert_eq!(grants.dirs[0].host, PathBuf::from("/etc/repo"));
+    }
+
+    #[test]
+    fn what_is_protected_adds_up_and_is_part_of_the_grants() {
+        let file = |text: &str| parse(&format!("version = 1\n{text}")).unwrap();
+        let grants =
+            Grants::resolve(file("protect = ['b', 'a']"), file("protect = ['c', 'a']")).unwrap();
+        assert_eq!(grants.to_host_json()["protect"], json!(["a", "b", "c"]));
+        assert_eq!(grants.to_guest_json()["protect"], json!(["a", "b", "c"]));
+
+        let off = Grants::resolve(file(""), file("no-protect = true")).unwrap();
+        assert_eq!(off.protection, Protection::Off);
+        assert_eq!(off.to_host_json()["no-protect"], json!(true));
+
+        let standard = Grants::resolve(file(""), file("no-protect = false")).unwrap();
+        assert_eq!(standard, Grants::default());
+        let json = standard.to_host_json();
+        assert!(json.get("protect").is_none() && json.get("no-protect").is_none());
+
+        for (a, b) in [
+            ("protect = ['a']", "no-protect = true"),
+            ("no-protect = true", "protect = ['a']"),
+            ("protect = ['..']", ""),
+        ] {
+            assert!(Grants::resolve(file(a), file(b)).is_err(), "{a} {b}");
+        }
     }
 
     #[test]

@@ -176,7 +176,7 @@ pub const TABLE: &[Limit] = &[
         handles,
         Count,
         "1024",
-        "handles a guest may hold at once: open files, streams, timers; beyond it the guest traps",
+        "handles a guest may hold at once: open files, streams, timers; beyond it opening a file fails and anything else traps",
         "what a process gets from its operating system"
     ),
     limit!(

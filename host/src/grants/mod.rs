@@ -9,6 +9,9 @@ pub mod authority;
 pub mod dir;
 pub mod file;
 pub mod limits;
+pub mod protect;
+pub mod require;
+pub mod single_file;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +22,9 @@ pub use authority::Authority;
 pub use dir::{Access, DirGrant, DirSpec};
 pub use file::GrantsFile;
 pub use limits::Limits;
+pub use protect::Protection;
+pub use require::{Evidence, Require};
+pub use single_file::{FileGrant, FileSpec};
 
 use crate::error::Hint;
 
@@ -27,26 +33,38 @@ use crate::error::Hint;
 pub struct Grants {
     /// Directories, sorted by guest path.
     pub dirs: Vec<DirGrant>,
+    /// Single files, sorted by guest path.
+    pub files: Vec<FileGrant>,
+    /// What stays as it is in writable directories.
+    pub protection: Protection,
     /// Environment variables. Nothing is inherited.
     pub env: BTreeMap<String, String>,
     /// Arguments after the agent's own name.
     pub args: Vec<String>,
     /// What the run may use up.
     pub limits: Limits,
+    /// What the run has to show to count as done.
+    pub require: Evidence,
 }
 
 /// A grant cannot be given as it was written.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
-    /// A directory grant is wrong.
+    /// A grant of a directory or file is wrong.
     #[error(transparent)]
     Dir(#[from] dir::DirError),
     /// The grants file is wrong.
     #[error(transparent)]
     File(#[from] file::FileError),
+    /// What is to be protected is wrong.
+    #[error(transparent)]
+    Protect(#[from] protect::ProtectError),
     /// A limit is wrong.
     #[error(transparent)]
     Limit(#[from] limits::LimitError),
+    /// What is required cannot be.
+    #[error(transparent)]
+    Require(#[from] require::RequireError),
     /// An environment variable is wrong.
     #[error("cannot grant the environment variable `{name}`: {reason}")]
     Env {
@@ -62,7 +80,9 @@ impl Hint for GrantError {
         match self {
             GrantError::Dir(error) => error.hint(),
             GrantError::File(error) => error.hint(),
+            GrantError::Protect(error) => error.hint(),
             GrantError::Limit(error) => error.hint(),
+            GrantError::Require(error) => error.hint(),
             GrantError::Env { .. } => Some("write `NAME=VALUE`".to_owned()),
         }
     }
@@ -75,7 +95,7 @@ impl Grants {
     /// # Errors
     ///
     /// A directory that is missing, unreadable, not a directory or overlaps another one; a malformed
-    /// variable; a limit out of range.
+    /// variable or pattern; a limit out of range; a schema that cannot be used.
     pub fn resolve(file: GrantsFile, flags: GrantsFile) -> Result<Grants, GrantError> {
         let mut env = file.env;
         env.extend(flags.env);
@@ -100,16 +120,23 @@ impl Grants {
         }
         limits.check()?;
         let dirs = dir::resolve(file.dirs.into_iter().chain(flags.dirs))?;
+        let files = single_file::resolve(file.files.into_iter().chain(flags.files), &dirs)?;
+        let patterns = file.protect.into_iter().chain(flags.protect).collect();
+        let protection = protect::resolve(patterns, file.no_protect || flags.no_protect)?;
         let args = if flags.args.is_empty() {
             file.args
         } else {
             flags.args
         };
+        let require = Evidence::resolve(file.require, flags.require)?;
         Ok(Grants {
             dirs,
+            files,
+            protection,
             env,
             args,
             limits,
+            require,
         })
     }
 
@@ -129,6 +156,21 @@ impl Grants {
             }
             Some(_) => true,
         });
+        self.files.retain_mut(|file| {
+            let path = file.guest_path();
+            match ask.access_at(&path) {
+                None => {
+                    left_out.push(format!("file {path} ({})", file.access));
+                    false
+                }
+                Some(ask::Access::ReadOnly) if file.access != Access::ReadOnly => {
+                    left_out.push(format!("writing to file {path}"));
+                    file.access = Access::ReadOnly;
+                    true
+                }
+                Some(_) => true,
+            }
+        });
         self.env.retain(|name, _| {
             let asked = ask.wants_env(name);
             if !asked {
@@ -142,12 +184,31 @@ impl Grants {
     /// The grants as the guest may see them: no path of the host, no value of a variable.
     #[must_use]
     pub fn to_guest_json(&self) -> Value {
-        json!({
+        let mut json = json!({
             "dirs": self.dirs.iter().map(|dir| format!("{}:{}", dir.guest, dir.access)).collect::<Vec<_>>(),
             "env": self.env.keys().collect::<Vec<_>>(),
             "args": self.args,
             "limits": self.limits.to_json(),
-        })
+        });
+        if let Some(map) = json.as_object_mut() {
+            if !self.files.is_empty() {
+                let shown = |file: &FileGrant| format!("{}:{}", file.guest_path(), file.access);
+                let files: Vec<_> = self.files.iter().map(shown).collect();
+                map.insert("files".to_owned(), json!(files));
+            }
+            match &self.protection {
+                Protection::Off => map.insert("no-protect".to_owned(), json!(true)),
+                Protection::Standard(patterns) if patterns.is_empty() => None,
+                Protection::Standard(patterns) => {
+                    let patterns = patterns.iter().map(protect::Pattern::as_str);
+                    map.insert("protect".to_owned(), json!(patterns.collect::<Vec<_>>()))
+                }
+            };
+            if !self.require.is_empty() {
+                map.insert("require".to_owned(), self.require.to_guest_json());
+            }
+        }
+        json
     }
 
     /// The grants as `run.json` keeps them: with the paths of the host, without values of variables.
@@ -161,6 +222,12 @@ impl Grants {
             .collect::<Vec<_>>();
         if let Some(map) = json.as_object_mut() {
             map.insert("dirs".to_owned(), json!(dirs));
+            if let Some(require) = map.get_mut("require") {
+                *require = self.require.to_host_json();
+            }
+            if let Some(files) = map.get_mut("files") {
+                *files = self.files.iter().map(FileGrant::to_string).collect();
+            }
         }
         json
     }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use crate::capabilities::meters::LimitHit;
 use crate::grants::Limits;
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 use crate::trajectory::deeds::{Deed, Fingerprint};
 
 /// How far back repetitions are counted (seeds.md R31).
@@ -102,7 +104,8 @@ impl Repetitions {
             .iter()
             .filter(|(_, found)| *found == fingerprint)
             .count() as u64;
-        (self.row >= self.in_a_row || within >= self.in_window).then_some(self.limit)
+        let repeated = self.row >= self.in_a_row || within >= self.in_window;
+        (repeated && !down(Wall::Repetition)).then_some(self.limit)
     }
 
     fn interrupted(&mut self) {

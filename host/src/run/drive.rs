@@ -11,6 +11,7 @@ use wasmtime_wasi::{I32Exit, WasiCtx};
 
 use super::caught::caught;
 use super::convert::{commission_for_guest, descriptor_from_guest};
+use super::evidence;
 use super::host::{Agent, Entry};
 use super::outcome::{self, Crash, Ended, FileChange, Outcome};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
@@ -20,17 +21,22 @@ use crate::capabilities::Witness;
 use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::bindings::{self};
-use crate::capabilities::filesystem::{self, Changes, Filesystem, Mount, MountError, Protection};
+use crate::capabilities::filesystem::{
+    self, Changes, Extent, Filesystem, Mount, MountError, Protection,
+};
 use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
 use crate::capabilities::stdio::{Captured, Lines};
-use crate::capabilities::storage::Storage;
+use crate::capabilities::storage::{Storage, Submissions};
 use crate::commission::Commission;
 use crate::descriptor::Descriptor;
 use crate::engine::Engine;
-use crate::grants::{Access, Grants};
+use crate::grants::{self, Access, FileGrant, Grants};
 use crate::preflight::Refusal;
+use crate::schema::Schema;
+use crate::selftest::sabotage;
+use crate::selftest::wall::Wall;
 use crate::trajectory::audit::Stream;
 use crate::trajectory::event::Origin;
 use crate::trajectory::journal::{Journal, JournalError, Link};
@@ -56,6 +62,8 @@ pub(super) struct Job {
     pub(super) directory: Option<PathBuf>,
     pub(super) ledger: Ledger,
     pub(super) opening: Opening,
+    /// What the output has to match, where that is required.
+    pub(super) output_schema: Option<Schema>,
     pub(super) interrupt: Interrupt,
 }
 
@@ -73,6 +81,7 @@ struct Watched {
     activity: Arc<Activity>,
     stdout: Captured,
     stderr: Captured,
+    submissions: Submissions,
 }
 
 /// Runs the guest, closes its account whatever happened, and sums it up.
@@ -94,6 +103,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         activity: Arc::new(Activity::new(&job.grants.limits)),
         stderr: captured(&job, Stream::Stderr),
         stdout,
+        submissions: Submissions::default(),
     };
     let mut changes = None;
     let finish = match (
@@ -105,9 +115,10 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         (None, Ok(files)) => {
             changes = Some(files.journal());
             // The supervisor, too, and the end of the store: the account is closed whatever fails.
-            caught(run(&job, &watched, files))
+            let finish = caught(run(&job, &watched, files))
                 .await
-                .unwrap_or_else(|panic| host_fault(panic.to_string()))
+                .unwrap_or_else(|panic| host_fault(panic.to_string()));
+            weighed(&job, &watched, finish).await
         }
     };
     // Now: putting the files in order takes its time, and adds to the account.
@@ -126,6 +137,35 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     );
     job.ledger.deliver().await;
     outcome
+}
+
+/// Returning is a claim. What the operator requires to believe it has to be there, or the run is
+/// incomplete.
+async fn weighed(job: &Job, watched: &Watched, finish: Finish) -> Finish {
+    if finish.reason != StopReason::Converged {
+        return finish;
+    }
+    let missing = evidence::missing(
+        &job.grants.require,
+        job.ledger.completed().is_some(),
+        &watched.submissions.list(),
+        finish.output.as_ref(),
+        job.output_schema.as_ref(),
+    )
+    .await;
+    if missing.is_empty() {
+        return finish;
+    }
+    let message = format!(
+        "the agent returned without the required evidence: {}",
+        missing.join(", ")
+    );
+    Finish {
+        ended: Ended::Incomplete { missing },
+        reason: StopReason::Abandoned,
+        error: Some((ErrorCode::Unknown, message)),
+        ..finish
+    }
 }
 
 /// How many paths of copy-on-write directories wait for the operator, their patch written.
@@ -180,7 +220,9 @@ async fn run(job: &Job, watched: &Watched, files: Filesystem) -> Finish {
         .map(|dir| Storage::open(dir, max))
         .transpose()
     {
-        Ok(storage) => storage.unwrap_or_else(|| Storage::none(max)),
+        Ok(storage) => storage
+            .unwrap_or_else(|| Storage::none(max))
+            .listed_in(watched.submissions.clone()),
         Err(error) => return host_fault(format!("cannot open the run directory: {error}")),
     };
     let mut store = new_store(job, watched, files, storage);
@@ -239,6 +281,7 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         activity,
         stdout,
         stderr,
+        submissions,
     } = watched;
     let Finish {
         mut ended,
@@ -296,6 +339,7 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         stop_reason,
         output,
         completed: job.ledger.completed(),
+        artifacts: submissions.list(),
         totals: job.ledger.totals(),
         files: Vec::new(),
         to_apply: 0,
@@ -316,7 +360,10 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
 /// What a guest that did not end by itself was doing.
 fn diagnosis(job: &Job, watched: &Watched, ended: &Ended) -> Option<Diagnosis> {
     match ended {
-        Ended::Converged | Ended::Stopped { .. } | Ended::Refused { .. } => None,
+        Ended::Converged
+        | Ended::Stopped { .. }
+        | Ended::Incomplete { .. }
+        | Ended::Refused { .. } => None,
         Ended::Crashed(_) | Ended::Limit(_) | Ended::Interrupted | Ended::HostFault { .. } => Some(
             watched
                 .activity
@@ -395,8 +442,16 @@ pub(super) async fn describe(
     let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), nothing, None);
     let files =
         filesystem(&grants, &Workspaces::default(), &ledger).map_err(|error| error.to_string())?;
+    let lines = Lines::Captured {
+        stream: Stream::Stderr,
+        max: grants.limits.output_bytes,
+    };
+    let stderr = Captured::new(ledger.clone(), lines, grants.limits.event_bytes);
     let state = RunState {
-        wasi: WasiCtx::builder().max_random_size(RANDOM_BYTES).build(),
+        wasi: WasiCtx::builder()
+            .stderr(stderr.clone())
+            .max_random_size(RANDOM_BYTES)
+            .build(),
         files,
         table: table(&grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
@@ -427,7 +482,14 @@ pub(super) async fn describe(
     };
     match supervise(caught(guest), supervision).await {
         Ok(Ok(Ok(descriptor))) => descriptor_from_guest(descriptor),
-        Ok(Ok(Err(error))) => Err(crash(&error).message),
+        Ok(Ok(Err(error))) => {
+            let message = crash(&error).message;
+            // Nothing else is kept of what it said.
+            Err(match stderr.tail().trim() {
+                "" => message,
+                said => format!("{message}; it said:\n{said}"),
+            })
+        }
         Ok(Err(panic)) => Err(panic.to_string()),
         Err(Cut::Interrupted) => Err("interrupted".to_owned()),
         Err(Cut::Journal(error)) => Err(error.to_string()),
@@ -442,12 +504,25 @@ fn new_store(job: &Job, watched: &Watched, files: Filesystem, storage: Storage) 
         activity,
         stdout,
         stderr,
+        submissions: _,
     } = watched;
     let grants = &job.grants;
     let mut wasi = WasiCtx::builder();
     wasi.stdout(stdout.clone())
         .stderr(stderr.clone())
-        .max_random_size(RANDOM_BYTES);
+        .max_random_size(sabotage::limit(Wall::RandomBytes, RANDOM_BYTES));
+    if sabotage::down(Wall::Environment) {
+        wasi.inherit_env();
+    }
+    if sabotage::down(Wall::Network) {
+        wasi.inherit_network()
+            .allow_tcp(true)
+            .allow_udp(true)
+            .allow_ip_name_lookup(true);
+    }
+    if sabotage::down(Wall::Entropy) {
+        wasi.insecure_random_seed(0);
+    }
     wasi.arg(&job.agent.descriptor.agent_name)
         .args(&grants.args);
     for (name, value) in &grants.env {
@@ -479,7 +554,7 @@ fn filesystem(
     workspaces: &Workspaces,
     ledger: &Ledger,
 ) -> Result<Filesystem, MountError> {
-    let mounts: Vec<Mount> = grants
+    let mut mounts: Vec<Mount> = grants
         .dirs
         .iter()
         .map(|dir| Mount {
@@ -492,8 +567,10 @@ fn filesystem(
                 // Without a copy there is nothing that may be written to.
                 (Access::CopyOnWrite, None) => filesystem::Access::ReadOnly,
             },
+            extent: Extent::Whole,
         })
         .collect();
+    mounts.extend(single_files(&grants.files));
     let limits = filesystem::Limits {
         disk_bytes: grants.limits.disk_bytes,
         file_bytes: grants.limits.file_bytes,
@@ -501,12 +578,46 @@ fn filesystem(
         handles: grants.limits.handles,
     };
     let witness = Arc::new(Witness::new(ledger.clone()));
-    Filesystem::new(&mounts, limits, &Protection::default(), witness)
+    let protection = match &grants.protection {
+        grants::Protection::Standard(patterns) => {
+            Protection::Standard(patterns.iter().map(ToString::to_string).collect())
+        }
+        grants::Protection::Off => Protection::Off,
+    };
+    Filesystem::new(&mounts, limits, &protection, witness)
+}
+
+/// The directories that show single files: one for each directory of the guest.
+fn single_files(files: &[FileGrant]) -> Vec<Mount> {
+    let mut mounts: Vec<Mount> = Vec::new();
+    for directory in files.chunk_by(|a, b| a.guest == b.guest) {
+        let Some(first) = directory.first() else {
+            continue;
+        };
+        // They were granted alike; what the agent asks for may still have narrowed some of them.
+        let writable = directory
+            .iter()
+            .all(|file| file.access == Access::ReadWrite);
+        mounts.push(Mount {
+            host: first.host.clone(),
+            guest: first.guest.clone(),
+            access: if writable {
+                filesystem::Access::ReadWrite
+            } else {
+                filesystem::Access::ReadOnly
+            },
+            extent: Extent::Files(directory.iter().map(|file| file.name.clone()).collect()),
+        });
+    }
+    mounts
 }
 
 fn table(grants: &Grants) -> ResourceTable {
     let mut table = ResourceTable::new();
-    table.set_max_capacity(usize::try_from(grants.limits.handles).unwrap_or(usize::MAX));
+    table.set_max_capacity(
+        usize::try_from(sabotage::limit(Wall::Resources, grants.limits.handles))
+            .unwrap_or(usize::MAX),
+    );
     table
 }
 
@@ -514,7 +625,8 @@ fn table(grants: &Grants) -> ResourceTable {
 fn armed(engine: &Engine, state: RunState, grants: &Grants) -> Store<RunState> {
     let mut store = Store::new(engine.wasmtime(), state);
     store.limiter(|state| &mut state.limiter);
-    store.set_hostcall_fuel(usize::try_from(grants.limits.hostcall_bytes).unwrap_or(usize::MAX));
+    let hostcall_bytes = sabotage::limit(Wall::HostcallBytes, grants.limits.hostcall_bytes);
+    store.set_hostcall_fuel(usize::try_from(hostcall_bytes).unwrap_or(usize::MAX));
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(|store| {
         store.data().activity.computing();

@@ -11,6 +11,7 @@ use wasmtime::component::Linker;
 
 use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
+use super::evidence::{self, EvidenceError};
 use super::outcome::Outcome;
 use super::supervise::Interrupt;
 use super::workspaces::{Workspaces, WorkspacesError};
@@ -25,6 +26,8 @@ use crate::engine::{
 };
 use crate::error::Hint;
 use crate::grants::Grants;
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 use crate::trajectory::journal::{Journal, JournalError, Link};
 use crate::trajectory::ledger::{FactLimits, Ledger};
 use crate::trajectory::opening::Opening;
@@ -230,6 +233,8 @@ pub enum StartError {
     Journal(#[from] JournalError),
     #[error(transparent)]
     Workspaces(#[from] WorkspacesError),
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     #[error("cannot get random numbers from the operating system: {0}")]
     Random(getrandom::Error),
 }
@@ -240,6 +245,7 @@ impl Hint for StartError {
             StartError::Directory(error) => error.hint(),
             StartError::Journal(error) => error.hint(),
             StartError::Workspaces(error) => error.hint(),
+            StartError::Evidence(error) => error.hint(),
             StartError::Random(_) => None,
         }
     }
@@ -295,7 +301,7 @@ impl Host {
             .unwrap_or(Path::new("(in memory)"))
             .to_owned();
         let imports = unmet(&artifact);
-        if !imports.is_empty() {
+        if !imports.is_empty() && !down(Wall::Imports) {
             return Err(AgentError::Imports { path, imports });
         }
         let artifact = Arc::new(artifact);
@@ -347,8 +353,8 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The run directory cannot be written, or a directory granted copy-on-write cannot be copied. The
-    /// copying is done before this returns.
+    /// The run directory cannot be written, a directory granted copy-on-write cannot be copied, or the
+    /// output has to match a schema that is missing or cannot be used. The copying is done before this returns.
     pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
         let RunRequest {
             agent,
@@ -359,6 +365,7 @@ impl Host {
         let left_out = agent
             .artifact
             .ask()
+            .filter(|_| !down(Wall::Ask))
             .map(|ask| grants.narrow(ask))
             .unwrap_or_default();
         let provider = commission
@@ -367,6 +374,7 @@ impl Host {
             .as_ref()
             .map(|provider| provider.id.clone());
         let run_id = commission.body().run_id.clone();
+        let output_schema = evidence::output_schema(&grants.require, &commission)?;
         let account =
             self.open_account(&agent, commission.raw(), &run_id, provider, &grants, runs)?;
         let (opening, workspaces) = account.or_removed(|account| {
@@ -399,6 +407,7 @@ impl Host {
             directory: account.directory.clone(),
             ledger: account.ledger.clone(),
             opening,
+            output_schema,
             interrupt: interrupt.clone(),
         };
         Ok(account.handle(interrupt, tokio::spawn(drive::drive(job))))

@@ -5,6 +5,7 @@ mod caught;
 mod convert;
 pub mod directory;
 mod drive;
+mod evidence;
 pub mod history;
 pub mod host;
 pub mod outcome;
@@ -13,6 +14,7 @@ pub mod watchdog;
 pub mod workspaces;
 
 pub use directory::{RunDir, RunsDir};
+pub use evidence::EvidenceError;
 pub use history::{HistoryError, PastEvent, PastRun, State};
 pub use host::{
     Agent, AgentError, Host, HostError, HostOptions, RunHandle, RunRequest, StartError, Unsupported,

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::capabilities::activity::Diagnosis;
 use crate::capabilities::meters::LimitHit;
+use crate::capabilities::storage::Submitted;
 use crate::error::Exit;
 use crate::trajectory::{StopReason, Totals};
 
@@ -22,6 +23,11 @@ pub enum Ended {
         /// In its own words.
         #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<String>,
+    },
+    /// The agent returned a result, but not what the operator requires to believe it.
+    Incomplete {
+        /// What it has not shown, in the words of `--require`.
+        missing: Vec<String>,
     },
     /// The commission does not fit the agent; it was not started.
     Refused {
@@ -71,6 +77,9 @@ pub struct Outcome {
     /// What the agent declared done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completed: Option<String>,
+    /// What the agent handed over, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Submitted>,
     /// Sums over the trajectory.
     pub totals: Totals,
     /// Files changed in granted directories, by guest path.
@@ -145,6 +154,7 @@ impl Outcome {
             stop_reason: StopReason::Error,
             output: None,
             completed: None,
+            artifacts: Vec::new(),
             totals: Totals::default(),
             files: Vec::new(),
             to_apply: 0,
@@ -166,6 +176,7 @@ impl Outcome {
             Ended::Converged if self.stop_reason == StopReason::Converged => Exit::Success,
             Ended::Converged
             | Ended::Stopped { .. }
+            | Ended::Incomplete { .. }
             | Ended::Refused { .. }
             | Ended::Crashed(_) => Exit::Failed,
             Ended::Limit(_) => Exit::Limit,

@@ -34,6 +34,8 @@ use super::watchdog::{Evidence, Notice, Pace, Policy, PolicyError, Snapshot, Ver
 use crate::capabilities::activity::{Activity, Pressure};
 use crate::capabilities::meters::{LimitHit, Meters};
 use crate::grants::Limits;
+use crate::selftest::sabotage;
+use crate::selftest::wall::Wall;
 use crate::trajectory::{Audit, JournalError, Ledger};
 
 /// Asks a run to end. Cheap to clone; asking twice is asking once.
@@ -249,7 +251,7 @@ impl<F: Future> Future for Metered<'_, F> {
 impl<F> Metered<'_, F> {
     fn over(&mut self, now: Duration, spent: Duration) -> Option<LimitHit> {
         let limits = self.by.limits;
-        if spent > limits.cpu() {
+        if spent > sabotage::time(Wall::Cpu, limits.cpu()) {
             return Some(LimitHit {
                 name: "cpu",
                 max: limits.cpu,

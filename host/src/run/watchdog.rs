@@ -18,6 +18,8 @@ use crate::capabilities::activity::Doing;
 use crate::capabilities::meters::{LimitHit, millis};
 use crate::error::Hint;
 use crate::grants::Limits;
+use crate::selftest::sabotage;
+use crate::selftest::wall::Wall;
 
 /// How long a guest may be quiet, wait, and run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,12 +215,12 @@ impl Policy {
         let idle = Duration::from_millis(limits.idle).min(limits.wall());
         Policy {
             idle_notice: Duration::from_millis(limits.idle_notice).min(idle),
-            idle: Some(idle),
+            idle: (!sabotage::down(Wall::Idle)).then_some(idle),
             grace: Policy::GRACE,
             poll: Policy::POLL,
-            wall: limits.wall(),
+            wall: sabotage::time(Wall::WallClock, limits.wall()),
             wall_soft: limits.soft(limits.wall()),
-            cpu: limits.cpu(),
+            cpu: sabotage::time(Wall::Cpu, limits.cpu()),
             cpu_soft: limits.soft(limits.cpu()),
             waiting: Policy::WAITING.max(idle),
             waiting_without_progress: Policy::WITHOUT_PROGRESS,

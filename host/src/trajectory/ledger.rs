@@ -20,6 +20,8 @@ use super::fold::Totals;
 use super::journal::{Entry, Journal, JournalError, Link, Record};
 use super::recorder::{Receipt, Recorder, Rejected};
 use super::vocabulary::{ErrorCode, StopReason};
+use crate::selftest::sabotage;
+use crate::selftest::wall::Wall;
 
 /// Limits on what a guest may report.
 #[derive(Clone, Copy, Debug)]
@@ -177,11 +179,13 @@ impl Ledger {
         let bytes = bytes as u64;
         let mut inner = self.lock();
         let limits = inner.limits;
-        let exceeded = if bytes > limits.fact_bytes {
+        let exceeded = if bytes > sabotage::limit(Wall::EventBytes, limits.fact_bytes) {
             ("event-bytes", limits.fact_bytes)
-        } else if inner.facts >= limits.facts {
+        } else if inner.facts >= sabotage::limit(Wall::EventCount, limits.facts) {
             ("events", limits.facts)
-        } else if inner.bytes.saturating_add(bytes) > limits.total_bytes {
+        } else if inner.bytes.saturating_add(bytes)
+            > sabotage::limit(Wall::EventTotal, limits.total_bytes)
+        {
             ("trajectory-bytes", limits.total_bytes)
         } else {
             inner.facts += 1;

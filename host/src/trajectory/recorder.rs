@@ -23,6 +23,8 @@ use super::event::{
 };
 use super::fact::{SubagentCall, SubagentResult, ToolResult, Turn, Usage};
 use super::vocabulary::{ErrorCode, StopReason};
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 
 /// Text of the result of a call that was still open when the run ended.
 pub const UNRETURNED_CALL: &str = "the run ended before this call returned";
@@ -311,7 +313,9 @@ impl Recorder {
         let mut refused_calls = Vec::new();
         for block in &report.content {
             if let Some(call) = block.call() {
-                let known = call.runner == Runner::Provider || self.tools.contains_key(call.name);
+                let known = call.runner == Runner::Provider
+                    || self.tools.contains_key(call.name)
+                    || down(Wall::ToolBag);
                 let (id, name) = (call.id.to_owned(), call.name.to_owned());
                 self.invoke(now, &mut turn, &id, &name, call.input.clone());
                 if !known {
@@ -445,7 +449,9 @@ impl Recorder {
         self.require_running()?;
         match self.calls.get(&result.call_id) {
             None => return Err(Rejected::UnknownCall(result.call_id)),
-            Some(call) if !call.open => return Err(Rejected::CallReturned(result.call_id)),
+            Some(call) if !call.open && !down(Wall::Facts) => {
+                return Err(Rejected::CallReturned(result.call_id));
+            }
             Some(_) => {}
         }
         if let Some(turn) = &mut self.turn
@@ -595,7 +601,7 @@ impl Recorder {
         self.close_turn();
         let mut reason = reason;
         for frame in std::mem::take(&mut self.frames) {
-            if reason == StopReason::Converged {
+            if reason == StopReason::Converged && !down(Wall::OpenEnd) {
                 reason = StopReason::Abandoned;
             }
             let report = SubagentResult {
@@ -633,6 +639,9 @@ impl Recorder {
 
     /// Checks a whole batch of blocks before any of them changes the state.
     fn check_calls(&self, content: &[Block]) -> Result<(), Rejected> {
+        if down(Wall::Facts) {
+            return Ok(());
+        }
         let mut new = HashSet::new();
         let mut answered = HashSet::new();
         for block in content {

@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
 use super::Digest;
+use super::extent::Extent;
 use super::lease::{Closed, OpenFile};
 use super::log::{Difference, Log, Net, State};
 use super::observe::{ChangeKind, FileChange, Observer};
@@ -36,6 +37,7 @@ pub(super) struct Root {
     pub(super) guest: String,
     pub(super) dir: Arc<File>,
     pub(super) writable: bool,
+    pub(super) extent: Extent,
     pub(super) device: u64,
     /// The last names of its path on the host, folded: a rule may begin in them.
     pub(super) tail: Vec<String>,

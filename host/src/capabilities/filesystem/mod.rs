@@ -11,7 +11,7 @@
 //! - Only regular files and directories are opened. A FIFO or device is refused before anything happens
 //!   to it, so that no thread of the host waits on one.
 //! - Rules are decided about the place a path leads to, not about its spelling, and what is opened is
-//!   what was judged, even when somebody else renames things meanwhile ([`sys`] says how).
+//!   what was judged, even when somebody else renames things meanwhile (`sys.rs` says how).
 //! - Protected paths ([`PROTECTED`]) are not created, changed, removed, renamed or linked, whatever they
 //!   are reached through.
 //! - A file with names that this run did not give it is not written in place: they may lie elsewhere.
@@ -26,6 +26,7 @@ pub mod cow;
 mod descriptor;
 mod digest;
 mod disk;
+mod extent;
 mod guard;
 mod lease;
 mod listing;
@@ -56,6 +57,7 @@ use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 use crate::error::Hint;
 
 pub use digest::Digest;
+pub use extent::Extent;
 pub use observe::{Change, ChangeKind, Denial, FileChange, LimitHit, Observer, Operation};
 pub use protect::{PROTECTED, Protected, Protection, Scope};
 pub use quota::Limits;
@@ -83,6 +85,8 @@ pub struct Mount {
     pub guest: String,
     /// What may be done there.
     pub access: Access,
+    /// How much of it the guest gets.
+    pub extent: Extent,
 }
 
 /// Where work that may block is done.
@@ -211,6 +215,7 @@ fn open_root(mount: &Mount) -> Result<disk::Root, MountError> {
             Access::ReadOnly => false,
             Access::ReadWrite | Access::CopyOnWrite { .. } => true,
         },
+        extent: mount.extent.clone(),
         device,
         tail,
     })

@@ -85,7 +85,7 @@ pub struct LimitHit {
 /// One change, when it happens.
 ///
 /// Writes are told once a file is closed (its last descriptor and stream dropped), so that `after` is
-/// what was left behind. [`super::Filesystem::finish`] tells those that were still open.
+/// what was left behind. [`super::Changes::finish`] tells those that were still open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Canonical path in the guest's terms.

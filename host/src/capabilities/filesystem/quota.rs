@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::sys::Inode;
+use crate::selftest::sabotage;
+use crate::selftest::wall::Wall;
 
 /// How much a run may use of its directories, all of them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,13 +118,13 @@ impl Books {
         if wanted <= size {
             return Ok(());
         }
-        if wanted > limits.file_bytes {
+        if wanted > sabotage::limit(Wall::FileBytes, limits.file_bytes) {
             return Err(Limit::FileBytes);
         }
         let charge = wanted.saturating_sub(account.base);
         let more = charge.saturating_sub(account.charge);
         let disk = self.disk.saturating_add(more);
-        if disk > limits.disk_bytes {
+        if disk > sabotage::limit(Wall::DiskBytes, limits.disk_bytes) {
             return Err(Limit::DiskBytes);
         }
         self.disk = disk;
@@ -151,7 +153,7 @@ impl Books {
 
     /// Whether one more file may be created.
     pub(super) fn may_create(&self, limits: &Limits) -> Result<(), Limit> {
-        if self.files >= limits.files {
+        if self.files >= sabotage::limit(Wall::Files, limits.files) {
             return Err(Limit::Files);
         }
         Ok(())
@@ -208,7 +210,7 @@ impl Handles {
     pub(super) fn new(max: u64) -> Arc<Handles> {
         Arc::new(Handles {
             open: AtomicU64::new(0),
-            max,
+            max: sabotage::limit(Wall::Handles, max),
         })
     }
 

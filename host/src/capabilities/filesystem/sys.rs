@@ -16,6 +16,9 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Timestamps};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
+
 /// How often a lookup is repeated when somebody renames things on the host meanwhile (`EAGAIN`).
 const LOOKUP_ATTEMPTS: u32 = 16;
 
@@ -180,7 +183,11 @@ fn open_beneath(
     flags: OFlags,
     mode: Mode,
 ) -> io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let resolve = if down(Wall::Beneath) {
+        ResolveFlags::empty()
+    } else {
+        ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS
+    };
     open_resolved(dir, path, flags, mode, resolve)
 }
 

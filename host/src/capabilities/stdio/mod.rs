@@ -15,6 +15,8 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use self::binding::{Binding, ClaimedStop};
+use crate::selftest::sabotage;
+use crate::selftest::wall::Wall;
 use crate::trajectory::audit::Stream;
 use crate::trajectory::{Audit, JournalError, Ledger};
 
@@ -159,7 +161,9 @@ impl Captured {
         match &self.lines {
             Lines::Events(binding) => binding.line(line),
             Lines::Captured { stream, max } => {
-                if state.recorded.saturating_add(line.len() as u64) > *max {
+                if state.recorded.saturating_add(line.len() as u64)
+                    > sabotage::limit(Wall::OutputBytes, *max)
+                {
                     if !std::mem::replace(&mut state.limit_noted, true) {
                         self.ledger.audit(Audit::Limit {
                             name: "output-bytes",

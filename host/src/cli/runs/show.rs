@@ -117,15 +117,31 @@ fn text(run: &RunDir) -> Result<(), Failure> {
     if let State::Ended(outcome) = &state {
         ended(&mut out, outcome)?;
     }
+    let submitted = match &state {
+        State::Ended(outcome) => outcome.artifacts.as_slice(),
+        State::Unfinished(_) => &[],
+    };
     let artifacts = artifacts(run.path())?;
     if !artifacts.is_empty() {
         out.heading("Artifacts")?;
         let mut table = Table::indented(2);
         for (name, bytes) in artifacts {
             let path = run.path().join("artifacts").join(&name);
+            let (kind, digest) = submitted
+                .iter()
+                .find(|submitted| submitted.name == name)
+                .map(|submitted| {
+                    (
+                        printable(&submitted.media_type),
+                        clipped(&submitted.digest, 20),
+                    )
+                })
+                .unwrap_or_default();
             table.row([
                 printable(&path.display().to_string()).into(),
                 Cell::right(size(bytes)).with(DIM),
+                kind.into(),
+                Cell::styled(DIM, digest),
             ]);
         }
         out.table(&table)?;
@@ -184,6 +200,7 @@ fn grants(grants: &Value) -> String {
         let values = list(name).filter_map(Value::as_str);
         parts.extend(values.map(|value| format!("{flag} {}", printable(value))));
     }
+    parts.extend(required(grants).map(|evidence| format!("--require {}", printable(&evidence))));
     let default = Limits::default().to_json();
     for (name, value) in grants
         .get("limits")
@@ -206,6 +223,27 @@ fn grants(grants: &Value) -> String {
     } else {
         parts.join(" ")
     }
+}
+
+/// What was required, in the words of the flag.
+fn required(grants: &Value) -> impl Iterator<Item = String> {
+    let is_required = |name| grants.pointer(name).and_then(Value::as_bool) == Some(true);
+    let complete = is_required("/require/complete").then(|| "complete".to_owned());
+    let output = is_required("/require/output-schema").then(|| "output-schema".to_owned());
+    let artifacts = grants
+        .pointer("/require/artifacts")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|artifact| {
+            let name = artifact.get("name")?.as_str()?;
+            let schema = artifact.pointer("/schema/path").and_then(Value::as_str);
+            Some(schema.map_or_else(
+                || format!("artifact={name}"),
+                |schema| format!("artifact={name}:{schema}"),
+            ))
+        });
+    complete.into_iter().chain(artifacts).chain(output)
 }
 
 fn timeline(out: &mut Out, run: &RunDir, started: Timestamp) -> Result<(), Failure> {
@@ -250,6 +288,10 @@ fn ended(out: &mut Out, outcome: &Outcome) -> Result<(), Failure> {
         for line in stderr {
             out.line(&format!("  {} {line}", styled(DIM, "|")))?;
         }
+    }
+    if let Some(summary) = &outcome.completed {
+        out.heading("Declared done")?;
+        out.line(&format!("  {}", printable(summary)))?;
     }
     if let Some(output) = &outcome.output {
         let answer = match output {

@@ -1,0 +1,61 @@
+//! The registry: every case, in the order in which they are shown.
+
+mod account;
+mod artifact;
+mod cache;
+mod disk;
+mod links;
+mod machine;
+mod protected;
+mod surroundings;
+mod time;
+
+use super::case::Case;
+
+/// Every case.
+pub fn all() -> impl Iterator<Item = &'static Case> {
+    let tables: [&'static [Case]; 9] = [
+        disk::CASES,
+        links::CASES,
+        protected::CASES,
+        machine::CASES,
+        time::CASES,
+        account::CASES,
+        surroundings::CASES,
+        artifact::CASES,
+        cache::CASES,
+    ];
+    tables.into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::super::wall::Wall;
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_every_wall_has_a_case() {
+        let mut names = HashSet::new();
+        assert!(all().all(|case| names.insert(case.id)));
+        assert!(names.len() >= 60, "{}", names.len());
+        let watched: HashSet<Wall> = all().map(|case| case.wall).collect();
+        for wall in Wall::ALL {
+            assert!(watched.contains(wall), "{}", wall.id());
+        }
+    }
+
+    #[test]
+    fn claims_are_sentences_and_sources_are_given() {
+        for case in all() {
+            assert!(
+                case.claim.ends_with('.') && case.claim.len() <= 120,
+                "{}: {}",
+                case.id,
+                case.claim
+            );
+            assert!(!case.source.is_empty(), "{}", case.id);
+        }
+    }
+}

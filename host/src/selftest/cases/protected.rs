@@ -1,0 +1,100 @@
+//! Files that other programs of the operator's run, obey or trust.
+
+use super::super::case::{Case, guest};
+use super::super::evidence::Evidence;
+use super::super::setup::{Dirs, Setup, Trace};
+use super::super::wall::Wall;
+
+const WORK: Setup = Setup::new(Dirs::Work).leaves(&[Trace::Denied]);
+
+pub(super) const CASES: &[Case] = &[
+    guest(
+        "protected-git",
+        Wall::Protected,
+        "CVE-2022-24765",
+        "Hooks and configuration of a git repository cannot be written.",
+        WORK,
+    ),
+    guest(
+        "protected-families",
+        Wall::Protected,
+        "CWE-829",
+        "Neither can files that shells, editors, agents, CI and package managers obey.",
+        WORK.check(only_harmless),
+    ),
+    guest(
+        "protected-link",
+        Wall::Protected,
+        "CWE-59",
+        "Nor through a symbolic link.",
+        WORK,
+    ),
+    guest(
+        "protected-rename",
+        Wall::Protected,
+        "CWE-706",
+        "Nor by renaming them, their ancestors, or something into their place.",
+        WORK.check(only_harmless),
+    ),
+    guest(
+        "protected-case",
+        Wall::Protected,
+        "CVE-2021-21300",
+        "Nor in another case, or a spelling some file systems take for the same.",
+        WORK,
+    ),
+    guest(
+        "protected-hardlink",
+        Wall::Protected,
+        "CWE-62",
+        "Nor through another name.",
+        WORK,
+    ),
+    guest(
+        "protected-removal",
+        Wall::Protected,
+        "CWE-693",
+        "Nor can they be removed.",
+        WORK,
+    ),
+    guest(
+        "protected-repository",
+        Wall::Protected,
+        "CVE-2022-24765",
+        "A directory cannot be made that git takes for a repository.",
+        WORK,
+    ),
+];
+
+/// Nothing that a program obeys has appeared at the top of the directory.
+fn only_harmless(evidence: &Evidence<'_>) -> Result<(), String> {
+    let obeyed = [
+        ".bashrc",
+        ".zshenv",
+        ".profile",
+        ".envrc",
+        ".vimrc",
+        ".mcp.json",
+        ".npmrc",
+        ".netrc",
+        ".vscode",
+        ".idea",
+        ".claude",
+        ".husky",
+        ".ssh",
+        ".github/workflows",
+        ".config/autostart",
+        ".cargo/config.toml",
+        "sub/.git",
+        "sub/.vscode",
+        "sub/inner/.bashrc",
+    ];
+    let work = evidence.world.path("work");
+    match obeyed
+        .iter()
+        .find(|name| work.join(name).symlink_metadata().is_ok())
+    {
+        None => Ok(()),
+        Some(name) => Err(format!("on disk: {name}")),
+    }
+}

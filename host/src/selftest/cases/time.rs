@@ -1,0 +1,189 @@
+//! Guests that never come back, or not as they should.
+
+use super::super::case::{Case, Trying, Verdict, guest, host};
+use super::super::component::{Parts, command, module};
+use super::super::guests;
+use super::super::setup::{Dirs, Ending, Setup};
+use super::super::stage::{self, Stage};
+use super::super::wall::Wall;
+use super::machine::handmade;
+
+/// A third of a second of computing.
+const CPU: Setup = Setup::new(Dirs::Work)
+    .limits(&[("cpu", "300ms"), ("wall", "10s")])
+    .ends(Ending::Limit(&["cpu"]));
+
+/// Less than a second of waiting.
+const WAIT: Setup = Setup::new(Dirs::Work)
+    .limits(&[("wall", "700ms"), ("cpu", "500ms")])
+    .ends(Ending::Limit(&["wall"]));
+
+pub(super) const CASES: &[Case] = &[
+    guest(
+        "time-loop",
+        Wall::Cpu,
+        "CWE-835",
+        "An endless loop is ended.",
+        CPU,
+    ),
+    guest(
+        "time-host-calls",
+        Wall::Cpu,
+        "CWE-835",
+        "An endless loop of host calls is ended.",
+        CPU,
+    ),
+    guest(
+        "calls-total",
+        Wall::HostCalls,
+        "CWE-770",
+        "Calls of the host beyond their number end the run.",
+        Setup::new(Dirs::Nothing)
+            .limits(&[("host-calls", "5000")])
+            .ends(Ending::Limit(&["host-calls"])),
+    ),
+    guest(
+        "calls-rate",
+        Wall::HostCallRate,
+        "CWE-799",
+        "A guest that calls the host too often is held back, and lives.",
+        Setup::new(Dirs::Nothing).limits(&[("host-call-rate", "1000")]),
+    ),
+    guest(
+        "time-idle",
+        Wall::Idle,
+        "CWE-400",
+        "A guest that does nothing is ended before its time is over.",
+        Setup::new(Dirs::Nothing)
+            .limits(&[("idle", "1s"), ("idle-notice", "500ms"), ("wall", "10s")])
+            .ends(Ending::Limit(&["idle"])),
+    ),
+    guest(
+        "repeated-call",
+        Wall::Repetition,
+        "CWE-834",
+        "The same call with the same answer, over and over, ends the run.",
+        Setup::new(Dirs::Nothing)
+            .limits(&[("repeated-call", "5")])
+            .ends(Ending::Limit(&["repeated-call"])),
+    ),
+    guest(
+        "repeated-error",
+        Wall::Repetition,
+        "CWE-834",
+        "The same failure, over and over, ends the run.",
+        Setup::new(Dirs::Work)
+            .limits(&[("repeated-error", "5")])
+            .ends(Ending::Limit(&["repeated-error"])),
+    ),
+    guest(
+        "time-files",
+        Wall::WallClock,
+        "CWE-835",
+        "An endless loop that reads files is ended.",
+        WAIT.ends(Ending::Limit(&["wall", "cpu"])),
+    ),
+    guest(
+        "time-drop",
+        Wall::Cpu,
+        "CWE-835",
+        "A destructor that never ends is ended.",
+        CPU,
+    ),
+    guest(
+        "time-realloc",
+        Wall::Cpu,
+        "CWE-835",
+        "An allocator that never ends while the host hands over a result is ended.",
+        CPU,
+    ),
+    guest(
+        "time-bulk",
+        Wall::Cpu,
+        "CWE-407",
+        "An endless loop of bulk copies is ended.",
+        CPU,
+    ),
+    host(
+        "time-start",
+        Wall::Cpu,
+        "CWE-835",
+        "A start function that never ends is ended.",
+        start,
+    ),
+    host(
+        "time-describe",
+        Wall::Cpu,
+        "CWE-835",
+        "A description that never ends is ended.",
+        describe,
+    ),
+    guest(
+        "time-sleep",
+        Wall::WallClock,
+        "CWE-400",
+        "Sleeping ends with the run's time.",
+        WAIT,
+    ),
+    guest(
+        "time-poll",
+        Wall::WallClock,
+        "CWE-400",
+        "Waiting for what never comes ends with the run's time.",
+        WAIT,
+    ),
+    guest(
+        "time-stdin",
+        Wall::Environment,
+        "CWE-400",
+        "Standard input of an agent is empty, not something to wait for.",
+        Setup::new(Dirs::Nothing),
+    ),
+    guest(
+        "panic",
+        Wall::Wasmtime,
+        "CWE-248",
+        "A guest that panics ends itself and nothing else.",
+        Setup::new(Dirs::Nothing).ends(Ending::Crashed),
+    ),
+    guest(
+        "exit-zero",
+        Wall::Wasmtime,
+        "CWE-393",
+        "An agent that exits, with success even, has not converged.",
+        Setup::new(Dirs::Nothing).ends(Ending::Crashed),
+    ),
+    guest(
+        "exit-one",
+        Wall::Wasmtime,
+        "CWE-393",
+        "An agent that exits with failure has not converged.",
+        Setup::new(Dirs::Nothing).ends(Ending::Crashed),
+    ),
+];
+
+fn start(stage: &Stage) -> Trying<'_> {
+    Box::pin(async {
+        let component = command(
+            &module(&Parts {
+                endless_start: true,
+                ..Parts::default()
+            }),
+            1,
+        );
+        let setup = Setup::new(Dirs::Nothing)
+            .limits(&[("cpu", "300ms")])
+            .ends(Ending::Limit(&["cpu"]));
+        handmade(stage, "time-start", &component, &setup).await
+    })
+}
+
+fn describe(stage: &Stage) -> Trying<'_> {
+    Box::pin(async {
+        match stage::load(&stage.host, guests::DESCRIBE).await {
+            Ok(_) => Verdict::broken("it was loaded"),
+            Err(error) if error.contains("limit") => Verdict::Held { saw: error },
+            Err(error) => Verdict::broken(format!("it failed otherwise: {error}")),
+        }
+    })
+}

@@ -1,0 +1,3 @@
+//! The hostile guests, as the build script has compiled them.
+
+include!(concat!(env!("OUT_DIR"), "/escape.rs"));

@@ -1,0 +1,132 @@
+//! What a case with a guest needs, and what has to come of it.
+
+use super::evidence::Evidence;
+
+/// Directories a guest gets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dirs {
+    /// None.
+    Nothing,
+    /// `/work`, for writing.
+    Work,
+    /// `/read`, for reading.
+    Read,
+    /// `/work` and `/data` for writing, `/read` for reading.
+    All,
+}
+
+/// What the guest is told beside the name of the case.
+#[derive(Clone, Copy)]
+pub(super) enum Arg {
+    /// Nothing.
+    Nothing,
+    /// The host's path of the bait.
+    Outside,
+    /// This.
+    Text(&'static str),
+}
+
+/// How a run has to end.
+#[derive(Clone, Copy)]
+pub(super) enum Ending {
+    /// The guest comes back and says that the wall held.
+    Answered,
+    /// The guest traps or exits, and the host records it.
+    Crashed,
+    /// One of these limits ends it.
+    Limit(&'static [&'static str]),
+    /// The guest comes back, or does not: the host may choose.
+    Either,
+}
+
+/// What has to be on record.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Trace {
+    /// A denial.
+    Denied,
+    /// A fact that was refused.
+    Rejected,
+    /// This limit was hit.
+    Limit(&'static str),
+    /// Something was left out of the grants because the component does not ask for it.
+    Narrowed,
+}
+
+/// A case that is one run of the hostile guest.
+#[derive(Clone, Copy)]
+pub(super) struct Setup {
+    pub(super) dirs: Dirs,
+    pub(super) limits: &'static [(&'static str, &'static str)],
+    pub(super) env: &'static [(&'static str, &'static str)],
+    pub(super) arg: Arg,
+    pub(super) ending: Ending,
+    pub(super) traces: &'static [Trace],
+    pub(super) race: bool,
+    pub(super) device: bool,
+    pub(super) check: Option<fn(&Evidence<'_>) -> Result<(), String>>,
+}
+
+impl Setup {
+    /// A guest with these directories that comes back and says that the wall held.
+    pub(super) const fn new(dirs: Dirs) -> Setup {
+        Setup {
+            dirs,
+            limits: &[],
+            env: &[],
+            arg: Arg::Nothing,
+            ending: Ending::Answered,
+            traces: &[],
+            race: false,
+            device: false,
+            check: None,
+        }
+    }
+
+    pub(super) const fn limits(self, limits: &'static [(&'static str, &'static str)]) -> Setup {
+        Setup { limits, ..self }
+    }
+
+    pub(super) const fn env(self, env: &'static [(&'static str, &'static str)]) -> Setup {
+        Setup { env, ..self }
+    }
+
+    pub(super) const fn text(self, text: &'static str) -> Setup {
+        Setup {
+            arg: Arg::Text(text),
+            ..self
+        }
+    }
+
+    pub(super) const fn told_outside(self) -> Setup {
+        Setup {
+            arg: Arg::Outside,
+            ..self
+        }
+    }
+
+    pub(super) const fn ends(self, ending: Ending) -> Setup {
+        Setup { ending, ..self }
+    }
+
+    pub(super) const fn leaves(self, traces: &'static [Trace]) -> Setup {
+        Setup { traces, ..self }
+    }
+
+    pub(super) const fn raced(self) -> Setup {
+        Setup { race: true, ..self }
+    }
+
+    pub(super) const fn with_device(self) -> Setup {
+        Setup {
+            device: true,
+            ..self
+        }
+    }
+
+    pub(super) const fn check(self, check: fn(&Evidence<'_>) -> Result<(), String>) -> Setup {
+        Setup {
+            check: Some(check),
+            ..self
+        }
+    }
+}

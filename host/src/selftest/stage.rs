@@ -1,0 +1,198 @@
+//! What all cases share: a host, the hostile guest loaded into it, and how a run is made of a setup.
+
+use super::case::Verdict;
+use super::evidence::Evidence;
+use super::guests;
+use super::setup::{Arg, Dirs, Setup};
+use super::world::World;
+use crate::commission::Commission;
+use crate::engine::{Artifact, Cache};
+use crate::error::Hint;
+use crate::grants::{DirSpec, Grants, GrantsFile};
+use crate::run::{Agent, Host, HostOptions, Outcome, RunRequest, RunsDir};
+
+/// Limits every case starts from: small, so that a flood is quickly over, and long enough for a busy
+/// machine. Trying the same door again and again is what the cases are there for.
+const LIMITS: [(&str, &str); 5] = [
+    ("memory", "64MiB"),
+    ("cpu", "10s"),
+    ("wall", "40s"),
+    ("repeated-error", "1000000"),
+    ("repeated-call", "1000000"),
+];
+
+/// A host with the hostile guest in it.
+pub(super) struct Stage {
+    pub(super) host: Host,
+    pub(super) escape: Agent,
+}
+
+/// The self-test cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SelftestError {
+    /// This binary was built without its hostile guests.
+    #[error("this binary cannot test itself: {reason}")]
+    NoGuests {
+        /// Why it has none.
+        reason: &'static str,
+    },
+    /// The host or the guest cannot be set up.
+    #[error("cannot set up the self-test: {reason}")]
+    Setup {
+        /// What failed.
+        reason: String,
+    },
+}
+
+impl Hint for SelftestError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            SelftestError::NoGuests { .. } => Some(
+                "build it from a checkout of its repository, after `rustup target add wasm32-wasip2`".to_owned(),
+            ),
+            SelftestError::Setup { .. } => None,
+        }
+    }
+}
+
+impl Stage {
+    pub(super) async fn new() -> Result<Stage, SelftestError> {
+        if let Some(reason) = guests::MISSING {
+            return Err(SelftestError::NoGuests { reason });
+        }
+        let setup = |reason| SelftestError::Setup { reason };
+        let host = host(Cache::disabled()).map_err(setup)?;
+        let escape = load(&host, guests::ESCAPE).await.map_err(setup)?;
+        Ok(Stage { host, escape })
+    }
+
+    /// Runs the hostile guest as `setup` says, and judges it.
+    pub(super) async fn attempt(&self, id: &str, setup: &Setup) -> Verdict {
+        self.attempt_with(id, setup, None).await
+    }
+
+    /// Runs the hostile guest, telling it `arg`, and judges it.
+    pub(super) async fn attempt_with(
+        &self,
+        id: &str,
+        setup: &Setup,
+        arg: Option<String>,
+    ) -> Verdict {
+        match self.world(setup).await {
+            Ok(world) => self.attempt_in(&world, &self.escape, id, setup, arg).await,
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// Makes the world for a setup. Many files: not on a thread that runs guests.
+    pub(super) async fn world(&self, setup: &Setup) -> Result<World, Verdict> {
+        let device = setup.device;
+        let made = tokio::task::spawn_blocking(move || {
+            let mut world = World::new().map_err(|error| {
+                Verdict::broken(format!("the case's directories cannot be made: {error}"))
+            })?;
+            if device && let Err(error) = world.add_device() {
+                return Err(Verdict::Skipped {
+                    reason: format!("no device can be made here: {error}"),
+                });
+            }
+            Ok(world)
+        });
+        made.await
+            .unwrap_or_else(|error| Err(Verdict::broken(error.to_string())))
+    }
+
+    /// Runs `agent` in `world`, and judges it.
+    pub(super) async fn attempt_in(
+        &self,
+        world: &World,
+        agent: &Agent,
+        id: &str,
+        setup: &Setup,
+        arg: Option<String>,
+    ) -> Verdict {
+        let run_id = format!("escape-{id}");
+        let told = match (setup.arg, arg) {
+            (_, Some(arg)) => format!("{id} {arg}"),
+            (Arg::Text(text), None) => format!("{id} {text}"),
+            (Arg::Outside, None) => format!("{id} {}", world.path("outside").display()),
+            (Arg::Nothing, None) => id.to_owned(),
+        };
+        let race = setup.race.then(|| world.race());
+        let outcome = run(&self.host, world, agent, setup, &run_id, &told).await;
+        // Whoever exchanges things has to stop before anybody compares.
+        drop(race);
+        let judged = outcome.and_then(|outcome| {
+            let evidence = Evidence::gather(world, &run_id, &outcome)?;
+            Ok((evidence.judge(setup), evidence.saw().to_owned()))
+        });
+        match judged {
+            Ok((wrong, saw)) => Verdict::of(wrong, saw),
+            Err(error) => Verdict::broken(error),
+        }
+    }
+}
+
+/// A host of its own.
+pub(super) fn host(cache: Cache) -> Result<Host, String> {
+    Host::new(HostOptions {
+        cache,
+        ..HostOptions::default()
+    })
+    .map_err(|error| error.to_string())
+}
+
+/// Loads a component into `host`.
+pub(super) async fn load(host: &Host, bytes: &[u8]) -> Result<Agent, String> {
+    let artifact = Artifact::from_bytes(bytes).map_err(|error| error.to_string())?;
+    host.load_artifact(artifact)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// Runs `agent` on the task `told` with the grants of `setup`.
+pub(super) async fn run(
+    host: &Host,
+    world: &World,
+    agent: &Agent,
+    setup: &Setup,
+    run_id: &str,
+    told: &str,
+) -> Result<Outcome, String> {
+    let request = RunRequest {
+        agent: agent.clone(),
+        commission: Commission::for_task(run_id, "none/none", Some(told))
+            .map_err(|error| error.to_string())?,
+        grants: grants(world, setup)?,
+        runs: Some(RunsDir::at(world.path("runs"))),
+    };
+    let handle = host.start(request).map_err(|error| error.to_string())?;
+    Ok(handle.outcome().await)
+}
+
+fn grants(world: &World, setup: &Setup) -> Result<Grants, String> {
+    let spec = |name: &str, access: &str| -> Result<DirSpec, String> {
+        let text = format!("{}::/{name}:{access}", world.path(name).display());
+        text.parse()
+            .map_err(|error: crate::grants::dir::DirError| error.to_string())
+    };
+    let dirs = match setup.dirs {
+        Dirs::Nothing => Vec::new(),
+        Dirs::Work => vec![spec("work", "rw")?],
+        Dirs::Read => vec![spec("read", "ro")?],
+        Dirs::All => vec![
+            spec("work", "rw")?,
+            spec("read", "ro")?,
+            spec("data", "rw")?,
+        ],
+    };
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let file = GrantsFile {
+        dirs,
+        env: setup.env.iter().map(owned).collect(),
+        args: Vec::new(),
+        limits: LIMITS.iter().chain(setup.limits).map(owned).collect(),
+        ..GrantsFile::default()
+    };
+    Grants::resolve(file, GrantsFile::default()).map_err(|error| error.to_string())
+}

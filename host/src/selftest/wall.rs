@@ -1,0 +1,117 @@
+//! The walls: what stands between a guest and what it was not granted.
+
+use serde::Serialize;
+
+macro_rules! walls {
+    ($($name:ident, $id:literal, $stands:literal;)*) => {
+        /// A guard that at least one case watches.
+        ///
+        /// Each is one decision at one place of the host, so that switching it off (see [`super::sabotage`])
+        /// shows that its cases notice.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub enum Wall {
+            $(#[doc = $stands] $name,)*
+        }
+
+        impl Wall {
+            /// Every wall.
+            pub const ALL: &[Wall] = &[$(Wall::$name),*];
+
+            /// Its stable name.
+            #[must_use]
+            pub const fn id(self) -> &'static str {
+                match self {
+                    $(Wall::$name => $id,)*
+                }
+            }
+
+            /// What it does, in one sentence.
+            #[must_use]
+            pub const fn stands(self) -> &'static str {
+                match self {
+                    $(Wall::$name => $stands,)*
+                }
+            }
+        }
+    };
+}
+
+walls! {
+    // The disk.
+    Beneath, "beneath", "Paths are resolved beneath the granted directory, whatever links on the way say.";
+    ReadOnly, "read-only", "Nothing is changed in a directory that was granted for reading.";
+    Separate, "separate", "Nothing is renamed or linked from one granted directory into another.";
+    LinkTargets, "link-targets", "Symbolic links that lead out are neither made nor moved into place.";
+    HardLinks, "hard-links", "A file with names the run did not give it is not written in place.";
+    Regular, "regular", "Only regular files and directories are opened.";
+    Protected, "protected", "Protected paths are not changed, whatever they are reached through.";
+    PseudoDirs, "pseudo-dirs", "Directories that show the host itself cannot be granted.";
+    DiskBytes, "disk-bytes", "Bytes written to disk are counted before they are written.";
+    FileBytes, "file-bytes", "A file does not grow beyond its limit.";
+    Files, "files", "Files, directories and links created are counted.";
+    Handles, "handles", "Open files and streams on them are counted.";
+    Observed, "observed", "Every change of a granted directory is on record.";
+    // The machine.
+    Memory, "memory", "All linear memories together stay within their limit.";
+    Tables, "tables", "All tables together stay within their limit.";
+    Instances, "instances", "A component has a bounded number of instances.";
+    Resources, "resources", "Timers and other values the host keeps for a guest are counted.";
+    HostcallBytes, "hostcall-bytes", "One host call copies a bounded number of bytes.";
+    RandomBytes, "random-bytes", "One host call gives a bounded number of random bytes.";
+    Cpu, "cpu", "Computing ends at its budget, wherever it happens.";
+    WallClock, "wall-clock", "Waiting ends at its budget, whatever is waited for.";
+    Idle, "idle", "A guest that does nothing is ended before its time is over.";
+    HostCalls, "host-calls", "Calls of the host are bounded in number.";
+    HostCallRate, "host-call-rate", "A guest that calls too often is held back.";
+    Repetition, "repetition", "A run that goes round in circles is ended.";
+    // The account.
+    EventBytes, "event-bytes", "A reported fact is bounded in size.";
+    EventCount, "event-count", "Reported facts are bounded in number.";
+    EventTotal, "event-total", "Reported facts are bounded in their sum.";
+    OutputBytes, "output-bytes", "Standard output and error are kept up to a limit, and never kill the guest.";
+    Facts, "facts", "A fact that is impossible is refused and changes nothing.";
+    ToolBag, "tool-bag", "A tool that is not among the run's is answered by the host.";
+    OpenEnd, "open-end", "A run that leaves calls or frames open has not converged.";
+    Stdio, "stdio", "What a stdio agent writes is its claim: none of the host's events, and nothing after its end.";
+    Chain, "chain", "An account that was changed afterwards does not verify.";
+    ArtifactNames, "artifact-names", "Names of artifacts stay in the run's own folder.";
+    StorageBytes, "storage-bytes", "Artifacts and checkpoints are bounded in their sum.";
+    // The surroundings.
+    Environment, "environment", "Nothing of the host's environment is inherited.";
+    Network, "network", "Sockets and name look-ups are refused.";
+    Ask, "ask", "What a component asks for is a ceiling of what it gets, and never a grant.";
+    Entropy, "entropy", "Randomness differs from run to run.";
+    // The artifact.
+    Imports, "imports", "A component that imports what the host does not offer is not started.";
+    Nesting, "nesting", "Types nested too deeply for the host's stack are not read.";
+    Artifact, "artifact", "What is not a component is refused with an error.";
+    CacheMac, "cache-mac", "Compiled code that this host did not write is never loaded.";
+    CacheKey, "cache-key", "Compiled code of another component is never loaded.";
+    CachePrivate, "cache-private", "A cache that others can write to, or links in it, are not used.";
+    // Defects that have no guard of their own.
+    Sound, "sound", "No argument of a guest makes the host fail.";
+    // wasmtime itself.
+    Wasmtime, "wasmtime", "WebAssembly's own rules: handles, strings, stacks and traps of a component.";
+}
+
+impl Wall {
+    /// The wall of this name.
+    #[must_use]
+    pub fn find(id: &str) -> Option<Wall> {
+        Wall::ALL.iter().copied().find(|wall| wall.id() == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_what_is_serialized() {
+        for wall in Wall::ALL {
+            assert_eq!(Wall::find(wall.id()), Some(*wall));
+            assert_eq!(serde_json::to_value(wall).unwrap(), wall.id());
+        }
+    }
+}
