@@ -29,9 +29,16 @@ fn a_case_nobody_knows_is_an_error() {
 
 #[test]
 fn the_list_names_claim_source_and_wall() {
-    let done = Lab::new().call(["selftest", "--list", "--json", "slash-"]).done();
+    let done = Lab::new()
+        .call(["selftest", "--list", "--json", "slash-"])
+        .done();
     let cases: Value = serde_json::from_str(&done.stdout).unwrap();
-    let ids: Vec<_> = cases.as_array().unwrap().iter().map(|case| &case["id"]).collect();
+    let ids: Vec<_> = cases
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|case| &case["id"])
+        .collect();
     assert_eq!(ids, ["slash-open", "slash-rename", "slash-remove"]);
     assert_eq!(cases[0]["wall"], "beneath");
     assert_eq!(cases[0]["source"], "GHSA-vqjp-4c8c-hfgg");
