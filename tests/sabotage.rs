@@ -79,7 +79,9 @@ fn sabotage(wall: Wall) -> Row {
         .expect("the program can be started");
     let report: Option<Value> = serde_json::from_slice(&output.stdout).ok();
     let named = |verdict: &str| -> Vec<String> {
-        let cases = report.as_ref().and_then(|report| report["cases"].as_array());
+        let cases = report
+            .as_ref()
+            .and_then(|report| report["cases"].as_array());
         let cases = cases.into_iter().flatten();
         cases
             .filter(|case| case["verdict"] == verdict)
