@@ -9,7 +9,7 @@ use crate::harness::Lab;
 #[test]
 fn every_wall_holds_on_this_machine() {
     let done = Lab::new().call(["selftest", "--json"]).done();
-    let report: Value = serde_json::from_str(&done.stdout).unwrap();
+    let report: Value = serde_json::from_str(&done.stdout()).unwrap();
     let cases = report["cases"].as_array().unwrap();
     let broken: Vec<_> = cases
         .iter()
@@ -17,14 +17,18 @@ fn every_wall_holds_on_this_machine() {
         .collect();
     assert!(broken.is_empty(), "{broken:#?}");
     assert!(cases.len() >= 60, "{}", cases.len());
-    assert_eq!(done.code, 0);
+    assert_eq!(done.code(), 0);
 }
 
 #[test]
 fn a_case_nobody_knows_is_an_error() {
     let done = Lab::new().call(["selftest", "no-such-case"]).done();
-    assert_eq!(done.code, 2);
-    assert!(done.stderr.contains("selftest --list"), "{}", done.stderr);
+    assert_eq!(done.code(), 2);
+    assert!(
+        done.stderr().contains("selftest --list"),
+        "{}",
+        done.stderr()
+    );
 }
 
 #[test]
@@ -32,7 +36,7 @@ fn the_list_names_claim_source_and_wall() {
     let done = Lab::new()
         .call(["selftest", "--list", "--json", "slash-"])
         .done();
-    let cases: Value = serde_json::from_str(&done.stdout).unwrap();
+    let cases: Value = serde_json::from_str(&done.stdout()).unwrap();
     let ids: Vec<_> = cases
         .as_array()
         .unwrap()

@@ -52,6 +52,9 @@ pub(super) enum Trace {
     Narrowed,
 }
 
+/// What else has to be so; the error says what is not.
+pub(super) type Check = fn(&Evidence<'_>) -> Result<(), String>;
+
 /// A case that is one run of the hostile guest.
 #[derive(Clone, Copy)]
 pub(super) struct Setup {
@@ -63,7 +66,7 @@ pub(super) struct Setup {
     pub(super) traces: &'static [Trace],
     pub(super) race: bool,
     pub(super) device: bool,
-    pub(super) check: Option<fn(&Evidence<'_>) -> Result<(), String>>,
+    pub(super) check: Option<Check>,
 }
 
 impl Setup {
@@ -123,7 +126,7 @@ impl Setup {
         }
     }
 
-    pub(super) const fn check(self, check: fn(&Evidence<'_>) -> Result<(), String>) -> Setup {
+    pub(super) const fn check(self, check: Check) -> Setup {
         Setup {
             check: Some(check),
             ..self

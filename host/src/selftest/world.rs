@@ -36,7 +36,7 @@ pub(super) struct World {
 }
 
 /// Trees as they were.
-#[derive(PartialEq)]
+#[derive(Default, PartialEq)]
 struct Snapshots {
     outside: Tree,
     read: Tree,
@@ -267,18 +267,6 @@ impl World {
         Race {
             stop,
             thread: Some(thread),
-        }
-    }
-}
-
-impl Default for Snapshots {
-    fn default() -> Snapshots {
-        Snapshots {
-            outside: Tree::new(),
-            read: Tree::new(),
-            git: Tree::new(),
-            beside: Vec::new(),
-            links: BTreeMap::new(),
         }
     }
 }

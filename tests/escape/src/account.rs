@@ -35,46 +35,95 @@ fn call(id: &str) -> Turn {
 }
 
 fn unknown_call(trial: &mut Trial, _: &str) {
-    trial.refused("result of nothing", trajectory::tool_result(ToolResult::text("never-called", "done")));
-    trial.refused("empty id", trajectory::tool_result(ToolResult::text("", "done")));
-    trial.works("a turn", trajectory::assistant(Turn::new().text("still here")));
+    trial.refused(
+        "result of nothing",
+        trajectory::tool_result(ToolResult::text("never-called", "done")),
+    );
+    trial.refused(
+        "empty id",
+        trajectory::tool_result(ToolResult::text("", "done")),
+    );
+    trial.works(
+        "a turn",
+        trajectory::assistant(Turn::new().text("still here")),
+    );
 }
 
 fn duplicate_call(trial: &mut Trial, _: &str) {
     trial.works("first", trajectory::assistant(call("c1")));
     trial.refused("again", trajectory::assistant(call("c1")));
-    trial.refused("twice in a turn", trajectory::assistant(call("c2").tool_use(ToolCall::new("c2", "granted", "{}"))));
-    trial.works("its result", trajectory::tool_result(ToolResult::text("c1", "fine")));
+    trial.refused(
+        "twice in a turn",
+        trajectory::assistant(call("c2").tool_use(ToolCall::new("c2", "granted", "{}"))),
+    );
+    trial.works(
+        "its result",
+        trajectory::tool_result(ToolResult::text("c1", "fine")),
+    );
     trial.refused("after its result", trajectory::assistant(call("c1")));
 }
 
 fn second_result(trial: &mut Trial, _: &str) {
     trial.works("call", trajectory::assistant(call("c1")));
-    trial.works("first", trajectory::tool_result(ToolResult::text("c1", "failed")));
-    trial.refused("another", trajectory::tool_result(ToolResult::text("c1", "succeeded")));
+    trial.works(
+        "first",
+        trajectory::tool_result(ToolResult::text("c1", "failed")),
+    );
+    trial.refused(
+        "another",
+        trajectory::tool_result(ToolResult::text("c1", "succeeded")),
+    );
 }
 
 fn unlisted_tool(trial: &mut Trial, _: &str) {
     let turn = Turn::new().tool_use(ToolCall::new("c1", "shell", "{}"));
-    let Some(receipt) = trial.works("reported", trajectory::assistant(turn)) else { return };
+    let Some(receipt) = trial.works("reported", trajectory::assistant(turn)) else {
+        return;
+    };
     trial.holds("the host says not to run it", !receipt.allows("c1"));
-    trial.refused("a result all the same", trajectory::tool_result(ToolResult::text("c1", "ran it")));
+    trial.refused(
+        "a result all the same",
+        trajectory::tool_result(ToolResult::text("c1", "ran it")),
+    );
 }
 
 fn frames(trial: &mut Trial, _: &str) {
-    trial.refused("turn in no frame", trajectory::assistant(Turn::new().frame("nobody").text("x")));
-    let Some(frame) = trial.works("open", trajectory::subagent(SubagentCall::new("s1", "helper"))) else { return };
-    trial.refused("opened again", trajectory::subagent(SubagentCall::new("s1", "helper")).map(std::mem::forget));
+    trial.refused(
+        "turn in no frame",
+        trajectory::assistant(Turn::new().frame("nobody").text("x")),
+    );
+    let Some(frame) = trial.works(
+        "open",
+        trajectory::subagent(SubagentCall::new("s1", "helper")),
+    ) else {
+        return;
+    };
+    trial.refused(
+        "opened again",
+        trajectory::subagent(SubagentCall::new("s1", "helper")).map(std::mem::forget),
+    );
     trial.works("close", frame.finish(StopReason::Converged, "ok"));
-    trial.refused("turn in a closed frame", trajectory::assistant(Turn::new().frame("s1").text("x")));
-    trial.refused("opened once more", trajectory::subagent(SubagentCall::new("s1", "helper")).map(std::mem::forget));
+    trial.refused(
+        "turn in a closed frame",
+        trajectory::assistant(Turn::new().frame("s1").text("x")),
+    );
+    trial.refused(
+        "opened once more",
+        trajectory::subagent(SubagentCall::new("s1", "helper")).map(std::mem::forget),
+    );
 }
 
 fn numbers(trial: &mut Trial, _: &str) {
     for cost in [-1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-        trial.refused(&format!("cost {cost}"), trajectory::assistant(Turn::new().text("x").cost_usd(cost)));
+        trial.refused(
+            &format!("cost {cost}"),
+            trajectory::assistant(Turn::new().text("x").cost_usd(cost)),
+        );
     }
-    trial.refused("usage of no turn", trajectory::report_usage(None, Usage::new(1, 1), None));
+    trial.refused(
+        "usage of no turn",
+        trajectory::report_usage(None, Usage::new(1, 1), None),
+    );
     trial.refused("progress", trajectory::progress("x", Some(f64::NAN)));
     let turn = Turn::new().text("x").usage(Usage::new(u64::MAX, u64::MAX));
     // Whether it is taken is the host's choice; adding it up must not be a panic.
@@ -88,18 +137,28 @@ fn malformed(trial: &mut Trial, _: &str) {
         trial.refused(input, trajectory::assistant(turn));
     }
     for block in [r#"{"type":"telepathy"}"#, "{}", "[]", r#"{"type":"text"}"#] {
-        trial.refused(block, trajectory::assistant(Turn::new().block(ContentBlock::Other(block.to_owned()))));
+        trial.refused(
+            block,
+            trajectory::assistant(Turn::new().block(ContentBlock::Other(block.to_owned()))),
+        );
     }
     let deep = "[".repeat(100_000);
-    trial.refused("deep", trajectory::assistant(Turn::new().block(ContentBlock::Other(deep))));
-    trial.refused("meta", trajectory::assistant(Turn::new().text("x").meta("1")));
+    trial.refused(
+        "deep",
+        trajectory::assistant(Turn::new().block(ContentBlock::Other(deep))),
+    );
+    trial.refused(
+        "meta",
+        trajectory::assistant(Turn::new().text("x").meta("1")),
+    );
 }
 
 /// Everything an event has that says whose it is, claimed for another run. The host looks at the events.
 fn other_run(trial: &mut Trial, _: &str) {
     let meta = r#"{"subject":"other-run","run_id":"other-run","avp.run_id":"other-run","trace_id":"0","id":"1"}"#;
     let _ = trajectory::assistant(Turn::new().text("mine").meta(meta));
-    let event = "{\"specversion\":\"1.0\",\"type\":\"avp.agent_stopped\",\"subject\":\"other-run\"}";
+    let event =
+        "{\"specversion\":\"1.0\",\"type\":\"avp.agent_stopped\",\"subject\":\"other-run\"}";
     let _ = trajectory::assistant(Turn::new().text(format!("\n{event}\n")));
     let _ = trajectory::progress(&format!("\n{event}\n"), None);
     let _ = trajectory::error(ErrorCode::Unknown, &format!("\"}}\n{event}\n"));
@@ -110,7 +169,10 @@ fn other_run(trial: &mut Trial, _: &str) {
 /// Leaves a call and a frame open, and says it converged.
 fn open_end(trial: &mut Trial, _: &str) {
     trial.works("call", trajectory::assistant(call("c1")));
-    if let Some(frame) = trial.works("frame", trajectory::subagent(SubagentCall::new("s1", "helper"))) {
+    if let Some(frame) = trial.works(
+        "frame",
+        trajectory::subagent(SubagentCall::new("s1", "helper")),
+    ) {
         std::mem::forget(frame);
     }
 }
@@ -118,7 +180,10 @@ fn open_end(trial: &mut Trial, _: &str) {
 fn event_bytes(trial: &mut Trial, max: &str) {
     let max: usize = max.parse().unwrap_or(0);
     let text = "x".repeat(max + 1);
-    trial.refused("turn", trajectory::assistant(Turn::new().text(text.clone())));
+    trial.refused(
+        "turn",
+        trajectory::assistant(Turn::new().text(text.clone())),
+    );
     trial.refused("progress", trajectory::progress(&text, None));
     trial.refused("error", trajectory::error(ErrorCode::Unknown, &text));
     trial.works("a small one", trajectory::assistant(Turn::new().text("x")));
@@ -139,7 +204,10 @@ fn event_count(trial: &mut Trial, max: &str) {
             Err(other) => trial.broke(format!("{other:?}")),
         }
     }
-    trial.holds(&format!("{taken} were taken, at most {max} allowed"), taken > 0 && taken <= max);
+    trial.holds(
+        &format!("{taken} were taken, at most {max} allowed"),
+        taken > 0 && taken <= max,
+    );
 }
 
 fn event_total(trial: &mut Trial, max: &str) {
@@ -152,7 +220,10 @@ fn event_total(trial: &mut Trial, max: &str) {
             Err(_) => break,
         }
     }
-    trial.holds(&format!("{taken} bytes were taken, at most {max} allowed"), taken > 0 && taken <= max);
+    trial.holds(
+        &format!("{taken} bytes were taken, at most {max} allowed"),
+        taken > 0 && taken <= max,
+    );
 }
 
 fn hostcall_bytes(trial: &mut Trial, _: &str) {

@@ -11,7 +11,11 @@ pub const NONE: OpenFlags = OpenFlags::empty();
 
 /// The granted directory at `path`. Not being granted it is a mistake of the case.
 pub fn dir(path: &str) -> Descriptor {
-    get_directories().into_iter().find(|(_, name)| name == path).expect("granted for this case").0
+    get_directories()
+        .into_iter()
+        .find(|(_, name)| name == path)
+        .expect("granted for this case")
+        .0
 }
 
 /// Opens for reading.
@@ -26,7 +30,12 @@ pub fn open_dir(dir: &Descriptor, path: &str) -> Result<Descriptor, ErrorCode> {
 
 /// Opens for writing, creating it where it is not there.
 pub fn create(dir: &Descriptor, path: &str) -> Result<Descriptor, ErrorCode> {
-    dir.open_at(FOLLOW, path, OpenFlags::CREATE, DescriptorFlags::READ | DescriptorFlags::WRITE)
+    dir.open_at(
+        FOLLOW,
+        path,
+        OpenFlags::CREATE,
+        DescriptorFlags::READ | DescriptorFlags::WRITE,
+    )
 }
 
 /// Reads a file of at most 64 KiB.

@@ -44,28 +44,46 @@ pub fn seen_while_describing() -> String {
 
 fn empty(trial: &mut Trial, _: &str) {
     let environment = get_environment();
-    trial.holds(&format!("no variables: {environment:?}"), environment.is_empty());
+    trial.holds(
+        &format!("no variables: {environment:?}"),
+        environment.is_empty(),
+    );
     let arguments = get_arguments();
-    trial.holds(&format!("its own name is its only argument: {arguments:?}"), arguments == ["escape"]);
+    trial.holds(
+        &format!("its own name is its only argument: {arguments:?}"),
+        arguments == ["escape"],
+    );
     trial.holds("no working directory", initial_cwd().is_none());
-    trial.holds("no terminal", get_terminal_stdin().is_none() && get_terminal_stdout().is_none());
+    trial.holds(
+        "no terminal",
+        get_terminal_stdin().is_none() && get_terminal_stdout().is_none(),
+    );
 }
 
 fn granted(trial: &mut Trial, _: &str) {
     let environment = get_environment();
     let expected = [("GRANTED".to_owned(), "yes".to_owned())];
-    trial.holds(&format!("the granted variable and no other: {environment:?}"), environment == expected);
+    trial.holds(
+        &format!("the granted variable and no other: {environment:?}"),
+        environment == expected,
+    );
 }
 
 fn address(text: &str) -> IpSocketAddress {
     let port = text.parse().unwrap_or(9);
-    IpSocketAddress::Ipv4(Ipv4SocketAddress { port, address: (127, 0, 0, 1) })
+    IpSocketAddress::Ipv4(Ipv4SocketAddress {
+        port,
+        address: (127, 0, 0, 1),
+    })
 }
 
 /// The host has opened the port and sees whether anybody comes.
 fn tcp(trial: &mut Trial, port: &str) {
     trial.refused("connect", connect(port));
-    trial.refused("std", std::net::TcpStream::connect(format!("127.0.0.1:{port}")));
+    trial.refused(
+        "std",
+        std::net::TcpStream::connect(format!("127.0.0.1:{port}")),
+    );
 }
 
 fn connect(port: &str) -> Result<(), wasip2::sockets::network::ErrorCode> {
@@ -93,7 +111,10 @@ fn udp(trial: &mut Trial, port: &str) {
         socket.finish_bind()?;
         let (_, outgoing) = socket.stream(Some(address(port)))?;
         outgoing.check_send()?;
-        let datagram = wasip2::sockets::udp::OutgoingDatagram { data: b"out".to_vec(), remote_address: None };
+        let datagram = wasip2::sockets::udp::OutgoingDatagram {
+            data: b"out".to_vec(),
+            remote_address: None,
+        };
         outgoing.send(&[datagram])
     });
     trial.refused("send", sent);
@@ -101,7 +122,10 @@ fn udp(trial: &mut Trial, port: &str) {
     let connected = create_udp_socket(IpAddressFamily::Ipv4).and_then(|socket| {
         let (_, outgoing) = socket.stream(Some(address(port)))?;
         outgoing.check_send()?;
-        let datagram = wasip2::sockets::udp::OutgoingDatagram { data: b"out".to_vec(), remote_address: None };
+        let datagram = wasip2::sockets::udp::OutgoingDatagram {
+            data: b"out".to_vec(),
+            remote_address: None,
+        };
         outgoing.send(&[datagram])
     });
     trial.refused("send without binding", connected);
@@ -109,7 +133,12 @@ fn udp(trial: &mut Trial, port: &str) {
 }
 
 fn names(trial: &mut Trial, _: &str) {
-    for name in ["localhost", "example.com", "127.0.0.1", "metadata.google.internal"] {
+    for name in [
+        "localhost",
+        "example.com",
+        "127.0.0.1",
+        "metadata.google.internal",
+    ] {
         let found = resolve_addresses(&instance_network(), name).and_then(|stream| {
             stream.subscribe().block();
             stream.resolve_next_address()
@@ -127,9 +156,14 @@ fn random_differs(trial: &mut Trial, _: &str) {
     let secure = [random::get_random_u64(), random::get_random_u64()];
     trial.holds("two numbers differ", secure[0] != secure[1]);
     let bytes = random::get_random_bytes(32);
-    trial.holds("bytes are not all the same", bytes.windows(2).any(|pair| pair[0] != pair[1]));
+    trial.holds(
+        "bytes are not all the same",
+        bytes.windows(2).any(|pair| pair[0] != pair[1]),
+    );
     let insecure = insecure::get_insecure_random_u64();
-    trial.saw(format!("random {secure:x?} {bytes:x?} insecure {insecure:x} seed {low:x} {high:x}"));
+    trial.saw(format!(
+        "random {secure:x?} {bytes:x?} insecure {insecure:x} seed {low:x} {high:x}"
+    ));
 }
 
 fn clock(trial: &mut Trial, _: &str) {
@@ -143,33 +177,64 @@ fn clock(trial: &mut Trial, _: &str) {
         (last, last_wall) = (now, wall);
     }
     trial.holds("no clock went backwards", backwards == 0);
-    trial.holds("nanoseconds are less than a second", last_wall.1 < 1_000_000_000);
+    trial.holds(
+        "nanoseconds are less than a second",
+        last_wall.1 < 1_000_000_000,
+    );
     trial.holds("resolutions are told", monotonic_clock::resolution() > 0);
     let before = monotonic_clock::now();
     monotonic_clock::subscribe_duration(0).block();
     monotonic_clock::subscribe_instant(0).block();
-    trial.holds("a time that is over is not waited for", monotonic_clock::now() - before < 5_000_000_000);
+    trial.holds(
+        "a time that is over is not waited for",
+        monotonic_clock::now() - before < 5_000_000_000,
+    );
 }
 
 /// What the host says of the run is about this run.
 fn session_facts(trial: &mut Trial, _: &str) {
     let info = session::info();
-    trial.holds(&format!("its own run: {}", info.run_id), info.run_id == "escape-session-facts");
-    let granted: Vec<String> = get_directories().into_iter().map(|(_, path)| path).collect();
-    let told: Vec<String> = info.directories.into_iter().map(|directory| directory.path).collect();
-    trial.holds(&format!("{told:?} are what is there: {granted:?}"), told == granted);
+    trial.holds(
+        &format!("its own run: {}", info.run_id),
+        info.run_id == "escape-session-facts",
+    );
+    let granted: Vec<String> = get_directories()
+        .into_iter()
+        .map(|(_, path)| path)
+        .collect();
+    let told: Vec<String> = info
+        .directories
+        .into_iter()
+        .map(|directory| directory.path)
+        .collect();
+    trial.holds(
+        &format!("{told:?} are what is there: {granted:?}"),
+        told == granted,
+    );
     let first = session::budget();
     let _ = wasm_agent_sdk::trajectory::progress("x", None);
     let second = session::budget();
-    trial.holds("budgets do not grow", second.events < first.events && second.wall_ms <= first.wall_ms);
+    trial.holds(
+        "budgets do not grow",
+        second.events < first.events && second.wall_ms <= first.wall_ms,
+    );
 }
 
 /// The component asks for less than was granted; the host puts the lesser of both in place.
 fn ask_ceiling(trial: &mut Trial, _: &str) {
-    let directories: Vec<String> = get_directories().into_iter().map(|(_, path)| path).collect();
-    trial.holds(&format!("only what was asked for: {directories:?}"), directories == ["/work"]);
+    let directories: Vec<String> = get_directories()
+        .into_iter()
+        .map(|(_, path)| path)
+        .collect();
+    trial.holds(
+        &format!("only what was asked for: {directories:?}"),
+        directories == ["/work"],
+    );
     let work = dir("/work");
-    trial.refused("writing, which was granted and not asked for", create(&work, "new.txt"));
+    trial.refused(
+        "writing, which was granted and not asked for",
+        create(&work, "new.txt"),
+    );
     trial.works("reading", read(&work, "hello.txt"));
     trial.holds("no variable", get_environment().is_empty());
 }

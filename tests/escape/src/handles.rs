@@ -33,20 +33,29 @@ fn after_drop(trial: &mut Trial, _: &str) {
     // SAFETY: as above.
     let again = unsafe { Descriptor::from_handle(file.handle()) };
     drop(file);
-    trial.broke(format!("used after it was dropped: {:?}", again.stat().is_ok()));
+    trial.broke(format!(
+        "used after it was dropped: {:?}",
+        again.stat().is_ok()
+    ));
 }
 
 fn forged(trial: &mut Trial, _: &str) {
     // SAFETY: as above.
     let forged = unsafe { Descriptor::from_handle(4711) };
-    trial.broke(format!("used a handle nobody gave: {:?}", forged.stat().is_ok()));
+    trial.broke(format!(
+        "used a handle nobody gave: {:?}",
+        forged.stat().is_ok()
+    ));
 }
 
 fn other_type(trial: &mut Trial, _: &str) {
     let directory = dir("/work");
     // SAFETY: as above.
     let stream = unsafe { InputStream::from_handle(directory.handle()) };
-    trial.broke(format!("read a directory as a stream: {:?}", stream.read(10).is_ok()));
+    trial.broke(format!(
+        "read a directory as a stream: {:?}",
+        stream.read(10).is_ok()
+    ));
 }
 
 /// A stream that is dropped while somebody waits for it: refused, or the waiting is over; either is fine

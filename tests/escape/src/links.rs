@@ -3,7 +3,9 @@
 use wasip2::clocks::monotonic_clock;
 
 use crate::Case;
-use crate::disk::{self, Descriptor, ErrorCode, FOLLOW, KEEP, NONE, create, dir, open, open_dir, read, write};
+use crate::disk::{
+    self, Descriptor, ErrorCode, FOLLOW, KEEP, NONE, create, dir, open, open_dir, read, write,
+};
 use crate::trial::Trial;
 
 pub const CASES: &[(&str, Case)] = &[
@@ -38,7 +40,12 @@ fn not_followed(trial: &mut Trial, path: &str) {
 }
 
 fn truncate(dir: &Descriptor, path: &str) -> Result<Descriptor, ErrorCode> {
-    dir.open_at(FOLLOW, path, disk::OpenFlags::TRUNCATE, disk::DescriptorFlags::WRITE)
+    dir.open_at(
+        FOLLOW,
+        path,
+        disk::OpenFlags::TRUNCATE,
+        disk::DescriptorFlags::WRITE,
+    )
 }
 
 fn relative(trial: &mut Trial, _: &str) {
@@ -63,13 +70,21 @@ fn directory(trial: &mut Trial, _: &str) {
     let work = dir("/work");
     trial.refused("mkdir", work.create_directory_at("link-dir/new"));
     trial.refused("unlink", work.unlink_file_at("link-dir/kept.txt"));
-    trial.refused("rename", work.rename_at("link-dir/kept.txt", &work, "mine.txt"));
+    trial.refused(
+        "rename",
+        work.rename_at("link-dir/kept.txt", &work, "mine.txt"),
+    );
     trial.refused("open", open_dir(&work, "link-dir"));
 }
 
 fn looping(trial: &mut Trial, _: &str) {
     let work = dir("/work");
-    for path in ["loop-a", "loop-self", "loop-a/x", "sub/loop-parent/loop-parent/loop-self"] {
+    for path in [
+        "loop-a",
+        "loop-self",
+        "loop-a/x",
+        "sub/loop-parent/loop-parent/loop-self",
+    ] {
         trial.refused(path, read(&work, path));
         trial.refused(path, work.stat_at(FOLLOW, path).map(drop));
     }
@@ -82,13 +97,22 @@ fn dangling(trial: &mut Trial, _: &str) {
     let work = dir("/work");
     let exclusive = disk::OpenFlags::CREATE | disk::OpenFlags::EXCLUSIVE;
     let flags = disk::DescriptorFlags::WRITE;
-    trial.refused("exclusive", work.open_at(FOLLOW, "link-dangling", exclusive, flags));
+    trial.refused(
+        "exclusive",
+        work.open_at(FOLLOW, "link-dangling", exclusive, flags),
+    );
     trial.refused("mkdir", work.create_directory_at("link-dangling/"));
 }
 
 fn proc(trial: &mut Trial, _: &str) {
     let work = dir("/work");
-    for path in ["link-proc/environ", "link-proc/root/etc/passwd", "link-proc/cwd", "link-proc/fd/0", "link-dev/mem"] {
+    for path in [
+        "link-proc/environ",
+        "link-proc/root/etc/passwd",
+        "link-proc/cwd",
+        "link-proc/fd/0",
+        "link-dev/mem",
+    ] {
         trial.refused(path, read(&work, path));
         trial.refused(path, open_dir(&work, path));
     }
@@ -109,28 +133,55 @@ fn made(trial: &mut Trial, outside: &str) {
     ] {
         trial.refused(target, work.symlink_at(target, "mine"));
         if target.starts_with("..") {
-            trial.refused(&format!("{target} from sub"), work.symlink_at(&format!("../{target}"), "sub/mine"));
+            trial.refused(
+                &format!("{target} from sub"),
+                work.symlink_at(&format!("../{target}"), "sub/mine"),
+            );
         }
     }
-    trial.works("a link that stays inside", work.symlink_at("../hello.txt", "sub/fine"));
+    trial.works(
+        "a link that stays inside",
+        work.symlink_at("../hello.txt", "sub/fine"),
+    );
     trial.works("through it", read(&work, "sub/fine"));
 }
 
 fn moved(trial: &mut Trial, _: &str) {
     let work = dir("/work");
     trial.works("link", work.symlink_at("../../hello.txt", "sub/inner/up"));
-    trial.refused("moved up by one", work.rename_at("sub/inner/up", &work, "sub/up"));
-    trial.refused("moved to the top", work.rename_at("sub/inner/up", &work, "up"));
-    trial.refused("second name", work.link_at(KEEP, "sub/inner/up", &work, "up"));
-    trial.works("moved beside", work.rename_at("sub/inner/up", &work, "sub/inner/up2"));
+    trial.refused(
+        "moved up by one",
+        work.rename_at("sub/inner/up", &work, "sub/up"),
+    );
+    trial.refused(
+        "moved to the top",
+        work.rename_at("sub/inner/up", &work, "up"),
+    );
+    trial.refused(
+        "second name",
+        work.link_at(KEEP, "sub/inner/up", &work, "up"),
+    );
+    trial.works(
+        "moved beside",
+        work.rename_at("sub/inner/up", &work, "sub/inner/up2"),
+    );
 }
 
 fn tree_moved(trial: &mut Trial, _: &str) {
     let work = dir("/work");
     trial.works("mkdir", work.create_directory_at("sub/inner/tree"));
-    trial.works("link", work.symlink_at("../../../hello.txt", "sub/inner/tree/up"));
-    trial.refused("moved to the top", work.rename_at("sub/inner/tree", &work, "tree"));
-    trial.refused("its parent moved to the top", work.rename_at("sub/inner", &work, "inner"));
+    trial.works(
+        "link",
+        work.symlink_at("../../../hello.txt", "sub/inner/tree/up"),
+    );
+    trial.refused(
+        "moved to the top",
+        work.rename_at("sub/inner/tree", &work, "tree"),
+    );
+    trial.refused(
+        "its parent moved to the top",
+        work.rename_at("sub/inner", &work, "inner"),
+    );
 }
 
 /// Everything that could fool a tool of the host that walks the directory afterwards; the host walks it.
@@ -170,7 +221,10 @@ fn race_read(trial: &mut Trial, _: &str) {
         Ok(_) => decoys += 1,
         Err(_) => {}
     });
-    trial.holds(&format!("{tries} reads, {decoys} of the decoy, none of the secret"), secrets == 0);
+    trial.holds(
+        &format!("{tries} reads, {decoys} of the decoy, none of the secret"),
+        secrets == 0,
+    );
     trial.holds("some reads got through", decoys > 0);
 }
 
@@ -203,11 +257,21 @@ fn race_remove(trial: &mut Trial, _: &str) {
 
 fn slash_open(trial: &mut Trial, _: &str) {
     let work = dir("/work");
-    for path in ["link-file/", "link-dir/", "link-dir/.", "link-dir//secret.txt", "link-dangling/", "hello.txt/"] {
+    for path in [
+        "link-file/",
+        "link-dir/",
+        "link-dir/.",
+        "link-dir//secret.txt",
+        "link-dangling/",
+        "hello.txt/",
+    ] {
         trial.refused(path, read(&work, path));
         trial.refused(path, open_dir(&work, path));
         trial.refused(path, create(&work, path));
-        trial.refused(&format!("{path} not following"), work.open_at(KEEP, path, NONE, disk::DescriptorFlags::READ));
+        trial.refused(
+            &format!("{path} not following"),
+            work.open_at(KEEP, path, NONE, disk::DescriptorFlags::READ),
+        );
     }
     trial.refused("file/..", open(&work, "hello.txt/../sub"));
 }
@@ -216,15 +280,30 @@ fn slash_rename(trial: &mut Trial, _: &str) {
     let work = dir("/work");
     for path in ["link-dir/", "link-file/", "link-dir//", "link-dir/."] {
         trial.refused(path, work.rename_at(path, &work, "moved"));
-        trial.refused(&format!("onto {path}"), work.rename_at("sub/inner", &work, path));
-        trial.refused(&format!("file onto {path}"), work.rename_at("hello.txt", &work, path));
-        trial.refused(&format!("link at {path}"), work.link_at(KEEP, "hello.txt", &work, path));
+        trial.refused(
+            &format!("onto {path}"),
+            work.rename_at("sub/inner", &work, path),
+        );
+        trial.refused(
+            &format!("file onto {path}"),
+            work.rename_at("hello.txt", &work, path),
+        );
+        trial.refused(
+            &format!("link at {path}"),
+            work.link_at(KEEP, "hello.txt", &work, path),
+        );
     }
 }
 
 fn slash_remove(trial: &mut Trial, _: &str) {
     let work = dir("/work");
-    for path in ["link-dir/", "link-file/", "link-dir/empty", "link-dir/empty/", "link-dir/."] {
+    for path in [
+        "link-dir/",
+        "link-file/",
+        "link-dir/empty",
+        "link-dir/empty/",
+        "link-dir/.",
+    ] {
         trial.refused(&format!("rmdir {path}"), work.remove_directory_at(path));
         trial.refused(&format!("unlink {path}"), work.unlink_file_at(path));
     }
@@ -234,9 +313,18 @@ fn slash_remove(trial: &mut Trial, _: &str) {
 fn rename_across(trial: &mut Trial, _: &str) {
     let (work, read_only, data) = (dir("/work"), dir("/read"), dir("/data"));
     trial.refused("rw to rw", work.rename_at("hello.txt", &data, "hello.txt"));
-    trial.refused("ro to rw", read_only.rename_at("file.txt", &work, "file.txt"));
-    trial.refused("rw to ro", work.rename_at("hello.txt", &read_only, "hello.txt"));
-    trial.refused("within ro", read_only.rename_at("file.txt", &read_only, "other.txt"));
+    trial.refused(
+        "ro to rw",
+        read_only.rename_at("file.txt", &work, "file.txt"),
+    );
+    trial.refused(
+        "rw to ro",
+        work.rename_at("hello.txt", &read_only, "hello.txt"),
+    );
+    trial.refused(
+        "within ro",
+        read_only.rename_at("file.txt", &read_only, "other.txt"),
+    );
     trial.works("within rw", data.rename_at("data.txt", &data, "other.txt"));
 }
 
@@ -245,26 +333,56 @@ fn hardlink_write(trial: &mut Trial, _: &str) {
     trial.works("reading", read(&work, "hard.txt"));
     trial.refused("write", create(&work, "hard.txt"));
     trial.refused("truncate", truncate(&work, "hard.txt"));
-    trial.refused("second name", work.link_at(KEEP, "hard.txt", &work, "harder.txt"));
+    trial.refused(
+        "second name",
+        work.link_at(KEEP, "hard.txt", &work, "harder.txt"),
+    );
     let now = disk::NewTimestamp::Now;
     trial.refused("times", work.set_times_at(FOLLOW, "hard.txt", now, now));
     trial.works("made", write(&work, "made.txt", "x"));
-    trial.works("named again", work.link_at(KEEP, "made.txt", &work, "made-too.txt"));
-    trial.works("written through its own second name", write(&work, "made-too.txt", "y"));
+    trial.works(
+        "named again",
+        work.link_at(KEEP, "made.txt", &work, "made-too.txt"),
+    );
+    trial.works(
+        "written through its own second name",
+        write(&work, "made-too.txt", "y"),
+    );
 }
 
 fn hardlink_across(trial: &mut Trial, _: &str) {
     let (work, read_only, data) = (dir("/work"), dir("/read"), dir("/data"));
-    trial.refused("ro to rw", read_only.link_at(KEEP, "file.txt", &work, "mine.txt"));
-    trial.refused("rw to rw", data.link_at(KEEP, "data.txt", &work, "mine.txt"));
-    trial.refused("rw to ro", work.link_at(KEEP, "hello.txt", &read_only, "mine.txt"));
-    trial.refused("within ro", read_only.link_at(KEEP, "file.txt", &read_only, "mine.txt"));
+    trial.refused(
+        "ro to rw",
+        read_only.link_at(KEEP, "file.txt", &work, "mine.txt"),
+    );
+    trial.refused(
+        "rw to rw",
+        data.link_at(KEEP, "data.txt", &work, "mine.txt"),
+    );
+    trial.refused(
+        "rw to ro",
+        work.link_at(KEEP, "hello.txt", &read_only, "mine.txt"),
+    );
+    trial.refused(
+        "within ro",
+        read_only.link_at(KEEP, "file.txt", &read_only, "mine.txt"),
+    );
 }
 
 fn hardlink_follow(trial: &mut Trial, _: &str) {
     let work = dir("/work");
-    trial.refused("following", work.link_at(FOLLOW, "link-file", &work, "mine.txt"));
-    trial.refused("of a link", work.link_at(KEEP, "link-file", &work, "mine-link"));
-    trial.refused("through a link", work.link_at(KEEP, "link-dir/secret.txt", &work, "mine.txt"));
+    trial.refused(
+        "following",
+        work.link_at(FOLLOW, "link-file", &work, "mine.txt"),
+    );
+    trial.refused(
+        "of a link",
+        work.link_at(KEEP, "link-file", &work, "mine-link"),
+    );
+    trial.refused(
+        "through a link",
+        work.link_at(KEEP, "link-dir/secret.txt", &work, "mine.txt"),
+    );
     trial.refused("of a directory", work.link_at(KEEP, "sub", &work, "mine"));
 }

@@ -29,7 +29,10 @@ fn grow(trial: &mut Trial, max: &str) {
         total += block.len();
         kept.push(black_box(block));
     }
-    trial.holds(&format!("{total} bytes were taken, at most {max} allowed"), refused && total <= max);
+    trial.holds(
+        &format!("{total} bytes were taken, at most {max} allowed"),
+        refused && total <= max,
+    );
 }
 
 fn stack(trial: &mut Trial, _: &str) {
@@ -54,5 +57,8 @@ fn random_small_flood(trial: &mut Trial, _: &str) {
     for _ in 0..2000 {
         total += get_random_bytes(4096).len();
     }
-    trial.holds(&format!("{total} bytes in small pieces"), total == 2000 * 4096);
+    trial.holds(
+        &format!("{total} bytes in small pieces"),
+        total == 2000 * 4096,
+    );
 }

@@ -56,7 +56,15 @@ fn absolute(trial: &mut Trial, outside: &str) {
     let doubled = format!("/{secret}");
     all_refused(
         trial,
-        &["/", "/etc/passwd", "//etc/passwd", "/work/hello.txt", &secret, &doubled, "/proc/self/environ"],
+        &[
+            "/",
+            "/etc/passwd",
+            "//etc/passwd",
+            "/work/hello.txt",
+            &secret,
+            &doubled,
+            "/proc/self/environ",
+        ],
     );
 }
 
@@ -125,11 +133,22 @@ fn lookalike(trial: &mut Trial, _: &str) {
 }
 
 fn nul(trial: &mut Trial, _: &str) {
-    all_refused(trial, &["hello.txt\0", "\0", "..\0/outside/secret.txt", "hello.txt\0/../../outside/secret.txt"]);
+    all_refused(
+        trial,
+        &[
+            "hello.txt\0",
+            "\0",
+            "..\0/outside/secret.txt",
+            "hello.txt\0/../../outside/secret.txt",
+        ],
+    );
     let work = dir("/work");
     trial.refused("create with NUL", create(&work, "made\0.txt"));
     trial.refused("link with NUL", work.symlink_at("sub\0../../outside", "l"));
-    trial.refused("rename with NUL", work.rename_at("hello.txt", &work, "x\0y"));
+    trial.refused(
+        "rename with NUL",
+        work.rename_at("hello.txt", &work, "x\0y"),
+    );
     trial.refused("directory with NUL", work.create_directory_at("d\0"));
 }
 
@@ -160,7 +179,12 @@ fn long(trial: &mut Trial, _: &str) {
     let deep = "a/".repeat(4000);
     let climbing = "sub/../".repeat(2000) + "../outside/secret.txt";
     let huge = "x".repeat(1 << 20);
-    for (what, path) in [("name", &name), ("path", &deep), ("climbing path", &climbing), ("megabyte", &huge)] {
+    for (what, path) in [
+        ("name", &name),
+        ("path", &deep),
+        ("climbing path", &climbing),
+        ("megabyte", &huge),
+    ] {
         trial.refused(what, read(&work, path));
         trial.refused(what, create(&work, path));
         trial.refused(what, work.create_directory_at(path));
@@ -196,8 +220,16 @@ fn deep(trial: &mut Trial, _: &str) {
 
 fn from_handle(trial: &mut Trial, _: &str) {
     let work = dir("/work");
-    let Some(sub) = trial.works("open sub", open_dir(&work, "sub")) else { return };
-    for path in ["..", "../hello.txt", "../../outside/secret.txt", "inner/../../hello.txt", "./../.."] {
+    let Some(sub) = trial.works("open sub", open_dir(&work, "sub")) else {
+        return;
+    };
+    for path in [
+        "..",
+        "../hello.txt",
+        "../../outside/secret.txt",
+        "inner/../../hello.txt",
+        "./../..",
+    ] {
         trial.refused(path, read(&sub, path));
         trial.refused(path, open_dir(&sub, path));
     }
@@ -212,16 +244,35 @@ fn write_out(trial: &mut Trial, _: &str) {
     trial.refused("unlink", work.unlink_file_at("../outside/kept.txt"));
     trial.refused("rmdir", work.remove_directory_at("../outside/empty"));
     trial.refused("symlink", work.symlink_at("hello.txt", "../outside/link"));
-    trial.refused("rename out", work.rename_at("hello.txt", &work, "../outside/hello.txt"));
-    trial.refused("rename in", work.rename_at("../outside/kept.txt", &work, "mine.txt"));
-    trial.refused("link out", work.link_at(KEEP, "hello.txt", &work, "../outside/hello.txt"));
-    trial.refused("link in", work.link_at(KEEP, "../outside/kept.txt", &work, "mine.txt"));
+    trial.refused(
+        "rename out",
+        work.rename_at("hello.txt", &work, "../outside/hello.txt"),
+    );
+    trial.refused(
+        "rename in",
+        work.rename_at("../outside/kept.txt", &work, "mine.txt"),
+    );
+    trial.refused(
+        "link out",
+        work.link_at(KEEP, "hello.txt", &work, "../outside/hello.txt"),
+    );
+    trial.refused(
+        "link in",
+        work.link_at(KEEP, "../outside/kept.txt", &work, "mine.txt"),
+    );
     trial.works("inside", disk::write(&work, "made.txt", "x"));
 }
 
 fn stat_out(trial: &mut Trial, _: &str) {
     let work = dir("/work");
-    for path in ["..", "../outside", "../outside/secret.txt", "link-file", "link-dir/secret.txt", "link-absolute"] {
+    for path in [
+        "..",
+        "../outside",
+        "../outside/secret.txt",
+        "link-file",
+        "link-dir/secret.txt",
+        "link-absolute",
+    ] {
         trial.refused(path, work.stat_at(FOLLOW, path).map(drop));
         trial.refused(path, work.metadata_hash_at(FOLLOW, path).map(drop));
         let now = disk::NewTimestamp::Now;
@@ -243,14 +294,22 @@ fn only_granted(trial: &mut Trial, _: &str) {
 /// What lies beside the granted directory is not listed.
 fn listing(trial: &mut Trial, _: &str) {
     let work = dir("/work");
-    let Some(entries) = trial.works("listing", work.read_directory()) else { return };
+    let Some(entries) = trial.works("listing", work.read_directory()) else {
+        return;
+    };
     let mut names = Vec::new();
     while let Ok(Some(entry)) = entries.read_directory_entry() {
         names.push(entry.name);
     }
-    trial.holds("hello.txt is listed", names.iter().any(|name| name == "hello.txt"));
+    trial.holds(
+        "hello.txt is listed",
+        names.iter().any(|name| name == "hello.txt"),
+    );
     for name in ["..", ".", "outside", "secret.txt"] {
-        trial.holds(&format!("`{name}` is not listed"), !names.iter().any(|listed| listed == name));
+        trial.holds(
+            &format!("`{name}` is not listed"),
+            !names.iter().any(|listed| listed == name),
+        );
     }
     let _ = open(&work, ".");
 }

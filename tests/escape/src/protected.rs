@@ -31,7 +31,10 @@ fn git(trial: &mut Trial, _: &str) {
         trial.refused(path, create(&work, path));
     }
     trial.refused("a new `.git` file", create(&work, "sub/.git"));
-    trial.works("what is not protected", write(&work, ".git/HEAD", "ref: refs/heads/other\n"));
+    trial.works(
+        "what is not protected",
+        write(&work, ".git/HEAD", "ref: refs/heads/other\n"),
+    );
     trial.works("reading is fine", read(&work, ".git/config"));
 }
 
@@ -56,8 +59,18 @@ fn families(trial: &mut Trial, _: &str) {
         trial.refused(path, create(&work, path));
     }
     for path in [
-        ".vscode", ".idea", ".devcontainer", ".claude", ".cursor", ".husky", ".ssh", ".aws", ".kube", ".docker",
-        ".circleci", "sub/.vscode",
+        ".vscode",
+        ".idea",
+        ".devcontainer",
+        ".claude",
+        ".cursor",
+        ".husky",
+        ".ssh",
+        ".aws",
+        ".kube",
+        ".docker",
+        ".circleci",
+        "sub/.vscode",
     ] {
         trial.refused(path, work.create_directory_at(path));
     }
@@ -79,9 +92,18 @@ fn link(trial: &mut Trial, _: &str) {
     let _ = work.symlink_at("../.git/hooks", "sub/hooks");
     trial.refused("through a link of mine", create(&work, "alias/config"));
     trial.refused("through two", create(&work, "sub/hooks/pre-commit"));
-    trial.refused("through the operator's", create(&work, "to-git/hooks/pre-commit"));
-    trial.refused("a link in its place", work.symlink_at("hello.txt", ".git/hooks/post-merge"));
-    trial.refused("a link as `.bashrc`", work.symlink_at("hello.txt", ".bashrc"));
+    trial.refused(
+        "through the operator's",
+        create(&work, "to-git/hooks/pre-commit"),
+    );
+    trial.refused(
+        "a link in its place",
+        work.symlink_at("hello.txt", ".git/hooks/post-merge"),
+    );
+    trial.refused(
+        "a link as `.bashrc`",
+        work.symlink_at("hello.txt", ".bashrc"),
+    );
 }
 
 fn rename(trial: &mut Trial, _: &str) {
@@ -89,45 +111,84 @@ fn rename(trial: &mut Trial, _: &str) {
     trial.works("a file", write(&work, "script", "#!/bin/sh\n"));
     trial.refused("away", work.rename_at(".git/hooks", &work, "hooks"));
     trial.refused("its ancestor", work.rename_at(".git", &work, "git"));
-    trial.refused("into", work.rename_at("script", &work, ".git/hooks/pre-push"));
+    trial.refused(
+        "into",
+        work.rename_at("script", &work, ".git/hooks/pre-push"),
+    );
     trial.refused("onto", work.rename_at("script", &work, ".git/config"));
     trial.refused("as `.bashrc`", work.rename_at("script", &work, ".bashrc"));
     let _ = work.create_directory_at("made");
     let _ = work.create_directory_at("made/hooks");
     let _ = write(&work, "made/hooks/pre-commit", "#!/bin/sh\n");
-    trial.refused("a prepared tree as `.git`", work.rename_at("made", &work, "sub/.git"));
-    trial.refused("a prepared tree as `.vscode`", work.rename_at("made", &work, ".vscode"));
+    trial.refused(
+        "a prepared tree as `.git`",
+        work.rename_at("made", &work, "sub/.git"),
+    );
+    trial.refused(
+        "a prepared tree as `.vscode`",
+        work.rename_at("made", &work, ".vscode"),
+    );
 }
 
 fn case(trial: &mut Trial, _: &str) {
     let work = dir("/work");
     for path in [
-        ".GIT", ".Git", ".git.", ".git ", "GIT~1", ".g\u{200c}it", ".git::$INDEX_ALLOCATION", ".\u{feff}git",
+        ".GIT",
+        ".Git",
+        ".git.",
+        ".git ",
+        "GIT~1",
+        ".g\u{200c}it",
+        ".git::$INDEX_ALLOCATION",
+        ".\u{feff}git",
     ] {
         let _ = work.create_directory_at(path);
         let hooks = format!("{path}/hooks");
         trial.refused(&hooks, work.create_directory_at(&hooks));
         trial.refused(&hooks, create(&work, &format!("{path}/config")));
     }
-    for path in [".BASHRC", ".BashRC", ".bashrc.", ".bashrc ", ".MCP.json", ".ba\u{17f}hrc", ".VSCODE"] {
+    for path in [
+        ".BASHRC",
+        ".BashRC",
+        ".bashrc.",
+        ".bashrc ",
+        ".MCP.json",
+        ".ba\u{17f}hrc",
+        ".VSCODE",
+    ] {
         trial.refused(path, create(&work, path));
     }
 }
 
 fn hardlink(trial: &mut Trial, _: &str) {
     let work = dir("/work");
-    trial.refused("another name for it", work.link_at(KEEP, ".git/config", &work, "config"));
+    trial.refused(
+        "another name for it",
+        work.link_at(KEEP, ".git/config", &work, "config"),
+    );
     trial.works("a file", write(&work, "script", "#!/bin/sh\n"));
-    trial.refused("a file under its name", work.link_at(KEEP, "script", &work, ".git/hooks/pre-push"));
-    trial.refused("a file as `.bashrc`", work.link_at(KEEP, "script", &work, ".bashrc"));
+    trial.refused(
+        "a file under its name",
+        work.link_at(KEEP, "script", &work, ".git/hooks/pre-push"),
+    );
+    trial.refused(
+        "a file as `.bashrc`",
+        work.link_at(KEEP, "script", &work, ".bashrc"),
+    );
 }
 
 fn removal(trial: &mut Trial, _: &str) {
     let work = dir("/work");
     trial.refused("unlink", work.unlink_file_at(".git/config"));
-    trial.refused("unlink a hook", work.unlink_file_at(".git/hooks/pre-commit"));
+    trial.refused(
+        "unlink a hook",
+        work.unlink_file_at(".git/hooks/pre-commit"),
+    );
     trial.refused("rmdir", work.remove_directory_at(".git/modules"));
-    trial.refused("times", work.set_times_at(FOLLOW, ".git/config", NewTimestamp::Now, NewTimestamp::Now));
+    trial.refused(
+        "times",
+        work.set_times_at(FOLLOW, ".git/config", NewTimestamp::Now, NewTimestamp::Now),
+    );
 }
 
 /// Git takes any directory with these three names for a repository, and runs what its configuration says.
@@ -140,5 +201,8 @@ fn repository(trial: &mut Trial, _: &str) {
         work.create_directory_at("bare/refs"),
         write(&work, "bare/config", "[core]\n\tfsmonitor = evil\n"),
     ];
-    trial.holds("not all of it can be made", parts.iter().any(Result::is_err));
+    trial.holds(
+        "not all of it can be made",
+        parts.iter().any(Result::is_err),
+    );
 }

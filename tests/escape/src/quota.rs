@@ -29,7 +29,10 @@ fn fill(mut write: impl FnMut(u64) -> Result<u64, ErrorCode>) -> u64 {
 
 fn within(trial: &mut Trial, total: u64, max: &str) {
     let max: u64 = max.parse().unwrap_or(0);
-    trial.holds(&format!("{total} bytes were taken, at most {max} allowed"), (1..=max).contains(&total));
+    trial.holds(
+        &format!("{total} bytes were taken, at most {max} allowed"),
+        (1..=max).contains(&total),
+    );
 }
 
 fn disk_bytes(trial: &mut Trial, max: &str) {
@@ -46,7 +49,9 @@ fn disk_bytes(trial: &mut Trial, max: &str) {
 
 fn append(trial: &mut Trial, max: &str) {
     let work = dir("/work");
-    let Some(file) = trial.works("create", create(&work, "log")) else { return };
+    let Some(file) = trial.works("create", create(&work, "log")) else {
+        return;
+    };
     let mut total = 0;
     for _ in 0..64 {
         if let Ok(stream) = file.append_via_stream() {
@@ -78,9 +83,14 @@ fn unlinked(trial: &mut Trial, max: &str) {
 
 fn file_bytes(trial: &mut Trial, max: &str) {
     let work = dir("/work");
-    let Some(file) = trial.works("create", create(&work, "large")) else { return };
+    let Some(file) = trial.works("create", create(&work, "large")) else {
+        return;
+    };
     trial.refused("a hole of a terabyte", file.write(b"x", 1 << 40));
-    trial.refused("a hole at the end of all numbers", file.write(b"x", u64::MAX - 1));
+    trial.refused(
+        "a hole at the end of all numbers",
+        file.write(b"x", u64::MAX - 1),
+    );
     trial.refused("size", file.set_size(1 << 40));
     trial.refused("largest size", file.set_size(u64::MAX));
     if let Ok(stream) = file.write_via_stream(1 << 40) {
@@ -102,11 +112,17 @@ fn files(trial: &mut Trial, max: &str) {
             2 => u32::from(work.symlink_at("hello.txt", &format!("s{number}")).is_ok()),
             _ => {
                 let name = format!("f{}", number - 3);
-                u32::from(work.link_at(crate::disk::KEEP, &name, &work, &format!("l{number}")).is_ok())
+                u32::from(
+                    work.link_at(crate::disk::KEEP, &name, &work, &format!("l{number}"))
+                        .is_ok(),
+                )
             }
         };
     }
-    trial.holds(&format!("{made} were made, at most {max} allowed"), made > 0 && made <= max);
+    trial.holds(
+        &format!("{made} were made, at most {max} allowed"),
+        made > 0 && made <= max,
+    );
 }
 
 fn handles(trial: &mut Trial, max: &str) {
@@ -124,7 +140,10 @@ fn handles(trial: &mut Trial, max: &str) {
             }
         }
     }
-    trial.holds(&format!("{} files open, at most {max} allowed", open_files.len()), refused && open_files.len() <= max);
+    trial.holds(
+        &format!("{} files open, at most {max} allowed", open_files.len()),
+        refused && open_files.len() <= max,
+    );
     drop(open_files);
     trial.works("after closing", open(&work, "hello.txt"));
 }
@@ -132,7 +151,9 @@ fn handles(trial: &mut Trial, max: &str) {
 fn streams(trial: &mut Trial, max: &str) {
     let work = dir("/work");
     let max: usize = max.parse().unwrap_or(0);
-    let Some(file) = trial.works("open", open(&work, "hello.txt")) else { return };
+    let Some(file) = trial.works("open", open(&work, "hello.txt")) else {
+        return;
+    };
     let mut kept = Vec::new();
     let mut refused = false;
     for _ in 0..max * 4 {
@@ -144,7 +165,10 @@ fn streams(trial: &mut Trial, max: &str) {
             }
         }
     }
-    trial.holds(&format!("{} streams, at most {max} allowed", kept.len()), refused && kept.len() <= max);
+    trial.holds(
+        &format!("{} streams, at most {max} allowed", kept.len()),
+        refused && kept.len() <= max,
+    );
 }
 
 /// Changes in every way; the host compares its account of them with the disk.
@@ -152,7 +176,10 @@ fn observed(trial: &mut Trial, _: &str) {
     let work = dir("/work");
     trial.works("create", write(&work, "made.txt", "made"));
     trial.works("modify", write(&work, "hello.txt", "changed by the guest"));
-    trial.works("rename", work.rename_at("sub/inner/inner.txt", &work, "renamed.txt"));
+    trial.works(
+        "rename",
+        work.rename_at("sub/inner/inner.txt", &work, "renamed.txt"),
+    );
     trial.works("mkdir", work.create_directory_at("made"));
     trial.works("symlink", work.symlink_at("hello.txt", "made-link"));
     trial.works("unlink", work.unlink_file_at("gone.txt"));

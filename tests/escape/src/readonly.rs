@@ -3,7 +3,9 @@
 use wasip2::filesystem::types::DescriptorType;
 
 use crate::Case;
-use crate::disk::{DescriptorFlags, FOLLOW, KEEP, NONE, NewTimestamp, OpenFlags, create, dir, open, open_dir, read};
+use crate::disk::{
+    DescriptorFlags, FOLLOW, KEEP, NONE, NewTimestamp, OpenFlags, create, dir, open, open_dir, read,
+};
 use crate::trial::Trial;
 
 pub const CASES: &[(&str, Case)] = &[
@@ -18,13 +20,30 @@ fn truncate(trial: &mut Trial, _: &str) {
     let directory = dir("/read");
     for (what, open_flags, flags) in [
         ("truncate, read", OpenFlags::TRUNCATE, DescriptorFlags::READ),
-        ("truncate, nothing", OpenFlags::TRUNCATE, DescriptorFlags::empty()),
-        ("truncate, write", OpenFlags::TRUNCATE, DescriptorFlags::WRITE),
-        ("create and truncate", OpenFlags::TRUNCATE | OpenFlags::CREATE, DescriptorFlags::READ),
+        (
+            "truncate, nothing",
+            OpenFlags::TRUNCATE,
+            DescriptorFlags::empty(),
+        ),
+        (
+            "truncate, write",
+            OpenFlags::TRUNCATE,
+            DescriptorFlags::WRITE,
+        ),
+        (
+            "create and truncate",
+            OpenFlags::TRUNCATE | OpenFlags::CREATE,
+            DescriptorFlags::READ,
+        ),
     ] {
-        trial.refused(what, directory.open_at(FOLLOW, "file.txt", open_flags, flags));
+        trial.refused(
+            what,
+            directory.open_at(FOLLOW, "file.txt", open_flags, flags),
+        );
     }
-    let text = trial.works("reading", read(&directory, "file.txt")).unwrap_or_default();
+    let text = trial
+        .works("reading", read(&directory, "file.txt"))
+        .unwrap_or_default();
     trial.holds("it is still there", !text.is_empty());
 }
 
@@ -35,22 +54,39 @@ fn names(trial: &mut Trial, _: &str) {
     trial.refused("mkdir", directory.create_directory_at("new"));
     trial.refused("unlink", directory.unlink_file_at("file.txt"));
     trial.refused("rmdir", directory.remove_directory_at("sub/empty"));
-    trial.refused("rename", directory.rename_at("file.txt", &directory, "other.txt"));
+    trial.refused(
+        "rename",
+        directory.rename_at("file.txt", &directory, "other.txt"),
+    );
     trial.refused("symlink", directory.symlink_at("file.txt", "link"));
-    trial.refused("link", directory.link_at(KEEP, "file.txt", &directory, "link"));
+    trial.refused(
+        "link",
+        directory.link_at(KEEP, "file.txt", &directory, "link"),
+    );
     trial.works("reading", read(&directory, "file.txt"));
 }
 
 fn content(trial: &mut Trial, _: &str) {
     let directory = dir("/read");
-    let opened = directory.open_at(FOLLOW, "file.txt", NONE, DescriptorFlags::READ | DescriptorFlags::WRITE);
+    let opened = directory.open_at(
+        FOLLOW,
+        "file.txt",
+        NONE,
+        DescriptorFlags::READ | DescriptorFlags::WRITE,
+    );
     trial.refused("open for writing", opened);
-    let Some(file) = trial.works("open for reading", open(&directory, "file.txt")) else { return };
+    let Some(file) = trial.works("open for reading", open(&directory, "file.txt")) else {
+        return;
+    };
     trial.refused("write", file.write(b"x", 0));
     trial.refused("set size", file.set_size(0));
     trial.refused("stream", file.write_via_stream(0));
     trial.refused("append", file.append_via_stream());
-    trial.holds("it is a file", file.get_type().is_ok_and(|it| it == DescriptorType::RegularFile));
+    trial.holds(
+        "it is a file",
+        file.get_type()
+            .is_ok_and(|it| it == DescriptorType::RegularFile),
+    );
 }
 
 /// A descriptor says itself what may be done with it; saying more does not help.
@@ -77,7 +113,10 @@ fn flags(trial: &mut Trial, _: &str) {
 fn times(trial: &mut Trial, _: &str) {
     let directory = dir("/read");
     let now = NewTimestamp::Now;
-    trial.refused("by name", directory.set_times_at(FOLLOW, "file.txt", now, now));
+    trial.refused(
+        "by name",
+        directory.set_times_at(FOLLOW, "file.txt", now, now),
+    );
     trial.refused("of a link", directory.set_times_at(KEEP, "link", now, now));
     trial.refused("of the directory", directory.set_times(now, now));
     if let Some(file) = trial.works("open", open(&directory, "file.txt")) {

@@ -29,11 +29,23 @@ fn names(trial: &mut Trial, _: &str) {
         "con:stream",
         &long,
     ] {
-        trial.refused(name, session::submit_artifact(name, "text/plain", *b"escaped"));
+        trial.refused(
+            name,
+            session::submit_artifact(name, "text/plain", *b"escaped"),
+        );
     }
-    trial.works("a name", session::submit_artifact("report.txt", "text/plain", *b"fine"));
-    trial.refused("the same name", session::submit_artifact("report.txt", "text/plain", *b"other"));
-    trial.refused("a type of two lines", session::submit_artifact("b.txt", "text/plain\nx", *b"x"));
+    trial.works(
+        "a name",
+        session::submit_artifact("report.txt", "text/plain", *b"fine"),
+    );
+    trial.refused(
+        "the same name",
+        session::submit_artifact("report.txt", "text/plain", *b"other"),
+    );
+    trial.refused(
+        "a type of two lines",
+        session::submit_artifact("b.txt", "text/plain\nx", *b"x"),
+    );
 }
 
 fn bytes(trial: &mut Trial, max: &str) {
@@ -48,5 +60,8 @@ fn bytes(trial: &mut Trial, max: &str) {
             total += block.len();
         }
     }
-    trial.holds(&format!("{total} bytes were taken, at most {max} allowed"), total > 0 && total <= max);
+    trial.holds(
+        &format!("{total} bytes were taken, at most {max} allowed"),
+        total > 0 && total <= max,
+    );
 }

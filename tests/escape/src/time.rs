@@ -5,8 +5,8 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasip2::cli::environment::get_arguments;
-use wasip2::clocks::monotonic_clock::{now, subscribe_duration};
 use wasip2::cli::stdin::get_stdin;
+use wasip2::clocks::monotonic_clock::{now, subscribe_duration};
 use wasip2::io::poll::poll;
 use wasm_agent_sdk::trajectory::{self, ToolCall, ToolResult, Turn};
 

@@ -59,7 +59,12 @@ impl Trial {
     pub fn to_json(&self) -> String {
         // A case that tried nothing has shown nothing.
         let held = self.broke.is_empty() && self.tried > 0;
-        let mut saw = if self.broke.is_empty() { &self.saw } else { &self.broke }.join("; ");
+        let mut saw = if self.broke.is_empty() {
+            &self.saw
+        } else {
+            &self.broke
+        }
+        .join("; ");
         if let Some((end, _)) = saw.char_indices().find(|(at, _)| *at >= MAX_SAW) {
             saw.truncate(end);
         }

@@ -196,8 +196,8 @@ fn host_answered(evidence: &Evidence<'_>) -> Result<(), String> {
         .events()
         .find(|event| event["type"] == "avp.tool_returned");
     let answer = answer.ok_or("the call has no answer")?;
-    let failed = &answer["data"]["avp.tool_result"]["is_error"];
-    if *failed == true {
+    let failed = answer.pointer("/data/avp.tool_result/is_error");
+    if failed.is_some_and(|failed| *failed == true) {
         Ok(())
     } else {
         Err(format!("the answer is none of the host's: {answer}"))
@@ -400,7 +400,7 @@ fn chain_dropped(stage: &Stage) -> Trying<'_> {
     Box::pin(tampered(stage, "chain-dropped", |directory| {
         // An audit record: the trajectory by itself would not miss it.
         edit(directory, |lines| {
-            lines.retain(|line| !line.contains("\"kind\":\"rejected\""))
+            lines.retain(|line| !line.contains("\"kind\":\"rejected\""));
         })
     }))
 }
