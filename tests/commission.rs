@@ -5,10 +5,6 @@ use wasm_agent_test_artifacts as guests;
 
 use crate::harness::{Done, Lab, snapshot};
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "callers write the JSON in place"
-)]
 fn commission(extra: Value) -> String {
     let mut commission = json!({ "schema_version": "0.1", "run_id": "r1", "model": "acme/large" });
     let Value::Object(extra) = extra else {
