@@ -157,6 +157,44 @@ pub(crate) fn opens_sockets() {
 }
 
 #[test]
+fn single_files_are_there_and_nothing_beside_them() {
+    let lab = Lab::new();
+    for name in ["file", "old", "keep", "gone", "secret", "sub/file"] {
+        lab.file(&format!("host/{name}"), "content");
+    }
+    let file = |spec: &str| format!("{}{spec}", lab.arg("host/"));
+    let done = lab
+        .run(guests::TOUCHES_FILES, "x")
+        .args(["--file", &file("file::/rw/file:rw")])
+        .args(["--file", &file("old::/rw/old:rw")])
+        .args(["--file", &file("gone::/rw/gone:rw")])
+        .args(["--file", &file("file::/ro/file")])
+        .done()
+        .exits_with(0);
+    let seen = done.json();
+    for (what, expected) in [
+        ("read /ro", "content"),
+        ("read /rw", "content"),
+        ("overwrite in /rw", "done"),
+        ("remove in /rw", "PermissionDenied"),
+        ("create in /rw", "PermissionDenied"),
+        ("make a folder in /rw", "PermissionDenied"),
+        ("truncate in /rw", "NotFound"),
+        ("dot dot from /rw", "PermissionDenied"),
+        ("deep dot dot from /rw", "PermissionDenied"),
+        ("root", "NotFound"),
+    ] {
+        assert_eq!(seen[what], expected, "{what}");
+    }
+    let read = |name: &str| std::fs::read_to_string(lab.path("host").join(name)).unwrap();
+    assert_eq!((&*read("old"), &*read("keep")), ("changed", "content"));
+    assert_eq!(std::fs::read_dir(lab.path("host")).unwrap().count(), 6);
+    assert_eq!(lab.account().outcome().get("trees"), None);
+    let files = lab.account().request()["grants"]["files"].clone();
+    assert_eq!(files.as_array().unwrap().len(), 4);
+}
+
+#[test]
 fn protected_paths_stay_as_they_are() {
     let lab = Lab::new();
     for name in ["file", "old", "keep", "gone", "from", "sub/file"] {
@@ -175,6 +213,10 @@ fn protected_paths_stay_as_they_are() {
     assert_eq!(seen["make a folder in /rw"], "PermissionDenied");
     assert_eq!(seen["create in /rw"], "done");
     let account = lab.account();
+    let trees = &account.outcome()["trees"];
+    assert_eq!(trees[0]["path"], "/rw");
+    assert_ne!(trees[0]["before"], trees[0]["after"]);
+    assert!(trees[0]["after"].is_string() && trees[0].get("skipped").is_none());
     assert_eq!(
         account.request()["grants"]["protect"],
         json!(["OLD", "fold*"])
@@ -375,8 +417,8 @@ fn what_is_wrong_with_a_grants_file_is_said() {
       |
     2 | hosts = ['example.org']
       | ^^^^^
-    unknown field `hosts`, expected one of `version`, `dirs`, `protect`, `no-protect`, `env`, `args`, `limits`, `require`
-    hint: keys are version, dirs, protect, no-protect, env, args, limits and require
+    unknown field `hosts`, expected one of `version`, `dirs`, `files`, `protect`, `no-protect`, `env`, `args`, `limits`, `require`
+    hint: keys are version, dirs, files, protect, no-protect, env, args, limits and require
     "#);
     lab.file("version.toml", "version = 2\n");
     snapshot!(refused(&lab, &["--grants", "version.toml"]), @r#"
@@ -407,7 +449,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     2 | dirs = [
       |         ^
     unclosed array, expected `]`
-    hint: keys are version, dirs, protect, no-protect, env, args, limits and require
+    hint: keys are version, dirs, files, protect, no-protect, env, args, limits and require
     "#);
     lab.file("bytes.toml", b"version = 1\n# \xff\n");
     snapshot!(refused(&lab, &["--grants", "bytes.toml"]), @r#"
@@ -428,7 +470,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     1 |
       | ^
     missing field `version`
-    hint: keys are version, dirs, protect, no-protect, env, args, limits and require
+    hint: keys are version, dirs, files, protect, no-protect, env, args, limits and require
     "#);
     lab.folder("folder.toml");
     snapshot!(refused(&lab, &["--grants", "folder.toml"]), @r#"

@@ -14,6 +14,7 @@ mod avp;
 mod commission;
 mod components;
 mod crashes;
+mod crowd;
 mod describe;
 mod evidence;
 mod grants;

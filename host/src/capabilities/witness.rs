@@ -1,6 +1,7 @@
 //! What the file system tells, as audit records.
 
-use super::filesystem::{Change, ChangeKind, Denial, LimitHit, Observer};
+use super::filesystem::{Change, ChangeKind, Denial, Observer};
+use super::meters::LimitHit;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::trajectory::{Audit, Ledger};
@@ -51,10 +52,7 @@ impl Observer for Witness {
         });
     }
 
-    fn limit(&self, limit: LimitHit) {
-        self.note(Audit::Limit {
-            name: limit.name,
-            max: limit.max,
-        });
+    fn limit(&self, LimitHit { name, max }: LimitHit) {
+        self.note(Audit::Limit { name, max });
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use wasm_agent::grants::{DirSpec, GrantError, Grants, GrantsFile};
+use wasm_agent::grants::{DirSpec, FileSpec, GrantError, Grants, GrantsFile};
 
 use super::failure::Failure;
 
@@ -18,6 +18,10 @@ pub(super) struct GrantFlags {
     /// Grant a directory: at /work unless `::GUEST` says where, read-only unless `:rw` says otherwise
     #[arg(long = "dir", value_name = "HOST[::GUEST][:ro|:rw|:cow]")]
     dirs: Vec<String>,
+
+    /// Grant a single file, read-only or to be changed in place; GUEST is its path for the agent
+    #[arg(long = "file", value_name = "HOST[::GUEST][:ro|:rw]")]
+    files: Vec<String>,
 
     /// Keep matching paths in writable directories as they are, such as secrets or *.pem, at any depth
     #[arg(long, value_name = "PATTERN")]
@@ -56,6 +60,7 @@ impl GrantFlags {
             || self.no_protect
             || [
                 &self.dirs,
+                &self.files,
                 &self.protect,
                 &self.env,
                 &self.args,
@@ -82,6 +87,10 @@ impl GrantFlags {
             flags
                 .dirs
                 .push(dir.parse::<DirSpec>()?.relative_to(Path::new("")));
+        }
+        for file in &self.files {
+            let file = file.parse::<FileSpec>()?.relative_to(Path::new(""));
+            flags.files.push(file);
         }
         for pair in &self.env {
             let (name, value) = split(pair, "--env")?;

@@ -184,6 +184,15 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
     if authority.dirs.is_empty() {
         table.row([head.into(), none()]);
     }
+    let mut head = "files";
+    for file in &authority.files {
+        table.row([
+            std::mem::take(&mut head).into(),
+            dir_text(file),
+            access(file.effective.unwrap_or("none")),
+            dir_note(file),
+        ]);
+    }
     protection(&mut table, authority);
     let mut head = "variables";
     for env in &authority.env {

@@ -18,6 +18,8 @@ pub struct Authority {
     pub format: &'static str,
     /// Directories that were granted, and what is left of each.
     pub dirs: Vec<DirAuthority>,
+    /// Single files that were granted, and what is left of each.
+    pub files: Vec<DirAuthority>,
     /// What stays as it is in those that can be written to.
     pub protection: ProtectionAuthority,
     /// Names of the variables that were granted, and whether the agent gets each.
@@ -34,16 +36,16 @@ pub struct Authority {
     pub require: Vec<String>,
 }
 
-/// One granted directory.
+/// One granted directory or file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DirAuthority {
-    /// The directory of the host.
+    /// The directory or file of the host.
     pub host: PathBuf,
     /// Where the agent finds it.
     pub guest: String,
     /// `ro`, `rw` or `cow`: what the operator granted.
     pub granted: &'static str,
-    /// What is left of it. Nothing when the component does not ask for this directory.
+    /// What is left of it. Nothing when the component does not ask for it.
     pub effective: Option<&'static str>,
 }
 
@@ -106,6 +108,16 @@ impl Authority {
                 .find(|left| left.guest == dir.guest)
                 .map(|left| left.access.as_str()),
         });
+        let files = grants.files.iter().map(|file| DirAuthority {
+            host: file.host_path(),
+            guest: file.guest_path(),
+            granted: file.access.as_str(),
+            effective: narrowed
+                .files
+                .iter()
+                .find(|left| left.guest == file.guest && left.name == file.name)
+                .map(|left| left.access.as_str()),
+        });
         let env = grants.env.keys().map(|name| EnvAuthority {
             name: name.clone(),
             effective: narrowed.env.contains_key(name),
@@ -115,6 +127,7 @@ impl Authority {
         Authority {
             format: FORMAT,
             dirs: dirs.collect(),
+            files: files.collect(),
             protection: ProtectionAuthority {
                 mode: match &grants.protection {
                     Protection::Standard(_) => "standard",
@@ -156,8 +169,10 @@ impl LimitAuthority {
 /// What is asked for and not there. A grant at or below a directory that is asked for answers it.
 fn missing(grants: &Grants, ask: &Ask) -> Vec<String> {
     let dirs = ask.dirs().iter().filter(|asked| {
-        !grants.dirs.iter().any(|dir| {
-            let below = dir.guest.strip_prefix(asked.path.trim_end_matches('/'));
+        let dirs = grants.dirs.iter().map(|dir| &dir.guest);
+        let mut granted = dirs.chain(grants.files.iter().map(|file| &file.guest));
+        !granted.any(|guest| {
+            let below = guest.strip_prefix(asked.path.trim_end_matches('/'));
             below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
     });

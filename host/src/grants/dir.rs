@@ -69,7 +69,7 @@ impl fmt::Display for DirGrant {
     }
 }
 
-/// A directory cannot be granted.
+/// A directory or file cannot be granted.
 #[derive(Debug, thiserror::Error)]
 #[expect(
     missing_docs,
@@ -86,6 +86,22 @@ pub enum DirError {
     Pseudo { host: PathBuf },
     #[error("cannot grant `{guest}` in the guest: {reason}")]
     GuestPath { guest: String, reason: &'static str },
+    #[error("cannot read the file grant `{spec}`: {reason}")]
+    FileSyntax { spec: String, reason: &'static str },
+    #[error("cannot grant the file `{}`: {source}", host.display())]
+    FileUnreadable { host: PathBuf, source: io::Error },
+    #[error("cannot grant `{}`: it is not a regular file", host.display())]
+    NotAFile { host: PathBuf },
+    #[error("cannot grant the file `{name}` as `{guest}` in the guest: a file keeps its name")]
+    OtherName { guest: String, name: String },
+    #[error(
+        "cannot grant both `{first}` and `{second}`: files of one directory in the guest come from \
+             one directory of the host, with the same access"
+    )]
+    Mixed {
+        first: DirGrantText,
+        second: DirGrantText,
+    },
     #[error("cannot grant both `{first}` and `{second}`: they overlap in the guest")]
     Overlap {
         first: DirGrantText,
@@ -109,13 +125,28 @@ impl Hint for DirError {
                     parent.display()
                 ))
             }
+            DirError::FileSyntax { .. } => {
+                Some("write `HOST`, `HOST:rw` or `HOST::GUEST:rw`".to_owned())
+            }
+            DirError::NotAFile { host } if host.is_dir() => {
+                Some("grant a directory with `--dir`, or under `dirs`".to_owned())
+            }
+            DirError::OtherName { name, .. } => {
+                Some(format!("let the path in the guest end in `/{name}`"))
+            }
+            DirError::Mixed { .. } => Some(
+                "give one of them another directory in the guest with `HOST::GUEST`".to_owned(),
+            ),
             DirError::GuestPath { .. } => {
                 Some("use an absolute path such as `/work` or `/data/in`".to_owned())
             }
             DirError::Overlap { .. } => {
                 Some("give each directory a guest path of its own with `HOST::GUEST`".to_owned())
             }
-            DirError::Unreadable { .. } | DirError::Pseudo { .. } => None,
+            DirError::Unreadable { .. }
+            | DirError::Pseudo { .. }
+            | DirError::FileUnreadable { .. }
+            | DirError::NotAFile { .. } => None,
         }
     }
 }
@@ -126,42 +157,55 @@ impl FromStr for DirSpec {
     /// Access is read-only unless the text ends in `:rw` or `:cow`. The last `::` separates host and guest, so
     /// that a host path may contain single colons.
     fn from_str(spec: &str) -> Result<DirSpec, DirError> {
-        let syntax = |reason| DirError::Syntax {
+        let (host, guest, access) = split(spec).map_err(|reason| DirError::Syntax {
             spec: spec.to_owned(),
             reason,
-        };
-        let written = |access: &Access| {
-            let rest = spec.strip_suffix(access.as_str())?.strip_suffix(':')?;
-            Some((rest, *access))
-        };
-        let (rest, access) = [Access::ReadOnly, Access::ReadWrite, Access::CopyOnWrite]
-            .iter()
-            .find_map(written)
-            .unwrap_or((spec, Access::ReadOnly));
-        let (host, guest) = match rest.rsplit_once("::") {
-            Some((_, "")) => return Err(syntax("the guest path is empty")),
-            Some((host, guest)) => (host, Some(guest.to_owned())),
-            None => (rest, None),
-        };
-        if host.is_empty() {
-            return Err(syntax("the host path is empty"));
-        }
-        // `dir:rx` is far more often a mistyped access than a directory with a colon in its name.
-        if guest.is_none()
-            && let Some((before, suffix)) = host.rsplit_once(':')
-            && !before.is_empty()
-            && suffix.len() <= 3
-            && !suffix.contains('/')
-            && !Path::new(host).exists()
-        {
-            return Err(syntax("the access has to be `ro`, `rw` or `cow`"));
-        }
+        })?;
         Ok(DirSpec {
-            host: PathBuf::from(host),
+            host,
             guest,
             access,
         })
     }
+}
+
+/// Host path, guest path and access of a grant as written; or what is wrong with it.
+pub(super) fn split(spec: &str) -> Result<(PathBuf, Option<String>, Access), &'static str> {
+    let written = |access: &Access| {
+        let rest = spec.strip_suffix(access.as_str())?.strip_suffix(':')?;
+        Some((rest, *access))
+    };
+    let (rest, access) = [Access::ReadOnly, Access::ReadWrite, Access::CopyOnWrite]
+        .iter()
+        .find_map(written)
+        .unwrap_or((spec, Access::ReadOnly));
+    let (host, guest) = match rest.rsplit_once("::") {
+        Some((_, "")) => return Err("the guest path is empty"),
+        Some((host, guest)) => (host, Some(guest.to_owned())),
+        None => (rest, None),
+    };
+    if host.is_empty() {
+        return Err("the host path is empty");
+    }
+    // `dir:rx` is far more often a mistyped access than a directory with a colon in its name.
+    if guest.is_none()
+        && let Some((before, suffix)) = host.rsplit_once(':')
+        && !before.is_empty()
+        && suffix.len() <= 3
+        && !suffix.contains('/')
+        && !Path::new(host).exists()
+    {
+        return Err("the access has to be `ro`, `rw` or `cow`");
+    }
+    Ok((PathBuf::from(host), guest, access))
+}
+
+/// Whether a path shows the host itself: `/proc/self/environ` and the like would hand out what was never
+/// granted.
+pub(super) fn is_pseudo(host: &Path) -> bool {
+    ["/proc", "/sys", "/dev"]
+        .iter()
+        .any(|pseudo| host.starts_with(pseudo))
 }
 
 impl DirSpec {
@@ -181,12 +225,7 @@ impl DirSpec {
         if !host.is_dir() {
             return Err(DirError::NotADirectory { host });
         }
-        // `/proc/self/environ` and the like would hand out what was never granted.
-        if !down(Wall::PseudoDirs)
-            && ["/proc", "/sys", "/dev"]
-                .iter()
-                .any(|pseudo| host.starts_with(pseudo))
-        {
+        if !down(Wall::PseudoDirs) && is_pseudo(&host) {
             return Err(DirError::Pseudo { host });
         }
         host.read_dir().map_err(unreadable)?;
@@ -199,7 +238,7 @@ impl DirSpec {
     }
 }
 
-fn guest_path(text: &str) -> Result<String, DirError> {
+pub(super) fn guest_path(text: &str) -> Result<String, DirError> {
     let wrong = |reason| DirError::GuestPath {
         guest: text.to_owned(),
         reason,

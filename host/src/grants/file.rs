@@ -3,6 +3,7 @@
 //! ```toml
 //! version = 1
 //! dirs = ["./repo:rw", "./data::/data"]
+//! files = ["./settings.toml::/config/settings.toml"]
 //! protect = ["secrets", "*.pem"]
 //! args = ["--fast"]
 //!
@@ -34,6 +35,7 @@ use super::GrantError;
 use super::dir::DirSpec;
 use super::limits::TABLE;
 use super::require::Require;
+use super::single_file::FileSpec;
 use crate::error::Hint;
 
 /// The version this host writes and reads.
@@ -47,6 +49,8 @@ const MAX_BYTES: u64 = 1 << 20;
 pub struct GrantsFile {
     /// Directories.
     pub dirs: Vec<DirSpec>,
+    /// Single files.
+    pub files: Vec<FileSpec>,
     /// Patterns of paths in writable directories that stay as they are, beyond those that do anyway.
     pub protect: Vec<String>,
     /// No path is protected.
@@ -82,7 +86,7 @@ impl Hint for FileError {
     fn hint(&self) -> Option<String> {
         match self {
             FileError::Syntax { .. } => Some(
-                "keys are version, dirs, protect, no-protect, env, args, limits and require"
+                "keys are version, dirs, files, protect, no-protect, env, args, limits and require"
                     .to_owned(),
             ),
             FileError::Version { .. } => Some(format!("write `version = {VERSION}`")),
@@ -102,6 +106,10 @@ struct Raw {
     /// Directories, as HOST, HOST:rw or HOST::GUEST:rw. Host paths are relative to this file.
     #[serde(default)]
     dirs: Vec<String>,
+    /// Single files, as HOST, HOST:rw or HOST::GUEST:rw, where GUEST is the path of the file itself. Host
+    /// paths are relative to this file.
+    #[serde(default)]
+    files: Vec<String>,
     /// Patterns of paths in writable directories that stay as they are, beyond those that do anyway:
     /// names separated by `/`, in which `*` stands for any characters of one name, at any depth.
     #[serde(default)]
@@ -193,6 +201,11 @@ impl GrantsFile {
             .iter()
             .map(|spec| Ok(spec.parse::<DirSpec>()?.relative_to(base)))
             .collect::<Result<_, GrantError>>()?;
+        let files = raw
+            .files
+            .iter()
+            .map(|spec| Ok(spec.parse::<FileSpec>()?.relative_to(base)))
+            .collect::<Result<_, GrantError>>()?;
         let limits = raw
             .limits
             .into_iter()
@@ -206,6 +219,7 @@ impl GrantsFile {
             .collect::<Result<_, FileError>>()?;
         Ok(GrantsFile {
             dirs,
+            files,
             protect: raw.protect,
             no_protect: raw.no_protect,
             env: raw.env,
@@ -277,7 +291,8 @@ mod tests {
 
     #[test]
     fn host_paths_are_relative_to_the_file() {
-        let grants = parse("version = 1\ndirs = ['repo:rw']").unwrap();
+        let grants = parse("version = 1\ndirs = ['repo:rw']\nfiles = ['a.toml']").unwrap();
+        assert_eq!(grants.files[0].host, PathBuf::from("/etc/a.toml"));
         assert_eq!(grants.dirs[0].host, PathBuf::from("/etc/repo"));
     }
 

@@ -11,6 +11,7 @@ pub mod file;
 pub mod limits;
 pub mod protect;
 pub mod require;
+pub mod single_file;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,7 @@ pub use file::GrantsFile;
 pub use limits::Limits;
 pub use protect::Protection;
 pub use require::{Evidence, Require};
+pub use single_file::{FileGrant, FileSpec};
 
 use crate::error::Hint;
 
@@ -31,6 +33,8 @@ use crate::error::Hint;
 pub struct Grants {
     /// Directories, sorted by guest path.
     pub dirs: Vec<DirGrant>,
+    /// Single files, sorted by guest path.
+    pub files: Vec<FileGrant>,
     /// What stays as it is in writable directories.
     pub protection: Protection,
     /// Environment variables. Nothing is inherited.
@@ -46,7 +50,7 @@ pub struct Grants {
 /// A grant cannot be given as it was written.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
-    /// A directory grant is wrong.
+    /// A grant of a directory or file is wrong.
     #[error(transparent)]
     Dir(#[from] dir::DirError),
     /// The grants file is wrong.
@@ -116,6 +120,7 @@ impl Grants {
         }
         limits.check()?;
         let dirs = dir::resolve(file.dirs.into_iter().chain(flags.dirs))?;
+        let files = single_file::resolve(file.files.into_iter().chain(flags.files), &dirs)?;
         let patterns = file.protect.into_iter().chain(flags.protect).collect();
         let protection = protect::resolve(patterns, file.no_protect || flags.no_protect)?;
         let args = if flags.args.is_empty() {
@@ -126,6 +131,7 @@ impl Grants {
         let require = Evidence::resolve(file.require, flags.require)?;
         Ok(Grants {
             dirs,
+            files,
             protection,
             env,
             args,
@@ -150,6 +156,21 @@ impl Grants {
             }
             Some(_) => true,
         });
+        self.files.retain_mut(|file| {
+            let path = file.guest_path();
+            match ask.access_at(&path) {
+                None => {
+                    left_out.push(format!("file {path} ({})", file.access));
+                    false
+                }
+                Some(ask::Access::ReadOnly) if file.access != Access::ReadOnly => {
+                    left_out.push(format!("writing to file {path}"));
+                    file.access = Access::ReadOnly;
+                    true
+                }
+                Some(_) => true,
+            }
+        });
         self.env.retain(|name, _| {
             let asked = ask.wants_env(name);
             if !asked {
@@ -170,6 +191,11 @@ impl Grants {
             "limits": self.limits.to_json(),
         });
         if let Some(map) = json.as_object_mut() {
+            if !self.files.is_empty() {
+                let shown = |file: &FileGrant| format!("{}:{}", file.guest_path(), file.access);
+                let files: Vec<_> = self.files.iter().map(shown).collect();
+                map.insert("files".to_owned(), json!(files));
+            }
             match &self.protection {
                 Protection::Off => map.insert("no-protect".to_owned(), json!(true)),
                 Protection::Standard(patterns) if patterns.is_empty() => None,
@@ -198,6 +224,9 @@ impl Grants {
             map.insert("dirs".to_owned(), json!(dirs));
             if let Some(require) = map.get_mut("require") {
                 *require = self.require.to_host_json();
+            }
+            if let Some(files) = map.get_mut("files") {
+                *files = self.files.iter().map(FileGrant::to_string).collect();
             }
         }
         json

@@ -15,13 +15,16 @@ use super::evidence;
 use super::host::{Agent, Entry};
 use super::outcome::{self, Crash, Ended, FileChange, Outcome};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
+use super::trees::Trees;
 use super::watchdog::Policy;
 use super::workspaces::Workspaces;
 use crate::capabilities::Witness;
 use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::bindings::{self};
-use crate::capabilities::filesystem::{self, Changes, Filesystem, Mount, MountError, Protection};
+use crate::capabilities::filesystem::{
+    self, Changes, Extent, Filesystem, Mount, MountError, Protection,
+};
 use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
@@ -30,7 +33,7 @@ use crate::capabilities::storage::{Storage, Submissions};
 use crate::commission::Commission;
 use crate::descriptor::Descriptor;
 use crate::engine::Engine;
-use crate::grants::{self, Access, Grants};
+use crate::grants::{self, Access, FileGrant, Grants};
 use crate::preflight::Refusal;
 use crate::schema::Schema;
 use crate::selftest::sabotage;
@@ -104,6 +107,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         submissions: Submissions::default(),
     };
     let mut changes = None;
+    let mut trees = Trees::default();
     let finish = match (
         job.opening.refusal(),
         filesystem(&job.grants, &job.workspaces, &job.ledger),
@@ -112,6 +116,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         (None, Err(error)) => host_fault(error.to_string()),
         (None, Ok(files)) => {
             changes = Some(files.journal());
+            trees = Trees::before(&job.grants.dirs, &job.workspaces).await;
             // The supervisor, too, and the end of the store: the account is closed whatever fails.
             let finish = caught(run(&job, &watched, files))
                 .await
@@ -122,12 +127,14 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     // Now: putting the files in order takes its time, and adds to the account.
     let diagnosis = diagnosis(&job, &watched, &finish.ended);
     let files = settle(changes).await;
+    let trees = trees.after().await;
     let to_apply = compare(std::mem::take(&mut job.workspaces)).await;
     let outcome = close(&job, &watched, finish);
     let outcome = end_account(
         &job.ledger,
         Outcome {
             files,
+            trees,
             to_apply,
             diagnosis,
             ..outcome
@@ -340,6 +347,7 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         artifacts: submissions.list(),
         totals: job.ledger.totals(),
         files: Vec::new(),
+        trees: Vec::new(),
         to_apply: 0,
         wall_us: micros(meters.wall()),
         cpu_us: micros(meters.cpu()),
@@ -552,7 +560,7 @@ fn filesystem(
     workspaces: &Workspaces,
     ledger: &Ledger,
 ) -> Result<Filesystem, MountError> {
-    let mounts: Vec<Mount> = grants
+    let mut mounts: Vec<Mount> = grants
         .dirs
         .iter()
         .map(|dir| Mount {
@@ -565,8 +573,10 @@ fn filesystem(
                 // Without a copy there is nothing that may be written to.
                 (Access::CopyOnWrite, None) => filesystem::Access::ReadOnly,
             },
+            extent: Extent::Whole,
         })
         .collect();
+    mounts.extend(single_files(&grants.files));
     let limits = filesystem::Limits {
         disk_bytes: grants.limits.disk_bytes,
         file_bytes: grants.limits.file_bytes,
@@ -581,6 +591,31 @@ fn filesystem(
         grants::Protection::Off => Protection::Off,
     };
     Filesystem::new(&mounts, limits, &protection, witness)
+}
+
+/// The directories that show single files: one for each directory of the guest.
+fn single_files(files: &[FileGrant]) -> Vec<Mount> {
+    let mut mounts: Vec<Mount> = Vec::new();
+    for directory in files.chunk_by(|a, b| a.guest == b.guest) {
+        let Some(first) = directory.first() else {
+            continue;
+        };
+        // They were granted alike; what the agent asks for may still have narrowed some of them.
+        let writable = directory
+            .iter()
+            .all(|file| file.access == Access::ReadWrite);
+        mounts.push(Mount {
+            host: first.host.clone(),
+            guest: first.guest.clone(),
+            access: if writable {
+                filesystem::Access::ReadWrite
+            } else {
+                filesystem::Access::ReadOnly
+            },
+            extent: Extent::Files(directory.iter().map(|file| file.name.clone()).collect()),
+        });
+    }
+    mounts
 }
 
 fn table(grants: &Grants) -> ResourceTable {

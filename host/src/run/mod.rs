@@ -10,6 +10,7 @@ pub mod history;
 pub mod host;
 pub mod outcome;
 pub mod supervise;
+mod trees;
 pub mod watchdog;
 pub mod workspaces;
 

@@ -84,6 +84,9 @@ pub struct Outcome {
     pub totals: Totals,
     /// Files changed in granted directories, by guest path.
     pub files: Vec<FileChange>,
+    /// Directories that could be written to, as a whole before and after the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trees: Vec<TreeChange>,
     /// Paths changed in copies of directories, for the operator to review and apply.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub to_apply: u64,
@@ -135,6 +138,24 @@ pub struct FileChange {
     pub after: Option<String>,
 }
 
+/// A directory that could be written to, as a whole: a check on the list of changed files. Whoever else
+/// writes to the directory meanwhile shows here, too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeChange {
+    /// In the guest.
+    pub path: String,
+    /// `sha256:…` of everything in it before the run; of the copy, when it is granted copy-on-write. How it is
+    /// computed is said in `capabilities/filesystem/survey.rs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// The same after the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Why one of them is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+}
+
 /// Version of the outcome document.
 pub const FORMAT: &str = "wasm-agent/outcome@1";
 
@@ -157,6 +178,7 @@ impl Outcome {
             artifacts: Vec::new(),
             totals: Totals::default(),
             files: Vec::new(),
+            trees: Vec::new(),
             to_apply: 0,
             wall_us: 0,
             cpu_us: 0,

@@ -11,6 +11,7 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 use wasmtime_wasi::{FsPerms, OpenMode};
 
 use super::disk::{Disk, Root};
+use super::extent::{Extent, Shown};
 use super::lease::Lease;
 use super::listing::Listing;
 use super::observe::Operation;
@@ -149,6 +150,12 @@ impl FsView<'_> {
                 self.push(Descriptor::File(file), handle)
             }
         }
+    }
+
+    /// What a path stands for that wasmtime-wasi is about to look up.
+    fn shown(&self, operation: Operation, from: &Dir, path: &str) -> FsResult<Shown> {
+        let disk = &self.fs.disk;
+        disk.answer(operation, disk.extent(from.mount, path))
     }
 
     /// Tells of a lookup that wasmtime-wasi has refused because it leads out of the directory.
@@ -320,7 +327,10 @@ impl types::HostDescriptor for FsView<'_> {
         let listing = self
             .blocking(Operation::Open, move |disk| {
                 let permit = disk.permit()?;
-                Listing::read(&dir.dir, permit)
+                match &disk.root(dir.mount)?.extent {
+                    Extent::Whole => Listing::read(&dir.dir, permit),
+                    Extent::Files(files) => Ok(Listing::of_files(&dir.dir, files, permit)),
+                }
             })
             .await?;
         let listing = self.table.push(listing)?;
@@ -341,7 +351,11 @@ impl types::HostDescriptor for FsView<'_> {
     }
 
     async fn stat(&mut self, fd: Fd) -> FsResult<types::DescriptorStat> {
-        self.inner().stat(fd).await
+        let shown = match self.dir(&fd) {
+            Ok(dir) => self.shown(Operation::Stat, &dir, ".")?,
+            Err(_) => Shown::Any,
+        };
+        Ok(shown.stat(self.inner().stat(fd).await?))
     }
 
     async fn stat_at(
@@ -351,8 +365,11 @@ impl types::HostDescriptor for FsView<'_> {
         path: String,
     ) -> FsResult<types::DescriptorStat> {
         let dir = self.dir(&fd)?;
+        let shown = self.shown(Operation::Stat, &dir, &path)?;
+        let flags = path_flags(shown.links(links(flags)));
         let result = self.inner().stat_at(fd, flags, path.clone()).await;
-        self.told_escape(Operation::Stat, &dir, &path, result)
+        let stat = self.told_escape(Operation::Stat, &dir, &path, result)?;
+        Ok(shown.stat(stat))
     }
 
     async fn set_times_at(
@@ -425,6 +442,9 @@ impl types::HostDescriptor for FsView<'_> {
 
     async fn readlink_at(&mut self, fd: Fd, path: String) -> FsResult<String> {
         let dir = self.dir(&fd)?;
+        if self.shown(Operation::ReadLink, &dir, &path)? != Shown::Any {
+            return Err(ErrorCode::Invalid.into());
+        }
         let result = self.inner().readlink_at(fd, path.clone()).await;
         self.told_escape(Operation::ReadLink, &dir, &path, result)
     }
@@ -511,6 +531,8 @@ impl types::HostDescriptor for FsView<'_> {
         path: String,
     ) -> FsResult<types::MetadataHashValue> {
         let dir = self.dir(&fd)?;
+        let shown = self.shown(Operation::Stat, &dir, &path)?;
+        let flags = path_flags(shown.links(links(flags)));
         let result = self.inner().metadata_hash_at(fd, flags, path.clone()).await;
         self.told_escape(Operation::Stat, &dir, &path, result)
     }
@@ -567,6 +589,13 @@ fn links(flags: types::PathFlags) -> Links {
         Links::Follow
     } else {
         Links::Keep
+    }
+}
+
+fn path_flags(links: Links) -> types::PathFlags {
+    match links {
+        Links::Follow => types::PathFlags::SYMLINK_FOLLOW,
+        Links::Keep => types::PathFlags::empty(),
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::OFlags;
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
-use super::Digest;
+use super::digest;
+use super::extent::Extent;
 use super::lease::{Closed, OpenFile};
 use super::log::{Difference, Log, Net, State};
 use super::observe::{ChangeKind, FileChange, Observer};
@@ -18,6 +19,7 @@ use super::protect::Rules;
 use super::quota::{Books, Handles, Limit, Limits, Permit};
 use super::refusal::Refusal;
 use super::sys::{self, Found, Inode, Kind, Links};
+use crate::digest::Digest;
 
 /// Files up to this size get a digest. Larger ones are compared by size and by whether they were
 /// written: 64 MiB take about 50 ms, and one call of a guest should not cost more.
@@ -36,6 +38,7 @@ pub(super) struct Root {
     pub(super) guest: String,
     pub(super) dir: Arc<File>,
     pub(super) writable: bool,
+    pub(super) extent: Extent,
     pub(super) device: u64,
     /// The last names of its path on the host, folded: a rule may begin in them.
     pub(super) tail: Vec<String>,
@@ -137,7 +140,7 @@ impl Disk {
                 let digest = (found.size() <= DIGEST_MAX && self.may_read(found.size()))
                     .then(|| found.reopen(OFlags::RDONLY).ok())
                     .flatten()
-                    .and_then(|file| Digest::of_file(&file, DIGEST_MAX).ok().flatten());
+                    .and_then(|file| digest::of_file(&file, DIGEST_MAX).ok().flatten());
                 State::File {
                     size: found.size(),
                     digest,

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Digest;
 use super::disk::{DIGEST_MAX, Disk};
 use super::observe::{Change, ChangeKind};
 use super::place::Place;
 use super::sys::{self, Inode, Links};
+use crate::digest::Digest;
 
 /// Files up to this size get their digest where they are closed. Closing runs on the executor, which
 /// 256 KiB hold up for less than a millisecond; larger ones wait for the next call that may block.

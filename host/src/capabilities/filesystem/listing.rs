@@ -1,5 +1,6 @@
 //! Directory listings: bounded, and always in the same order.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 
 use rustix::fs::{AtFlags, FileType, OFlags};
@@ -7,7 +8,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorType, DirectoryEn
 
 use super::quota::Permit;
 use super::refusal::Refusal;
-use super::sys;
+use super::sys::{self, Kind, Links};
 
 /// Entries a directory may have to be listed. A listing is kept in the host's memory as a whole.
 const ENTRIES_MAX: usize = 200_000;
@@ -56,6 +57,27 @@ impl Listing {
             entries: entries.into_iter(),
             _permit: permit,
         })
+    }
+
+    /// The directory that shows these files, in the same order; those that are gone are left out.
+    pub(super) fn of_files(dir: &File, files: &BTreeSet<String>, permit: Permit) -> Listing {
+        let is_file = |name: &&String| {
+            sys::find(dir, name.as_str(), Links::Keep).is_ok_and(|it| it.kind() == Kind::File)
+        };
+        let entries: Vec<_> = files
+            .iter()
+            .filter(is_file)
+            .map(|name| {
+                Ok(DirectoryEntry {
+                    type_: DescriptorType::RegularFile,
+                    name: name.clone(),
+                })
+            })
+            .collect();
+        Listing {
+            entries: entries.into_iter(),
+            _permit: permit,
+        }
     }
 
     pub(super) fn next(&mut self) -> Option<Result<DirectoryEntry, ErrorCode>> {

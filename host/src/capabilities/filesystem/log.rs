@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::Digest;
 use super::observe::ChangeKind;
 use super::place::Place;
+use crate::digest::Digest;
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]

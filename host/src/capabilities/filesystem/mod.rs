@@ -26,6 +26,7 @@ pub mod cow;
 mod descriptor;
 mod digest;
 mod disk;
+mod extent;
 mod guard;
 mod lease;
 mod listing;
@@ -39,6 +40,7 @@ mod quota;
 mod refusal;
 mod resolve;
 mod stream;
+mod survey;
 mod symlink;
 mod sys;
 
@@ -55,10 +57,11 @@ use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 
 use crate::error::Hint;
 
-pub use digest::Digest;
-pub use observe::{Change, ChangeKind, Denial, FileChange, LimitHit, Observer, Operation};
+pub use extent::Extent;
+pub use observe::{Change, ChangeKind, Denial, FileChange, Observer, Operation};
 pub use protect::{PROTECTED, Protected, Protection, Scope};
 pub use quota::Limits;
+pub use survey::{SurveyError, SurveyLimits, survey};
 
 /// What a guest may do in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +86,8 @@ pub struct Mount {
     pub guest: String,
     /// What may be done there.
     pub access: Access,
+    /// How much of it the guest gets.
+    pub extent: Extent,
 }
 
 /// Where work that may block is done.
@@ -211,6 +216,7 @@ fn open_root(mount: &Mount) -> Result<disk::Root, MountError> {
             Access::ReadOnly => false,
             Access::ReadWrite | Access::CopyOnWrite { .. } => true,
         },
+        extent: mount.extent.clone(),
         device,
         tail,
     })

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::Digest;
+use crate::capabilities::meters::LimitHit;
+use crate::digest::Digest;
 
 /// Is told what a guest does to its directories, while it happens.
 ///
@@ -71,15 +72,6 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// A limit that was hit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LimitHit {
-    /// Its name in the `[limits]` table.
-    pub name: &'static str,
-    /// The greatest value allowed.
-    pub max: u64,
 }
 
 /// One change, when it happens.

@@ -6,8 +6,9 @@ use wasmtime_wasi::p2::FsError;
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
 use super::disk::Disk;
-use super::observe::{Denial, LimitHit, Operation};
+use super::observe::{Denial, Operation};
 use super::quota::Limit;
+use crate::capabilities::meters::LimitHit;
 
 /// The longest path taken from a guest, as Linux has it.
 const PATH_MAX: usize = 4096;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
 use super::disk::Disk;
+use super::extent::Shown;
 use super::place::Place;
 use super::refusal::{Refusal, check, code};
-use super::sys::{self, Found, Links};
+use super::sys::{self, Found, Kind, Links};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 
@@ -46,12 +47,20 @@ impl Disk {
     /// through [`Disk::parent`].
     pub(super) fn find(&self, from: &Dir, path: &str, links: Links) -> Result<Found, Refusal> {
         check(path)?;
-        sys::find(&from.dir, path, links).map_err(|error| self.lookup(from, path, &error))
+        let shown = self.extent(from.mount, path)?;
+        let found = sys::find(&from.dir, path, shown.links(links))
+            .map_err(|error| self.lookup(from, path, &error))?;
+        if shown == Shown::File && found.kind() == Kind::Dir {
+            // Somebody has put it where the granted file was.
+            return Err(ErrorCode::NoEntry.into());
+        }
+        Ok(found)
     }
 
     /// Finds the directory a path's last component lies in.
     pub(super) fn parent(&self, from: &Dir, path: &str) -> Result<Parent, Refusal> {
         check(path)?;
+        self.may_name(from.mount, path)?;
         let trimmed = path.trim_end_matches('/');
         let (dir, name) = match trimmed.rsplit_once('/') {
             Some(("", name)) => ("/", name),

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::Digest;
 use super::super::sys::{self, Found, Kind};
 use super::tree::{self, Base, Entry, Node, Stamp};
 use super::{CowError, VERSION, at};
+use crate::digest::Digest;
 
 /// Everything a run has changed in its copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ mod apply;
 mod copy;
 mod delta;
 mod patch;
-mod tree;
+pub(super) mod tree;
 
 use std::fs;
 use std::io;

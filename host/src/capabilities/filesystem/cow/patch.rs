@@ -8,10 +8,10 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use similar::TextDiff;
 
-use super::super::Digest;
 use super::super::sys;
 use super::delta::{Delta, Item, PathDelta};
 use super::{CowError, at};
+use crate::digest::Digest;
 
 /// Files up to this size are compared line by line; larger ones are shown like binary ones.
 const TEXT_MAX: u64 = 4 << 20;

@@ -90,7 +90,7 @@ impl Case {
                     let mode = meta.permissions().mode() & 0o100;
                     format!(
                         "{name} {mode} {}",
-                        super::super::Digest::of(&fs::read(&path).unwrap())
+                        crate::digest::Digest::of(&fs::read(&path).unwrap())
                     )
                 });
             }

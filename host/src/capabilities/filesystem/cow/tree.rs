@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use super::super::Digest;
+use super::super::digest::of_file;
 use super::super::sys::{self, Found, Kind, Links};
+use crate::digest::Digest;
 
 /// What was copied.
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,14 +63,14 @@ impl Stamp {
 }
 
 /// One thing in a directory as it is now.
-pub(super) struct Entry {
-    pub(super) path: String,
-    pub(super) found: Found,
+pub(in crate::capabilities::filesystem) struct Entry {
+    pub(in crate::capabilities::filesystem) path: String,
+    pub(in crate::capabilities::filesystem) found: Found,
 }
 
 /// Calls `each` for everything in `root`, directories before what is in them, in no other order. Links are
 /// not followed. Things whose path is not UTF-8 go to `skip`.
-pub(super) fn walk<E: From<io::Error>>(
+pub(in crate::capabilities::filesystem) fn walk<E: From<io::Error>>(
     root: &File,
     mut each: impl FnMut(Entry) -> Result<(), E>,
     mut skip: impl FnMut(String),
@@ -112,7 +113,7 @@ pub(super) fn walk<E: From<io::Error>>(
 }
 
 /// Whether a file may be executed by its owner: all of a file's mode that is kept.
-pub(super) fn is_executable(found: &Found) -> bool {
+pub(in crate::capabilities::filesystem) fn is_executable(found: &Found) -> bool {
     found.meta().mode() & 0o100 != 0
 }
 
@@ -124,5 +125,5 @@ pub(super) fn target(found: &Found) -> io::Result<String> {
 /// Digest of a file's content.
 pub(super) fn digest(found: &Found) -> io::Result<Digest> {
     let file = found.reopen(OFlags::RDONLY)?;
-    Digest::of_file(&file, u64::MAX)?.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))
+    of_file(&file, u64::MAX)?.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))
 }

@@ -152,6 +152,7 @@ async fn devices_and_the_host_itself_are_not_files() {
         host: "/".into(),
         guest: "/".to_owned(),
         access: Access::ReadOnly,
+        extent: Extent::Whole,
     };
     let seen = Arc::new(Seen::default());
     let fs = Filesystem::new(&[mount], setup.limits, &protection, seen.clone()).unwrap();

@@ -4,6 +4,7 @@ mod escape;
 mod journal;
 mod limits;
 mod protected;
+mod single;
 mod stream;
 
 use std::fs;
@@ -20,6 +21,8 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 };
 
 use super::*;
+use crate::capabilities::meters::LimitHit;
+use crate::digest::Digest;
 
 pub(super) const R: DescriptorFlags = DescriptorFlags::READ;
 pub(super) const W: DescriptorFlags = DescriptorFlags::WRITE;
@@ -75,6 +78,7 @@ pub(super) struct Setup {
     pub(super) limits: Limits,
     pub(super) protection: Protection,
     pub(super) access: Access,
+    pub(super) extent: Extent,
     mounts: Vec<Mount>,
 }
 
@@ -88,6 +92,7 @@ impl Setup {
             limits: Limits::default(),
             protection: Protection::default(),
             access: Access::ReadWrite,
+            extent: Extent::Whole,
             mounts: Vec::new(),
         }
     }
@@ -117,6 +122,7 @@ impl Setup {
             host,
             guest,
             access,
+            extent: Extent::Whole,
         });
         self
     }
@@ -127,6 +133,7 @@ impl Setup {
             host: self.work(),
             guest: "/work".to_owned(),
             access: self.access.clone(),
+            extent: self.extent.clone(),
         }];
         mounts.extend(self.mounts);
         let fs = Filesystem::new(&mounts, self.limits, &self.protection, seen.clone()).unwrap();
@@ -318,6 +325,7 @@ fn a_mount_has_to_be_a_real_directory() {
             host: host.into(),
             guest: "/x".to_owned(),
             access: Access::ReadOnly,
+            extent: Extent::Whole,
         };
         Filesystem::new(&[mount], limits, &protection, Arc::new(Seen::default())).map(drop)
     };

@@ -163,6 +163,7 @@ async fn granting_git_itself_keeps_its_hooks() {
         host: setup.work().join(".git"),
         guest: "/git".to_owned(),
         access: Access::ReadWrite,
+        extent: Extent::Whole,
     };
     let mut setup = setup;
     setup.mounts.push(mount);
