@@ -17,7 +17,7 @@ const STYLES: Styles = Styles::styled()
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0    the run converged, or the command did what it was asked to do
-  1    the agent stopped without converging, or `verify` found a violation
+  1    the agent stopped without converging, or `verify` or `selftest` found something wrong
   2    nothing could be run: usage, bad component, bad grant, bad commission
   3    a limit was reached
   4    a replay diverged
@@ -38,7 +38,10 @@ command line or in a grants file; what it did is written by the host, not by the
 /// Commands by what a person wants to do. A test sees to it that none is left out.
 const GROUPS: &[(&str, &[&str])] = &[
     ("Run agents", &["run", "runs", "apply", "verify"]),
-    ("Look before running", &["inspect", "describe", "limits"]),
+    (
+        "Look before running",
+        &["inspect", "describe", "limits", "selftest"],
+    ),
     ("Make agents", &["new", "build"]),
     (
         "Integrate",

@@ -138,7 +138,7 @@ pub async fn run(
 
 async fn try_one(stage: &Arc<Stage>, case: &'static Case) -> CaseReport {
     let started = Instant::now();
-    let trying = {
+    let mut trying = {
         let stage = stage.clone();
         // A task of its own: a panic of the host is what this case has found, not the end of the suite.
         tokio::spawn(async move {
@@ -148,12 +148,13 @@ async fn try_one(stage: &Arc<Stage>, case: &'static Case) -> CaseReport {
             }
         })
     };
-    let abort = trying.abort_handle();
-    let verdict = match tokio::time::timeout(CASE_TIME, trying).await {
+    let verdict = match tokio::time::timeout(CASE_TIME, &mut trying).await {
         Ok(Ok(verdict)) => verdict,
         Ok(Err(error)) => Verdict::broken(format!("the host failed: {error}")),
         Err(_) => {
-            abort.abort();
+            trying.abort();
+            // So that its directories are removed. What holds its thread up is not waited for.
+            let _ = tokio::time::timeout(Duration::from_secs(1), &mut trying).await;
             Verdict::broken(format!("it was not over after {} s", CASE_TIME.as_secs()))
         }
     };
