@@ -3,10 +3,10 @@
 //!
 //! A [`Case`] has a stable id, its claim in one sentence, the source it is known from, and the [`Wall`] it
 //! watches. Most cases are one run of one hostile guest (`tests/escape`, built into the binary) in a little
-//! [`world`] of its own: granted directories with bait beside and inside them. Others are components made by
+//! `world` of its own: granted directories with bait beside and inside them. Others are components made by
 //! hand, poisoned caches, or accounts that were tampered with.
 //!
-//! A case is judged from views that do not trust each other ([`evidence`]): what the guest saw, what is on
+//! A case is judged from views that do not trust each other (`evidence`): what the guest saw, what is on
 //! disk afterwards (nothing outside read, changed, added or planted), what the account says (a denial or a
 //! limit where the claim demands one), and whether the account verifies.
 //!

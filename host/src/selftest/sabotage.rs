@@ -1,7 +1,7 @@
 //! Switching off one wall, to see whether a case notices.
 //!
-//! Only with the cargo feature `sabotage`, which no default build has: without it [`down`] is `false` at
-//! compile time and leaves nothing behind. With it, the environment variable [`VARIABLE`] names the one wall
+//! Only with the cargo feature `sabotage`, which no default build has: without it `down` is `false` at
+//! compile time and leaves nothing behind. With it, the environment variable `VARIABLE` names the one wall
 //! that is down for the whole process.
 
 use std::time::Duration;
