@@ -23,7 +23,7 @@ pub trait Hint {
 pub enum Exit {
     /// The run converged, or the command did what it was asked to do.
     Success = 0,
-    /// The agent stopped with `error`, `refused` or `abandoned`, or without the required evidence; or `verify` found a violation.
+    /// The agent stopped with `error`, `refused` or `abandoned`, or without the required evidence; or `verify` or `selftest` found something wrong.
     Failed = 1,
     /// Nothing was run: usage, missing import, bad component, bad grant, bad commission.
     CannotRun = 2,

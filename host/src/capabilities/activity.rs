@@ -23,7 +23,7 @@ pub enum Nature {
     /// It does something; once it has returned, the guest has been active.
     Acts,
     /// It only looks: clocks, randomness, pollables, budgets, heartbeats. A guest that does nothing else
-    /// is idle (seeds.md R25).
+    /// is idle.
     Looks,
     /// It waits for a person.
     AsksHuman,

@@ -1,7 +1,7 @@
 //! Everything a guest may import, interface by interface.
 //!
 //! WASI is linked whole and denied by context: language runtimes import all of it whether they use it or
-//! not (wasmtime.md §5). Each interface notes that it is entered, and what that says about the guest.
+//! not. Each interface notes that it is entered, and what that says about the guest.
 
 use wasmtime::component::{HasData, HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::WasiView as _;

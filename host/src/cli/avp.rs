@@ -2,7 +2,7 @@
 //!
 //! The harness knows a command prefix and appends `ping`, `describe` or `run` with their flags; so the
 //! agent and its grants come first. Exit code 0 means that the trajectory was closed, however the run
-//! ended (avp.md §1.1).
+//! ended.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

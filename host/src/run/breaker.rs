@@ -14,7 +14,7 @@ use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::trajectory::deeds::{Deed, Fingerprint};
 
-/// How far back repetitions are counted (seeds.md R31).
+/// How far back repetitions are counted.
 const WINDOW: Duration = Duration::from_secs(600);
 
 /// Deeds remembered of each kind. A guest that spreads its repetitions further apart repeats little.

@@ -5,26 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use wasmtime::component::ResourceTable;
-use wasmtime::{Store, Trap, UpdateDeadline};
-use wasmtime_wasi::{I32Exit, WasiCtx};
+use wasmtime_wasi::WasiCtx;
 
 use super::caught::caught;
 use super::convert::{commission_for_guest, descriptor_from_guest};
 use super::evidence;
+use super::finish::{
+    Finish, answered, command_ended, crash, failed, host_fault, limit_reached, refused,
+};
 use super::host::{Agent, Entry};
-use super::outcome::{self, Crash, Ended, FileChange, Outcome};
+use super::outcome::{self, Ended, FileChange, Outcome};
+use super::store::{RANDOM_BYTES, armed, filesystem, new_store, table};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
 use super::trees::Trees;
 use super::watchdog::Policy;
 use super::workspaces::Workspaces;
-use crate::capabilities::Witness;
 use crate::capabilities::activity::{Activity, Diagnosis};
-use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::bindings::{self};
-use crate::capabilities::filesystem::{
-    self, Changes, Extent, Filesystem, Mount, MountError, Protection,
-};
+use crate::capabilities::filesystem::{Changes, Filesystem};
 use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
@@ -33,11 +31,9 @@ use crate::capabilities::storage::{Storage, Submissions};
 use crate::commission::Commission;
 use crate::descriptor::Descriptor;
 use crate::engine::Engine;
-use crate::grants::{self, Access, FileGrant, Grants};
+use crate::grants::Grants;
 use crate::preflight::Refusal;
 use crate::schema::Schema;
-use crate::selftest::sabotage;
-use crate::selftest::wall::Wall;
 use crate::trajectory::audit::Stream;
 use crate::trajectory::event::Origin;
 use crate::trajectory::journal::{Journal, JournalError, Link};
@@ -45,12 +41,6 @@ use crate::trajectory::ledger::{FactLimits, Ledger, LedgerError};
 use crate::trajectory::opening::Opening;
 use crate::trajectory::recorder::Ids;
 use crate::trajectory::{Audit, ErrorCode, Recorder, StopReason};
-
-/// Frames of a WebAssembly backtrace that are kept.
-const BACKTRACE_FRAMES: usize = 32;
-
-/// Bytes of randomness one host call may ask for.
-const RANDOM_BYTES: u64 = 64 << 10;
 
 /// Everything one run needs; owned by its task.
 pub(super) struct Job {
@@ -68,21 +58,13 @@ pub(super) struct Job {
     pub(super) interrupt: Interrupt,
 }
 
-/// How the guest itself ended, before the account is closed.
-struct Finish {
-    ended: Ended,
-    reason: StopReason,
-    output: Option<Value>,
-    error: Option<(ErrorCode, String)>,
-}
-
 /// What is known of a guest while it runs, shared with its store.
-struct Watched {
-    meters: Arc<Meters>,
-    activity: Arc<Activity>,
-    stdout: Captured,
-    stderr: Captured,
-    submissions: Submissions,
+pub(super) struct Watched {
+    pub(super) meters: Arc<Meters>,
+    pub(super) activity: Arc<Activity>,
+    pub(super) stdout: Captured,
+    pub(super) stderr: Captured,
+    pub(super) submissions: Submissions,
 }
 
 /// Runs the guest, closes its account whatever happened, and sums it up.
@@ -501,319 +483,5 @@ pub(super) async fn describe(
         Err(Cut::Journal(error)) => Err(error.to_string()),
         Err(Cut::Policy(error)) => Err(error.to_string()),
         Err(Cut::Limit(hit)) => Err(format!("limit `{}` is reached ({} ms)", hit.name, hit.max)),
-    }
-}
-
-fn new_store(job: &Job, watched: &Watched, files: Filesystem, storage: Storage) -> Store<RunState> {
-    let Watched {
-        meters,
-        activity,
-        stdout,
-        stderr,
-        submissions: _,
-    } = watched;
-    let grants = &job.grants;
-    let mut wasi = WasiCtx::builder();
-    wasi.stdout(stdout.clone())
-        .stderr(stderr.clone())
-        .max_random_size(sabotage::limit(Wall::RandomBytes, RANDOM_BYTES));
-    if sabotage::down(Wall::Environment) {
-        wasi.inherit_env();
-    }
-    if sabotage::down(Wall::Network) {
-        wasi.inherit_network()
-            .allow_tcp(true)
-            .allow_udp(true)
-            .allow_ip_name_lookup(true);
-    }
-    if sabotage::down(Wall::Entropy) {
-        wasi.insecure_random_seed(0);
-    }
-    wasi.arg(&job.agent.descriptor.agent_name)
-        .args(&grants.args);
-    for (name, value) in &grants.env {
-        wasi.env(name, value);
-    }
-    if let Entry::Command(_) = &job.agent.entry {
-        let line = format!("{}\n", job.commission.raw().get());
-        wasi.stdin(wasmtime_wasi::p2::pipe::MemoryInputPipe::new(line));
-    }
-    let state = RunState {
-        wasi: wasi.build(),
-        files,
-        table: table(grants),
-        limiter: Limiter::new(meters.clone(), &grants.limits),
-        meters: meters.clone(),
-        activity: activity.clone(),
-        ledger: job.ledger.clone(),
-        storage,
-        run_id: Arc::from(job.commission.body().run_id.as_str()),
-        session_id: Arc::from(job.session_id.as_str()),
-        grants: grants.clone(),
-    };
-    armed(&job.engine, state, grants)
-}
-
-/// The granted directories, with the ledger as their witness.
-fn filesystem(
-    grants: &Grants,
-    workspaces: &Workspaces,
-    ledger: &Ledger,
-) -> Result<Filesystem, MountError> {
-    let mut mounts: Vec<Mount> = grants
-        .dirs
-        .iter()
-        .map(|dir| Mount {
-            host: dir.host.clone(),
-            guest: dir.guest.clone(),
-            access: match (dir.access, workspaces.tree(&dir.guest)) {
-                (Access::ReadOnly, _) => filesystem::Access::ReadOnly,
-                (Access::ReadWrite, _) => filesystem::Access::ReadWrite,
-                (Access::CopyOnWrite, Some(tree)) => filesystem::Access::CopyOnWrite { tree },
-                // Without a copy there is nothing that may be written to.
-                (Access::CopyOnWrite, None) => filesystem::Access::ReadOnly,
-            },
-            extent: Extent::Whole,
-        })
-        .collect();
-    mounts.extend(single_files(&grants.files));
-    let limits = filesystem::Limits {
-        disk_bytes: grants.limits.disk_bytes,
-        file_bytes: grants.limits.file_bytes,
-        files: grants.limits.files,
-        handles: grants.limits.handles,
-    };
-    let witness = Arc::new(Witness::new(ledger.clone()));
-    let protection = match &grants.protection {
-        grants::Protection::Standard(patterns) => {
-            Protection::Standard(patterns.iter().map(ToString::to_string).collect())
-        }
-        grants::Protection::Off => Protection::Off,
-    };
-    Filesystem::new(&mounts, limits, &protection, witness)
-}
-
-/// The directories that show single files: one for each directory of the guest.
-fn single_files(files: &[FileGrant]) -> Vec<Mount> {
-    let mut mounts: Vec<Mount> = Vec::new();
-    for directory in files.chunk_by(|a, b| a.guest == b.guest) {
-        let Some(first) = directory.first() else {
-            continue;
-        };
-        // They were granted alike; what the agent asks for may still have narrowed some of them.
-        let writable = directory
-            .iter()
-            .all(|file| file.access == Access::ReadWrite);
-        mounts.push(Mount {
-            host: first.host.clone(),
-            guest: first.guest.clone(),
-            access: if writable {
-                filesystem::Access::ReadWrite
-            } else {
-                filesystem::Access::ReadOnly
-            },
-            extent: Extent::Files(directory.iter().map(|file| file.name.clone()).collect()),
-        });
-    }
-    mounts
-}
-
-fn table(grants: &Grants) -> ResourceTable {
-    let mut table = ResourceTable::new();
-    table.set_max_capacity(
-        usize::try_from(sabotage::limit(Wall::Resources, grants.limits.handles))
-            .unwrap_or(usize::MAX),
-    );
-    table
-}
-
-/// A store with every limit set; wasmtime's own defaults are generous (wasmtime.md §3, anchors.md §0.9).
-fn armed(engine: &Engine, state: RunState, grants: &Grants) -> Store<RunState> {
-    let mut store = Store::new(engine.wasmtime(), state);
-    store.limiter(|state| &mut state.limiter);
-    let hostcall_bytes = sabotage::limit(Wall::HostcallBytes, grants.limits.hostcall_bytes);
-    store.set_hostcall_fuel(usize::try_from(hostcall_bytes).unwrap_or(usize::MAX));
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|store| {
-        store.data().activity.computing();
-        Ok(UpdateDeadline::Yield(1))
-    });
-    store
-}
-
-fn answered(answer: Result<types::Output, types::Failure>) -> Finish {
-    let converged = |output| Finish {
-        ended: Ended::Converged,
-        reason: StopReason::Converged,
-        output,
-        error: None,
-    };
-    let stopped = |reason, message: String, error| Finish {
-        ended: Ended::Stopped {
-            message: Some(message),
-        },
-        reason,
-        output: None,
-        error,
-    };
-    match answer {
-        Ok(types::Output::None) => converged(None),
-        Ok(types::Output::Text(text)) => converged(Some(Value::String(text))),
-        Ok(types::Output::Json(text)) => match serde_json::from_str(&text) {
-            Ok(value) => converged(Some(value)),
-            Err(error) => {
-                let message = format!("the agent's output is not valid JSON: {error}");
-                let code = ErrorCode::AgentCrash;
-                stopped(StopReason::Error, message.clone(), Some((code, message)))
-            }
-        },
-        Err(types::Failure::Error(report)) => {
-            let error = Some((report.code.into(), report.message.clone()));
-            stopped(StopReason::Error, report.message, error)
-        }
-        Err(types::Failure::Refused(message)) => stopped(StopReason::Refused, message, None),
-        Err(types::Failure::Abandoned(message)) => stopped(StopReason::Abandoned, message, None),
-    }
-}
-
-/// A stdio agent ends as its `agent_stopped` line says; without one, as its exit code says.
-fn command_ended(stdout: &Captured, answer: Result<(), ()>) -> Finish {
-    if let Some(claimed) = stdout.claimed_stop() {
-        let ended = match claimed.reason {
-            StopReason::Converged => Ended::Converged,
-            _ => Ended::Stopped { message: None },
-        };
-        return Finish {
-            ended,
-            reason: claimed.reason,
-            output: claimed.output,
-            error: None,
-        };
-    }
-    match answer {
-        Ok(()) => Finish {
-            ended: Ended::Converged,
-            reason: StopReason::Converged,
-            output: None,
-            error: None,
-        },
-        Err(()) => crashed(Crash {
-            message: "the agent exited with a failure code".to_owned(),
-            backtrace: Vec::new(),
-        }),
-    }
-}
-
-fn failed(job: &Job, watched: &Watched, error: &wasmtime::Error) -> Finish {
-    if let Some(error) = error.downcast_ref::<JournalError>() {
-        return host_fault(error.to_string());
-    }
-    if let (Entry::Command(_), Some(exit)) = (&job.agent.entry, error.downcast_ref::<I32Exit>()) {
-        return command_ended(&watched.stdout, if exit.0 == 0 { Ok(()) } else { Err(()) });
-    }
-    // A guest that was refused memory mostly aborts; the limit is the cause, the trap its symptom.
-    if let Some(hit) = watched.meters.refused() {
-        return limit_reached(hit);
-    }
-    let crash = crash(error);
-    let exhausted = [
-        (
-            "too much data is being copied",
-            "hostcall-bytes",
-            job.grants.limits.hostcall_bytes,
-        ),
-        (
-            "resource table has no free keys",
-            "handles",
-            job.grants.limits.handles,
-        ),
-    ];
-    for (text, name, max) in exhausted {
-        if crash.message.contains(text) {
-            return limit_reached(LimitHit { name, max });
-        }
-    }
-    crashed(crash)
-}
-
-fn crash(error: &wasmtime::Error) -> Crash {
-    let message = if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        format!("the agent called exit({})", exit.0)
-    } else if let Some(trap) = error.downcast_ref::<Trap>() {
-        format!("the agent trapped: {trap}")
-    } else {
-        format!("the agent trapped: {}", error.root_cause())
-    };
-    let backtrace = error
-        .downcast_ref::<wasmtime::WasmBacktrace>()
-        .map(|backtrace| {
-            backtrace
-                .frames()
-                .iter()
-                .take(BACKTRACE_FRAMES)
-                .map(frame)
-                .collect()
-        })
-        .unwrap_or_default();
-    Crash { message, backtrace }
-}
-
-fn frame(frame: &wasmtime::FrameInfo) -> String {
-    let symbol = frame.symbols().first();
-    let name = symbol
-        .and_then(|symbol| symbol.name())
-        .map(str::to_owned)
-        .or_else(|| frame.func_name().map(str::to_owned))
-        .map_or_else(
-            || format!("function {}", frame.func_index()),
-            // Without the hash at its end, which says nothing to a person.
-            |name| format!("{:#}", rustc_demangle::demangle(&name)),
-        );
-    match symbol.and_then(|symbol| Some((symbol.file()?, symbol.line()?))) {
-        Some((file, line)) => format!("{name} ({file}:{line})"),
-        None => name,
-    }
-}
-
-fn crashed(crash: Crash) -> Finish {
-    Finish {
-        reason: StopReason::Error,
-        output: None,
-        error: Some((ErrorCode::AgentCrash, crash.message.clone())),
-        ended: Ended::Crashed(crash),
-    }
-}
-
-fn limit_reached(hit: LimitHit) -> Finish {
-    Finish {
-        ended: Ended::Limit(hit),
-        reason: StopReason::Interrupted,
-        output: None,
-        error: Some((
-            ErrorCode::Unknown,
-            format!(
-                "limit `{}` is reached ({})",
-                hit.name,
-                crate::grants::limits::show(hit.name, hit.max)
-            ),
-        )),
-    }
-}
-
-fn refused(message: String) -> Finish {
-    Finish {
-        ended: Ended::Refused { message },
-        reason: StopReason::Error,
-        output: None,
-        error: None,
-    }
-}
-
-fn host_fault(message: String) -> Finish {
-    Finish {
-        error: Some((ErrorCode::Unknown, message.clone())),
-        ended: Ended::HostFault { message },
-        reason: StopReason::Error,
-        output: None,
     }
 }

@@ -34,7 +34,7 @@ use crate::trajectory::opening::Opening;
 use crate::trajectory::recorder::Ids;
 use crate::trajectory::{Audit, Record, Recorder};
 
-/// Records a listener may be behind before the guest has to wait (seeds.md §10).
+/// Records a listener may be behind before the guest has to wait.
 const LISTENER_BUFFER: usize = 1000;
 
 /// `describe` says who an agent is; it has nothing to compute or to wait for.

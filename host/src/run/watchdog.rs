@@ -1,7 +1,7 @@
 //! When is a guest stuck? The rules, without a clock and without a guest.
 //!
 //! [`Watchdog::evaluate`] is told what time it is and what the guest is doing, and says whether the run
-//! goes on. The order of its questions is part of the contract (seeds.md R9 to R16):
+//! goes on. The order of its questions is part of the contract:
 //!
 //! 1. The ceilings. They are absolute: no activity moves them, nothing defers them.
 //! 2. Is idling limited at all?
@@ -233,7 +233,7 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// Names both sides of the first relation that does not hold (seeds.md R13).
+    /// Names both sides of the first relation that does not hold.
     pub fn validate(&self) -> Result<(), PolicyError> {
         let zero = ("zero", Duration::ZERO);
         let (wall, waiting) = (("wall", self.wall), ("waiting", self.waiting));

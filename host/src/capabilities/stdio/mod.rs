@@ -1,7 +1,7 @@
 //! Standard streams: captured as records, and AVP's stdio binding for `wasi:cli/run` agents.
 //!
 //! Nothing a guest writes is ever lost to a full buffer, blocks it, or kills it: what is over the cap is
-//! counted, and only its tail kept (wasmtime.md §5: a stream that errors at its cap makes `println!`
+//! counted, and only its tail kept (a stream that errors at its cap makes `println!`
 //! panic in an innocent guest).
 
 pub mod binding;
@@ -20,7 +20,7 @@ use crate::selftest::wall::Wall;
 use crate::trajectory::audit::Stream;
 use crate::trajectory::{Audit, JournalError, Ledger};
 
-/// Bytes of a stream's end that are kept for a failure report (seeds.md §10).
+/// Bytes of a stream's end that are kept for a failure report.
 pub const TAIL_BYTES: usize = 64 << 10;
 
 /// Longest piece of output kept in one record; a line without end must not grow a buffer.

@@ -7,7 +7,7 @@ fn s(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// The numbers of seeds.md §10, with a ceiling far away.
+/// The defaults, with a ceiling far away.
 fn policy() -> Policy {
     Policy {
         wall: s(100_000),

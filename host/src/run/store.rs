@@ -1,0 +1,166 @@
+//! The store of one guest: what it is granted, and every limit set.
+
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi::WasiCtx;
+
+use super::drive::{Job, Watched};
+use super::host::Entry;
+use super::workspaces::Workspaces;
+use crate::capabilities::Witness;
+use crate::capabilities::filesystem::{self, Extent, Filesystem, Mount, MountError, Protection};
+use crate::capabilities::meters::Limiter;
+use crate::capabilities::state::RunState;
+use crate::capabilities::storage::Storage;
+use crate::engine::Engine;
+use crate::grants::{self, Access, FileGrant, Grants};
+use crate::selftest::sabotage;
+use crate::selftest::wall::Wall;
+use crate::trajectory::Ledger;
+
+/// Bytes of randomness one host call may ask for.
+pub(super) const RANDOM_BYTES: u64 = 64 << 10;
+
+pub(super) fn new_store(
+    job: &Job,
+    watched: &Watched,
+    files: Filesystem,
+    storage: Storage,
+) -> Store<RunState> {
+    let Watched {
+        meters,
+        activity,
+        stdout,
+        stderr,
+        submissions: _,
+    } = watched;
+    let grants = &job.grants;
+    let mut wasi = WasiCtx::builder();
+    wasi.stdout(stdout.clone())
+        .stderr(stderr.clone())
+        .max_random_size(sabotage::limit(Wall::RandomBytes, RANDOM_BYTES));
+    if sabotage::down(Wall::Environment) {
+        wasi.inherit_env();
+    }
+    if sabotage::down(Wall::Network) {
+        wasi.inherit_network()
+            .allow_tcp(true)
+            .allow_udp(true)
+            .allow_ip_name_lookup(true);
+    }
+    if sabotage::down(Wall::Entropy) {
+        wasi.insecure_random_seed(0);
+    }
+    wasi.arg(&job.agent.descriptor.agent_name)
+        .args(&grants.args);
+    for (name, value) in &grants.env {
+        wasi.env(name, value);
+    }
+    if let Entry::Command(_) = &job.agent.entry {
+        let line = format!("{}\n", job.commission.raw().get());
+        wasi.stdin(wasmtime_wasi::p2::pipe::MemoryInputPipe::new(line));
+    }
+    let state = RunState {
+        wasi: wasi.build(),
+        files,
+        table: table(grants),
+        limiter: Limiter::new(meters.clone(), &grants.limits),
+        meters: meters.clone(),
+        activity: activity.clone(),
+        ledger: job.ledger.clone(),
+        storage,
+        run_id: Arc::from(job.commission.body().run_id.as_str()),
+        session_id: Arc::from(job.session_id.as_str()),
+        grants: grants.clone(),
+    };
+    armed(&job.engine, state, grants)
+}
+
+/// The granted directories, with the ledger as their witness.
+pub(super) fn filesystem(
+    grants: &Grants,
+    workspaces: &Workspaces,
+    ledger: &Ledger,
+) -> Result<Filesystem, MountError> {
+    let mut mounts: Vec<Mount> = grants
+        .dirs
+        .iter()
+        .map(|dir| Mount {
+            host: dir.host.clone(),
+            guest: dir.guest.clone(),
+            access: match (dir.access, workspaces.tree(&dir.guest)) {
+                (Access::ReadOnly, _) => filesystem::Access::ReadOnly,
+                (Access::ReadWrite, _) => filesystem::Access::ReadWrite,
+                (Access::CopyOnWrite, Some(tree)) => filesystem::Access::CopyOnWrite { tree },
+                // Without a copy there is nothing that may be written to.
+                (Access::CopyOnWrite, None) => filesystem::Access::ReadOnly,
+            },
+            extent: Extent::Whole,
+        })
+        .collect();
+    mounts.extend(single_files(&grants.files));
+    let limits = filesystem::Limits {
+        disk_bytes: grants.limits.disk_bytes,
+        file_bytes: grants.limits.file_bytes,
+        files: grants.limits.files,
+        handles: grants.limits.handles,
+    };
+    let witness = Arc::new(Witness::new(ledger.clone()));
+    let protection = match &grants.protection {
+        grants::Protection::Standard(patterns) => {
+            Protection::Standard(patterns.iter().map(ToString::to_string).collect())
+        }
+        grants::Protection::Off => Protection::Off,
+    };
+    Filesystem::new(&mounts, limits, &protection, witness)
+}
+
+/// The directories that show single files: one for each directory of the guest.
+pub(super) fn single_files(files: &[FileGrant]) -> Vec<Mount> {
+    let mut mounts: Vec<Mount> = Vec::new();
+    for directory in files.chunk_by(|a, b| a.guest == b.guest) {
+        let Some(first) = directory.first() else {
+            continue;
+        };
+        // They were granted alike; what the agent asks for may still have narrowed some of them.
+        let writable = directory
+            .iter()
+            .all(|file| file.access == Access::ReadWrite);
+        mounts.push(Mount {
+            host: first.host.clone(),
+            guest: first.guest.clone(),
+            access: if writable {
+                filesystem::Access::ReadWrite
+            } else {
+                filesystem::Access::ReadOnly
+            },
+            extent: Extent::Files(directory.iter().map(|file| file.name.clone()).collect()),
+        });
+    }
+    mounts
+}
+
+pub(super) fn table(grants: &Grants) -> ResourceTable {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(
+        usize::try_from(sabotage::limit(Wall::Resources, grants.limits.handles))
+            .unwrap_or(usize::MAX),
+    );
+    table
+}
+
+/// A store with every limit set; wasmtime's own defaults are generous.
+pub(super) fn armed(engine: &Engine, state: RunState, grants: &Grants) -> Store<RunState> {
+    let mut store = Store::new(engine.wasmtime(), state);
+    store.limiter(|state| &mut state.limiter);
+    let hostcall_bytes = sabotage::limit(Wall::HostcallBytes, grants.limits.hostcall_bytes);
+    store.set_hostcall_fuel(usize::try_from(hostcall_bytes).unwrap_or(usize::MAX));
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|store| {
+        store.data().activity.computing();
+        Ok(UpdateDeadline::Yield(1))
+    });
+    store
+}
