@@ -13,6 +13,7 @@
 mod avp;
 mod commission;
 mod components;
+mod cow;
 mod crashes;
 mod crowd;
 mod describe;
