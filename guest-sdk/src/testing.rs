@@ -93,11 +93,13 @@ impl fmt::Debug for ScriptedModel {
     }
 }
 
+type Answer = dyn Fn(&ToolCall) -> Result<ToolResult, CallError>;
+
 /// A tool and what answers in its place.
 #[derive(Clone)]
 struct GrantedTool {
     offered: Offered,
-    call: Rc<dyn Fn(&ToolCall) -> Result<ToolResult, CallError>>,
+    call: Rc<Answer>,
 }
 
 impl fmt::Debug for GrantedTool {
@@ -241,6 +243,7 @@ impl TestHost {
 
     /// Grants a model that answers with these replies, in order, and panics when it is asked once more.
     #[must_use]
+    #[expect(clippy::panic, reason = "tests say what is wrong by panicking")]
     pub fn replies(self, replies: impl IntoIterator<Item = Reply, IntoIter: 'static>) -> Self {
         let mut replies = replies.into_iter();
         self.model(move |request| match replies.next() {

@@ -406,7 +406,7 @@ fn errors_of_the_model_keep_their_class() {
         match (failure(&trial), expected) {
             (Failure::Error(report), Some(code)) => assert_eq!(report.code, code),
             (Failure::Abandoned(why), None) => {
-                assert_eq!(why, "the limit `model-calls` of 3 is reached")
+                assert_eq!(why, "the limit `model-calls` of 3 is reached");
             }
             (other, _) => panic!("{other:?}"),
         }
@@ -612,7 +612,7 @@ fn a_sub_agent_that_is_not_allowed_is_not_there() {
         says("Alone then."),
     ]);
     let trial = trial_of(host, &parent(), |commission| {
-        commission.subagents = vec!["critic".into()]
+        commission.subagents = vec!["critic".into()];
     });
     assert_eq!(
         read(&trial, "t1"),
@@ -644,7 +644,7 @@ fn skills_are_named_and_read() {
         says("Tea is ready."),
     ]);
     let trial = trial_of(host, &calculator(), |commission| {
-        commission.skills.push(tea())
+        commission.skills.push(tea());
     });
     let system = trial.requests().next().unwrap().system.clone().unwrap();
     assert!(
@@ -671,7 +671,7 @@ fn skills_of_the_agent_go_by_the_allow_list() {
     for (allowed, there) in [(vec!["tea".to_owned()], true), (vec![], false)] {
         let host = TestHost::new().replies([says("Hi.")]);
         let trial = trial_of(host, &agent, |commission| {
-            commission.builtin_skills = allowed
+            commission.builtin_skills = allowed;
         });
         let system = trial.requests().next().unwrap().system.clone().unwrap();
         assert_eq!(system.contains("make-tea"), there);

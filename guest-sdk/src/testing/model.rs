@@ -117,9 +117,8 @@ impl State {
         for call in calls {
             let known = self.calls.iter().any(|(id, _)| *id == call.id);
             assert!(!known, "the script used the call id `{}` before", call.id);
-            if let Err(why) = object("input", &call.input) {
-                panic!("the script made a call without an object: {why:?}");
-            }
+            let input = object("input", &call.input);
+            assert!(input.is_ok(), "the script made a call without an object: {input:?}");
             let refused = !self.knows_tool(&call.name);
             if refused {
                 reply.refused_calls.push(call.id.clone());
