@@ -23,6 +23,7 @@ use super::workspaces::Workspaces;
 use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::{self};
 use crate::capabilities::filesystem::{Changes, Filesystem};
+use crate::capabilities::http::Http;
 use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
@@ -30,6 +31,7 @@ use crate::capabilities::stdio::{Captured, Lines};
 use crate::capabilities::storage::{Storage, Submissions};
 use crate::commission::Commission;
 use crate::descriptor::Descriptor;
+use crate::egress::{Caller, Egress};
 use crate::engine::Engine;
 use crate::grants::Grants;
 use crate::preflight::Refusal;
@@ -52,6 +54,7 @@ pub(super) struct Job {
     pub(super) session_id: String,
     pub(super) directory: Option<PathBuf>,
     pub(super) ledger: Ledger,
+    pub(super) egress: Egress,
     pub(super) opening: Opening,
     /// What the output has to match, where that is required.
     pub(super) output_schema: Option<Schema>,
@@ -276,6 +279,7 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         output,
         error,
     } = finish;
+    job.egress.close();
     let closed = (|| -> Result<StopReason, JournalError> {
         stdout.finish()?;
         stderr.finish()?;
@@ -441,6 +445,10 @@ pub(super) async fn describe(
             .max_random_size(RANDOM_BYTES)
             .build(),
         files,
+        http: Http::new(
+            Egress::new(ledger.clone()).way(Caller::Guest, Vec::new()),
+            &grants.limits,
+        ),
         table: table(&grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
         meters: meters.clone(),

@@ -11,9 +11,11 @@ use super::host::Entry;
 use super::workspaces::Workspaces;
 use crate::capabilities::Witness;
 use crate::capabilities::filesystem::{self, Extent, Filesystem, Mount, MountError, Protection};
+use crate::capabilities::http::Http;
 use crate::capabilities::meters::Limiter;
 use crate::capabilities::state::RunState;
 use crate::capabilities::storage::Storage;
+use crate::egress::{Caller, Way};
 use crate::engine::Engine;
 use crate::grants::{self, Access, FileGrant, Grants};
 use crate::selftest::sabotage;
@@ -65,6 +67,7 @@ pub(super) fn new_store(
     let state = RunState {
         wasi: wasi.build(),
         files,
+        http: Http::new(guest_way(job), &grants.limits),
         table: table(grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
         meters: meters.clone(),
@@ -76,6 +79,12 @@ pub(super) fn new_store(
         grants: grants.clone(),
     };
     armed(&job.engine, state, grants)
+}
+
+/// What the guest's own requests may reach.
+fn guest_way(job: &Job) -> Way {
+    let rules = job.grants.network.hosts.clone();
+    job.egress.way(Caller::Guest, rules)
 }
 
 /// The granted directories, with the ledger as their witness.
