@@ -34,6 +34,8 @@ use crate::engine::Engine;
 use crate::grants::Grants;
 use crate::preflight::Refusal;
 use crate::schema::Schema;
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 use crate::trajectory::audit::Stream;
 use crate::trajectory::event::Origin;
 use crate::trajectory::journal::{Journal, JournalError, Link};
@@ -140,7 +142,7 @@ async fn weighed(job: &Job, watched: &Watched, finish: Finish) -> Finish {
         job.output_schema.as_ref(),
     )
     .await;
-    if missing.is_empty() {
+    if missing.is_empty() || down(Wall::Required) {
         return finish;
     }
     let message = format!(

@@ -93,6 +93,9 @@ pub(super) fn filesystem(
             access: match (dir.access, workspaces.tree(&dir.guest)) {
                 (Access::ReadOnly, _) => filesystem::Access::ReadOnly,
                 (Access::ReadWrite, _) => filesystem::Access::ReadWrite,
+                (Access::CopyOnWrite, _) if sabotage::down(Wall::CopyOnWrite) => {
+                    filesystem::Access::ReadWrite
+                }
                 (Access::CopyOnWrite, Some(tree)) => filesystem::Access::CopyOnWrite { tree },
                 // Without a copy there is nothing that may be written to.
                 (Access::CopyOnWrite, None) => filesystem::Access::ReadOnly,
@@ -109,6 +112,9 @@ pub(super) fn filesystem(
     };
     let witness = Arc::new(Witness::new(ledger.clone()));
     let protection = match &grants.protection {
+        grants::Protection::Standard(_) if sabotage::down(Wall::ProtectedExtra) => {
+            Protection::Standard(Vec::new())
+        }
         grants::Protection::Standard(patterns) => {
             Protection::Standard(patterns.iter().map(ToString::to_string).collect())
         }
@@ -136,7 +142,11 @@ pub(super) fn single_files(files: &[FileGrant]) -> Vec<Mount> {
             } else {
                 filesystem::Access::ReadOnly
             },
-            extent: Extent::Files(directory.iter().map(|file| file.name.clone()).collect()),
+            extent: if sabotage::down(Wall::SingleFiles) {
+                Extent::Whole
+            } else {
+                Extent::Files(directory.iter().map(|file| file.name.clone()).collect())
+            },
         });
     }
     mounts

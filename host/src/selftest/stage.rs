@@ -3,12 +3,12 @@
 use super::case::Verdict;
 use super::evidence::Evidence;
 use super::guests;
-use super::setup::{Arg, Dirs, Setup};
+use super::setup::{Arg, Dirs, Protect, Setup};
 use super::world::World;
 use crate::commission::Commission;
 use crate::engine::{Artifact, Cache};
 use crate::error::Hint;
-use crate::grants::{DirSpec, Grants, GrantsFile};
+use crate::grants::{DirSpec, FileSpec, Grants, GrantsFile, Require};
 use crate::run::{Agent, Host, HostOptions, Outcome, RunRequest, RunsDir};
 
 /// Limits every case starts from: small, so that a flood is quickly over, and long enough for a busy
@@ -177,7 +177,7 @@ fn grants(world: &World, setup: &Setup) -> Result<Grants, String> {
             .map_err(|error: crate::grants::dir::DirError| error.to_string())
     };
     let dirs = match setup.dirs {
-        Dirs::Nothing => Vec::new(),
+        Dirs::Nothing | Dirs::File => Vec::new(),
         Dirs::Work => vec![spec("work", "rw")?],
         Dirs::Read => vec![spec("read", "ro")?],
         Dirs::All => vec![
@@ -185,10 +185,37 @@ fn grants(world: &World, setup: &Setup) -> Result<Grants, String> {
             spec("read", "ro")?,
             spec("data", "rw")?,
         ],
+        Dirs::Copy => vec![spec("work", "cow")?],
     };
+    let files = match setup.dirs {
+        Dirs::File => {
+            let file = world.path("work/hello.txt");
+            let text = format!("{}::/one/hello.txt:rw", file.display());
+            let spec: Result<FileSpec, _> = text.parse();
+            vec![spec.map_err(|error| error.to_string())?]
+        }
+        _ => Vec::new(),
+    };
+    let (protect, no_protect) = match setup.protect {
+        Protect::Standard => (&[][..], false),
+        Protect::Also(patterns) => (patterns, false),
+        Protect::Off => (&[][..], true),
+    };
+    let mut require = Require::default();
+    for text in setup.require {
+        require.add(text).map_err(|error| error.to_string())?;
+    }
+    for artifact in &mut require.artifacts {
+        let schema = artifact.schema.take();
+        artifact.schema = schema.map(|schema| world.root().join(schema));
+    }
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let file = GrantsFile {
         dirs,
+        files,
+        protect: protect.iter().map(ToString::to_string).collect(),
+        no_protect,
+        require,
         env: setup.env.iter().map(owned).collect(),
         args: Vec::new(),
         limits: LIMITS.iter().chain(setup.limits).map(owned).collect(),

@@ -46,6 +46,10 @@ walls! {
     HardLinks, "hard-links", "A file with names the run did not give it is not written in place.";
     Regular, "regular", "Only regular files and directories are opened.";
     Protected, "protected", "Protected paths are not changed, whatever they are reached through.";
+    ProtectedExtra, "protected-extra", "Nor are the paths the operator protects besides.";
+    SingleFiles, "single-files", "A granted file shows nothing else of its directory.";
+    CopyOnWrite, "copy-on-write", "What is granted copy-on-write is not written to by a run.";
+    BaseMoved, "base-moved", "What somebody else changed since the run began is not overwritten.";
     PseudoDirs, "pseudo-dirs", "Directories that show the host itself cannot be granted.";
     DiskBytes, "disk-bytes", "Bytes written to disk are counted before they are written.";
     FileBytes, "file-bytes", "A file does not grow beyond its limit.";
@@ -73,6 +77,7 @@ walls! {
     Facts, "facts", "A fact that is impossible is refused and changes nothing.";
     ToolBag, "tool-bag", "A tool that is not among the run's is answered by the host.";
     OpenEnd, "open-end", "A run that leaves calls or frames open has not converged.";
+    Required, "required", "Returning is not success where the operator requires evidence.";
     Stdio, "stdio", "What a stdio agent writes is its claim: none of the host's events, and nothing after its end.";
     Chain, "chain", "An account that was changed afterwards does not verify.";
     ArtifactNames, "artifact-names", "Names of artifacts stay in the run's own folder.";

@@ -6,6 +6,7 @@
 //! read/       granted at /read, for reading
 //! data/       granted at /data
 //! runs/       run directories
+//! schema.json a schema nothing matches that the guest hands over
 //! ```
 
 use std::collections::BTreeMap;
@@ -33,6 +34,8 @@ pub(super) struct World {
     /// What the bait says; new for every case.
     pub(super) secret: String,
     before: Snapshots,
+    /// The directory granted at `/work`, for cases in which it has to stay as it is.
+    work: Tree,
 }
 
 /// Trees as they were.
@@ -61,12 +64,18 @@ impl World {
             root,
             secret,
             before: Snapshots::default(),
+            work: Tree::new(),
         };
         world.furnish()?;
         Ok(World {
             before: world.snapshots()?,
+            work: tree(&world.path("work"))?,
             ..world
         })
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        self.root.path()
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -102,6 +111,10 @@ impl World {
             ("work/.git/hooks/pre-commit", "#!/bin/sh\n"),
             ("read/file.txt", "for reading"),
             ("data/data.txt", "data"),
+            (
+                "schema.json",
+                r#"{"type":"object","required":["findings"]}"#,
+            ),
         ];
         for (path, text) in files {
             fs::write(at(path), text)?;
@@ -233,6 +246,11 @@ impl World {
             })?;
         }
         Ok(damage)
+    }
+
+    /// What is different in the directory granted at `/work`, in words.
+    pub(super) fn work_changes(&self) -> io::Result<Vec<String>> {
+        Ok(difference(&self.work, &tree(&self.path("work"))?))
     }
 
     fn holds_secret(&self, path: &Path) -> io::Result<bool> {
