@@ -437,11 +437,13 @@ pub(super) async fn describe(
         max: grants.limits.output_bytes,
     };
     let stderr = Captured::new(ledger.clone(), lines, grants.limits.event_bytes);
+    let mut wasi = WasiCtx::builder();
+    wasi.stderr(stderr.clone()).max_random_size(RANDOM_BYTES);
+    if down(Wall::Environment) {
+        wasi.inherit_env();
+    }
     let state = RunState {
-        wasi: WasiCtx::builder()
-            .stderr(stderr.clone())
-            .max_random_size(RANDOM_BYTES)
-            .build(),
+        wasi: wasi.build(),
         files,
         table: table(&grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),

@@ -43,6 +43,11 @@ pub(super) fn new_store(
         .max_random_size(sabotage::limit(Wall::RandomBytes, RANDOM_BYTES));
     if sabotage::down(Wall::Environment) {
         wasi.inherit_env();
+        if let Entry::Agent(_) = &job.agent.entry {
+            wasi.stdin(wasmtime_wasi::p2::pipe::MemoryInputPipe::new(
+                "typed by the operator",
+            ));
+        }
     }
     if sabotage::down(Wall::Network) {
         wasi.inherit_network()

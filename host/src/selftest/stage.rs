@@ -3,6 +3,7 @@
 use super::case::Verdict;
 use super::evidence::Evidence;
 use super::guests;
+use super::race::{Race, Racer};
 use super::setup::{Arg, Dirs, Protect, Setup};
 use super::world::World;
 use crate::commission::Commission;
@@ -25,6 +26,7 @@ const LIMITS: [(&str, &str); 5] = [
 pub(super) struct Stage {
     pub(super) host: Host,
     pub(super) escape: Agent,
+    racer: Racer,
 }
 
 /// The self-test cannot start.
@@ -56,14 +58,18 @@ impl Hint for SelftestError {
 }
 
 impl Stage {
-    pub(super) async fn new() -> Result<Stage, SelftestError> {
+    pub(super) async fn new(racer: Racer) -> Result<Stage, SelftestError> {
         if let Some(reason) = guests::MISSING {
             return Err(SelftestError::NoGuests { reason });
         }
         let setup = |reason| SelftestError::Setup { reason };
         let host = host(Cache::disabled()).map_err(setup)?;
         let escape = load(&host, guests::ESCAPE).await.map_err(setup)?;
-        Ok(Stage { host, escape })
+        Ok(Stage {
+            host,
+            escape,
+            racer,
+        })
     }
 
     /// Runs the hostile guest as `setup` says, and judges it.
@@ -118,7 +124,19 @@ impl Stage {
             (Arg::Outside, None) => format!("{id} {}", world.path("outside").display()),
             (Arg::Nothing, None) => id.to_owned(),
         };
-        let race = setup.race.then(|| world.race());
+        let race = if setup.race {
+            match self.race(world).await {
+                Ok(race) => Some(race),
+                Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
+                    return Verdict::Skipped {
+                        reason: error.to_string(),
+                    };
+                }
+                Err(error) => return Verdict::broken(format!("nobody to race with: {error}")),
+            }
+        } else {
+            None
+        };
         let outcome = run(&self.host, world, agent, setup, &run_id, &told).await;
         // Whoever exchanges things has to stop before anybody compares.
         drop(race);
@@ -130,6 +148,16 @@ impl Stage {
             Ok((wrong, saw)) => Verdict::of(wrong, saw),
             Err(error) => Verdict::broken(error),
         }
+    }
+
+    /// Lets somebody else exchange `swap`, a directory, and a link that leads out.
+    async fn race(&self, world: &World) -> std::io::Result<Race> {
+        let racer = self.racer.clone();
+        let (one, other) = (world.path("work/swap"), world.path("work/.swap-link"));
+        // Starting a process takes a while.
+        tokio::task::spawn_blocking(move || Race::start(&racer, &one, &other))
+            .await
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 }
 

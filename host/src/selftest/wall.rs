@@ -90,11 +90,11 @@ walls! {
     // The artifact.
     Imports, "imports", "A component that imports what the host does not offer is not started.";
     Nesting, "nesting", "Types nested too deeply for the host's stack are not read.";
-    Artifact, "artifact", "What is not a component is refused with an error.";
+    Artifact, "artifact", "What is not a component, or not a whole entry of the cache, is refused with an error.";
     CacheMac, "cache-mac", "Compiled code that this host did not write is never loaded.";
     CachePrivate, "cache-private", "A cache that others can write to, or links in it, are not used.";
     // Defects that have no guard of their own.
-    Sound, "sound", "No argument of a guest makes the host fail.";
+    Sound, "sound", "An argument of a guest is taken for what it is, and none makes the host fail.";
     // wasmtime itself.
     Wasmtime, "wasmtime", "WebAssembly's own rules: handles, strings, stacks and traps of a component.";
 }

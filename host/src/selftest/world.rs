@@ -14,10 +14,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{CWD, FileType, Mode, RenameFlags};
+use rustix::fs::{CWD, FileType, Mode};
 use tempfile::TempDir;
 
 use crate::digest::{Digest, hex};
@@ -266,41 +264,6 @@ impl World {
         [self.path("work/swap"), self.path("work/.swap-link")]
             .iter()
             .any(|name| name == path)
-    }
-
-    /// Lets somebody else exchange `swap`, a directory, and a link that leads out, until the guard is dropped.
-    pub(super) fn race(&self) -> Race {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (from, to) = (self.path("work/swap"), self.path("work/.swap-link"));
-        let thread = {
-            let stop = stop.clone();
-            std::thread::spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    // Where the file system cannot exchange, the case finds no decoy and says so.
-                    let _ = rustix::fs::renameat_with(CWD, &from, CWD, &to, RenameFlags::EXCHANGE);
-                    std::thread::yield_now();
-                }
-            })
-        };
-        Race {
-            stop,
-            thread: Some(thread),
-        }
-    }
-}
-
-/// Somebody who exchanges things on the host.
-pub(super) struct Race {
-    stop: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Drop for Race {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
