@@ -90,6 +90,7 @@ walls! {
     // The artifact.
     Imports, "imports", "A component that imports what the host does not offer is not started.";
     Nesting, "nesting", "Types nested too deeply for the host's stack are not read.";
+    LoadTime, "load-time", "Nobody waits longer for a component to be compiled than its budget.";
     Artifact, "artifact", "What is not a component, or not a whole entry of the cache, is refused with an error.";
     CacheMac, "cache-mac", "Compiled code that this host did not write is never loaded.";
     CachePrivate, "cache-private", "A cache that others can write to, or links in it, are not used.";
