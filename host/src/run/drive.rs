@@ -36,6 +36,8 @@ use crate::engine::Engine;
 use crate::grants::Grants;
 use crate::preflight::Refusal;
 use crate::schema::Schema;
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 use crate::trajectory::audit::Stream;
 use crate::trajectory::event::Origin;
 use crate::trajectory::journal::{Journal, JournalError, Link};
@@ -143,7 +145,7 @@ async fn weighed(job: &Job, watched: &Watched, finish: Finish) -> Finish {
         job.output_schema.as_ref(),
     )
     .await;
-    if missing.is_empty() {
+    if missing.is_empty() || down(Wall::Required) {
         return finish;
     }
     let message = format!(
@@ -439,11 +441,13 @@ pub(super) async fn describe(
         max: grants.limits.output_bytes,
     };
     let stderr = Captured::new(ledger.clone(), lines, grants.limits.event_bytes);
+    let mut wasi = WasiCtx::builder();
+    wasi.stderr(stderr.clone()).max_random_size(RANDOM_BYTES);
+    if down(Wall::Environment) {
+        wasi.inherit_env();
+    }
     let state = RunState {
-        wasi: WasiCtx::builder()
-            .stderr(stderr.clone())
-            .max_random_size(RANDOM_BYTES)
-            .build(),
+        wasi: wasi.build(),
         files,
         http: Http::new(
             Egress::new(ledger.clone()).way(Caller::Guest, Vec::new()),

@@ -12,6 +12,7 @@ use wasmtime::component::Linker;
 use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
 use super::evidence::{self, EvidenceError};
+use super::loading::{LOAD_TIME, Loading, NotLoaded};
 use super::outcome::Outcome;
 use super::supervise::Interrupt;
 use super::workspaces::{Workspaces, WorkspacesError};
@@ -48,14 +49,18 @@ pub struct HostOptions {
     pub cache: Cache,
     /// Largest component in bytes.
     pub max_component_bytes: u64,
+    /// Longest time [`Host::load`] waits for a component to be compiled. Compiling cannot be stopped: it goes
+    /// on in the background until it is done or the process ends.
+    pub load_time: Duration,
 }
 
 impl Default for HostOptions {
-    /// No cache, and components of up to 128 MiB.
+    /// No cache, and components of up to 128 MiB that are compiled within two minutes.
     fn default() -> HostOptions {
         HostOptions {
             cache: Cache::disabled(),
             max_component_bytes: MAX_ARTIFACT,
+            load_time: LOAD_TIME,
         }
     }
 }
@@ -70,6 +75,7 @@ struct Inner {
     engine: Engine,
     linker: Linker<RunState>,
     cache: Cache,
+    loading: Loading,
     max_component_bytes: u64,
 }
 
@@ -191,6 +197,8 @@ pub enum AgentError {
     Artifact(#[from] ArtifactError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error("cannot load `{}`: compiling it takes longer than {max:?}", path.display())]
+    TooLong { path: PathBuf, max: Duration },
     #[error("cannot start `{}`: it imports what this host does not offer: {}", path.display(), list(imports))]
     Imports { path: PathBuf, imports: Vec<Import> },
     #[error("cannot start `{}`: {reason}", path.display())]
@@ -209,6 +217,10 @@ impl Hint for AgentError {
         match self {
             AgentError::Artifact(error) => error.hint(),
             AgentError::Load(error) => error.hint(),
+            AgentError::TooLong { .. } => Some(
+                "give it more time with `--load-timeout`; what is compiled is kept for the next time"
+                    .to_owned(),
+            ),
             AgentError::Imports { path, .. } => Some(format!(
                 "`wasm-agent inspect {}` shows what each import needs",
                 path.display()
@@ -280,6 +292,7 @@ impl Host {
                 engine,
                 linker,
                 cache: options.cache,
+                loading: Loading::new(options.load_time),
                 max_component_bytes: options.max_component_bytes,
             }),
         })
@@ -311,12 +324,16 @@ impl Host {
             return Err(AgentError::Imports { path, imports });
         }
         let artifact = Arc::new(artifact);
-        // Compiling takes up to seconds: not on a thread that runs guests.
-        let component = {
-            let (inner, artifact) = (self.inner.clone(), artifact.clone());
-            tokio::task::spawn_blocking(move || inner.engine.load(&artifact, &inner.cache))
-                .await
-                .map_err(|error| link_error(&path, error))??
+        let Inner {
+            engine,
+            cache,
+            loading,
+            ..
+        } = &*self.inner;
+        let component = match loading.load(engine, &artifact, cache).await {
+            Ok(component) => component,
+            Err(NotLoaded::Failed(error)) => return Err(error.into()),
+            Err(NotLoaded::TooLong(max)) => return Err(AgentError::TooLong { path, max }),
         };
         let pre = self
             .inner

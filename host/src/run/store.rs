@@ -45,6 +45,11 @@ pub(super) fn new_store(
         .max_random_size(sabotage::limit(Wall::RandomBytes, RANDOM_BYTES));
     if sabotage::down(Wall::Environment) {
         wasi.inherit_env();
+        if let Entry::Agent(_) = &job.agent.entry {
+            wasi.stdin(wasmtime_wasi::p2::pipe::MemoryInputPipe::new(
+                "typed by the operator",
+            ));
+        }
     }
     if sabotage::down(Wall::Network) {
         wasi.inherit_network()
@@ -102,6 +107,9 @@ pub(super) fn filesystem(
             access: match (dir.access, workspaces.tree(&dir.guest)) {
                 (Access::ReadOnly, _) => filesystem::Access::ReadOnly,
                 (Access::ReadWrite, _) => filesystem::Access::ReadWrite,
+                (Access::CopyOnWrite, _) if sabotage::down(Wall::CopyOnWrite) => {
+                    filesystem::Access::ReadWrite
+                }
                 (Access::CopyOnWrite, Some(tree)) => filesystem::Access::CopyOnWrite { tree },
                 // Without a copy there is nothing that may be written to.
                 (Access::CopyOnWrite, None) => filesystem::Access::ReadOnly,
@@ -118,6 +126,9 @@ pub(super) fn filesystem(
     };
     let witness = Arc::new(Witness::new(ledger.clone()));
     let protection = match &grants.protection {
+        grants::Protection::Standard(_) if sabotage::down(Wall::ProtectedExtra) => {
+            Protection::Standard(Vec::new())
+        }
         grants::Protection::Standard(patterns) => {
             Protection::Standard(patterns.iter().map(ToString::to_string).collect())
         }
@@ -145,7 +156,11 @@ pub(super) fn single_files(files: &[FileGrant]) -> Vec<Mount> {
             } else {
                 filesystem::Access::ReadOnly
             },
-            extent: Extent::Files(directory.iter().map(|file| file.name.clone()).collect()),
+            extent: if sabotage::down(Wall::SingleFiles) {
+                Extent::Whole
+            } else {
+                Extent::Files(directory.iter().map(|file| file.name.clone()).collect())
+            },
         });
     }
     mounts
