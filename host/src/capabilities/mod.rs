@@ -5,6 +5,7 @@
 
 pub mod activity;
 pub mod filesystem;
+pub(crate) mod http;
 mod link;
 pub mod meters;
 pub mod session;
