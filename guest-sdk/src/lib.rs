@@ -64,14 +64,20 @@
 extern crate self as wasm_agent_sdk;
 
 mod agent;
+#[cfg(feature = "json")]
+pub mod agent_loop;
 #[doc(hidden)]
 pub mod bindings;
 mod commission;
 mod descriptor;
 mod error;
+pub mod granted;
 mod host;
 mod json;
+pub mod model;
 mod output;
+#[cfg(feature = "json")]
+mod schema;
 pub mod session;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
