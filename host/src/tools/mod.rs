@@ -283,12 +283,8 @@ impl Toolbox {
     /// Why it may not.
     pub async fn prepare(&self, name: &str, arguments: Value) -> Result<Ready, CallError> {
         let Some(entry) = self.inner.catalog.find(name) else {
-            let Some(hidden) = self.inner.catalog.hidden(name) else {
-                return Err(CallError::Unknown(name.to_owned()));
-            };
-            let subject = format!("tool {} of {}", hidden.tool, hidden.server);
-            let rule = "it is not among the granted `tools` of its server";
-            return Err(self.denied(subject, rule.to_owned()));
+            let refused = self.refused(name);
+            return Err(refused.unwrap_or_else(|| CallError::Unknown(name.to_owned())));
         };
         let Value::Object(arguments) = arguments else {
             let text = "the arguments are not a JSON object";
@@ -313,6 +309,15 @@ impl Toolbox {
             entry: entry.clone(),
             arguments,
         })
+    }
+
+    /// The refusal of a tool that is there and not granted, on record when this returns.
+    #[must_use]
+    pub fn refused(&self, name: &str) -> Option<CallError> {
+        let hidden = self.inner.catalog.hidden(name)?;
+        let subject = format!("tool {} of {}", hidden.tool, hidden.server);
+        let rule = "it is not among the granted `tools` of its server";
+        Some(self.denied(subject, rule.to_owned()))
     }
 
     /// Makes a call. What it gives is within the limit `tool-result-bytes`.
