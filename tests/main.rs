@@ -25,6 +25,7 @@ mod loading;
 mod project;
 mod recording;
 mod run;
+mod running;
 mod selftest;
 mod signals;
 mod stdio;

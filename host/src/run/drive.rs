@@ -71,11 +71,13 @@ pub(super) struct Watched {
 
 /// Runs the guest, closes its account whatever happened, and sums it up.
 pub(super) async fn drive(mut job: Job) -> Outcome {
+    let activity = Arc::new(Activity::new(&job.grants.limits));
     let stdout = match &job.agent.entry {
         Entry::Agent(_) => captured(&job, Stream::Stdout),
         Entry::Command(_) => {
             let minimal = job.agent.descriptor.clone();
-            let binding = Binding::new(job.ledger.clone(), job.opening.clone(), minimal);
+            let (ledger, opening) = (job.ledger.clone(), job.opening.clone());
+            let binding = Binding::new(ledger, opening, minimal, activity.clone());
             Captured::new(
                 job.ledger.clone(),
                 Lines::Events(binding),
@@ -85,7 +87,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     };
     let watched = Watched {
         meters: Arc::new(Meters::default()),
-        activity: Arc::new(Activity::new(&job.grants.limits)),
+        activity,
         stderr: captured(&job, Stream::Stderr),
         stdout,
         submissions: Submissions::default(),
@@ -419,7 +421,7 @@ pub(super) async fn describe(
 ) -> Result<Descriptor, String> {
     let mut grants = Grants::default();
     grants.limits.wall = millis(time);
-    grants.limits.cpu = millis(time) / 2;
+    grants.limits.cpu = millis(time) / 10;
     let meters = Arc::new(Meters::default());
     let activity = Arc::new(Activity::new(&grants.limits));
     // Nobody keeps what an agent reports while it only says who it is; a limit of none refuses it.
@@ -446,7 +448,7 @@ pub(super) async fn describe(
         wasi: wasi.build(),
         files,
         table: table(&grants),
-        limiter: Limiter::new(meters.clone(), &grants.limits),
+        limiter: Limiter::new(meters.clone(), activity.clone(), &grants.limits),
         meters: meters.clone(),
         activity: activity.clone(),
         ledger: ledger.clone(),

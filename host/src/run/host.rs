@@ -38,8 +38,8 @@ use crate::trajectory::{Audit, Record, Recorder};
 /// Records a listener may be behind before the guest has to wait.
 const LISTENER_BUFFER: usize = 1000;
 
-/// `describe` says who an agent is; it has nothing to compute or to wait for.
-const DESCRIBE_TIME: Duration = Duration::from_secs(10);
+/// `describe` says who an agent is; it has nothing to wait for, and next to nothing to compute: a tenth of it.
+const DESCRIBE_TIME: Duration = Duration::from_secs(20);
 
 /// How a host is set up.
 #[derive(Debug)]

@@ -71,7 +71,7 @@ pub(super) fn new_store(
         wasi: wasi.build(),
         files,
         table: table(grants),
-        limiter: Limiter::new(meters.clone(), &grants.limits),
+        limiter: Limiter::new(meters.clone(), activity.clone(), &grants.limits),
         meters: meters.clone(),
         activity: activity.clone(),
         ledger: job.ledger.clone(),
