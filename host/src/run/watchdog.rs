@@ -349,7 +349,7 @@ impl Watchdog {
     }
 
     /// How long the next evaluation can wait, if the guest stays as quiet as it is. Activity only moves
-    /// the moment further away.
+    /// the moment further away, but for the result of a tool: where that has a deadline, it is looked for.
     #[must_use]
     pub fn due(&self, now: Duration, seen: &Snapshot) -> Duration {
         let Policy {
@@ -370,6 +370,9 @@ impl Watchdog {
         }
         if let Some((_, at)) = self.deadline(seen) {
             next = next.min(at.saturating_sub(now));
+        }
+        if seen.result_at.is_none() && self.policy.after_result < wall {
+            next = next.min(self.policy.after_result).min(WAITING_TICK);
         }
         if let Some(idle) = idle {
             let quiet_since = self.quiet_since(seen);

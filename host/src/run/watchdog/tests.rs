@@ -389,6 +389,7 @@ fn a_guest_that_does_nothing_with_a_result_is_ended_before_it_is_idle() {
         ..sleeping(at)
     };
     let mut dog = watchdog(policy);
+    assert_eq!(dog.due(s(0), &computing(0)), s(1), "one may come unseen");
     assert_eq!(watch(&mut dog, 0, 50, &computing(50)).1, Verdict::Continue);
     assert_eq!(watch(&mut dog, 51, 150, &given(50)).1, Verdict::Continue);
     // Another result: it went on in between.
