@@ -610,7 +610,6 @@ impl Unit {
     ///
     /// Why it is none, in words.
     pub fn parse(self, text: &str) -> Result<u64, &'static str> {
-    pub(super) fn parse(self, text: &str) -> Result<u64, &'static str> {
         let digits = text
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(text.len());

@@ -30,7 +30,6 @@ use crate::capabilities::stdio::binding::Binding;
 use crate::capabilities::stdio::{Captured, Lines};
 use crate::capabilities::storage::{Storage, Submissions};
 use crate::commission::Commission;
-use crate::egress::Egress;
 use crate::descriptor::Descriptor;
 use crate::egress::{Caller, Egress};
 use crate::engine::Engine;
@@ -158,7 +157,7 @@ async fn equip(job: &mut Job, watched: &Watched) -> Result<Toolbox, Finish> {
     let own = job.agent.descriptor.tools.iter();
     let own: Vec<_> = own.map(|tool| tool.name.clone()).collect();
     let components = std::mem::take(&mut job.tools);
-    let egress = Egress::new(job.ledger.clone());
+    let egress = job.egress.clone();
     let opened = caught(async {
         // Whoever watches sees what is waited for.
         job.ledger.deliver().await;
