@@ -25,8 +25,8 @@ fn component() -> &'static str {
         let project = example("");
         let lab = Lab::new();
         let build = lab.call(["build".to_owned(), project.to_str().unwrap().to_owned()]);
-        build.toolchain().done().exits_with(0);
-        project.join("target/wasm32-wasip2/release/assistant.wasm")
+        let done = build.toolchain().done().exits_with(0);
+        PathBuf::from(done.stdout().trim())
     });
     path.to_str().unwrap()
 }
