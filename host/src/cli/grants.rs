@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use wasm_agent::grants::models::ProviderSpec;
+use wasm_agent::grants::secrets::{Leaks, SecretSpec};
+use wasm_agent::grants::tools::{CommandLine, ServerSpec};
 use wasm_agent::grants::{DirSpec, FileSpec, GrantError, Grants, GrantsFile};
 
 use super::failure::Failure;
@@ -31,6 +34,53 @@ pub(super) struct GrantFlags {
     #[arg(long, conflicts_with = "protect")]
     no_protect: bool,
 
+    /// Let the agent make requests that match, such as api.example.com or `GET https://example.com/v1/*`
+    #[arg(
+        long = "allow-host",
+        value_name = "[METHOD ][SCHEME://]HOST[:PORT][/PATH]"
+    )]
+    hosts: Vec<String>,
+
+    /// Trust the certificate authorities in a PEM file besides the platform's
+    #[arg(long = "ca-file", value_name = "FILE")]
+    ca_files: Vec<PathBuf>,
+
+    /// Send every request through a proxy; nothing is taken from the environment
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
+
+    /// Let the agent ask models that match, such as anthropic/*; `--model` allows the one it names
+    #[arg(long = "allow-model", value_name = "PROVIDER/MODEL")]
+    models: Vec<String>,
+
+    /// Where a provider is, such as ollama=http://localhost:11434/v1
+    #[arg(long = "provider", value_name = "ID=URL")]
+    providers: Vec<String>,
+
+    /// Use a price table in CSV instead of the built-in one
+    #[arg(long, value_name = "FILE")]
+    prices: Option<PathBuf>,
+
+    /// Put a secret into the `authorization` header of requests that match; `wasm-agent secret` stores them
+    #[arg(long = "secret", value_name = "NAME@HOST")]
+    secrets: Vec<String>,
+
+    /// What happens when a secret is found where it does not belong
+    #[arg(long, value_name = "block|redact|warn")]
+    leaks: Option<String>,
+
+    /// Give the agent the tools of an MCP server: a URL, or a command that runs outside the sandbox
+    #[arg(long = "mcp", value_name = "ID=URL|COMMAND")]
+    mcp_servers: Vec<String>,
+
+    /// Let a commission start an MCP server with exactly this command line, outside the sandbox
+    #[arg(long = "allow-command", value_name = "COMMAND")]
+    commands: Vec<String>,
+
+    /// Give the agent the tools of a component
+    #[arg(long = "tool", value_name = "COMPONENT")]
+    tools: Vec<PathBuf>,
+
     /// Set an environment variable; nothing is inherited
     #[arg(long = "env", value_name = "NAME=VALUE")]
     env: Vec<String>,
@@ -58,6 +108,11 @@ impl GrantFlags {
         self.grants.is_some()
             || self.timeout.is_some()
             || self.no_protect
+            || self.proxy.is_some()
+            || self.prices.is_some()
+            || self.leaks.is_some()
+            || !self.ca_files.is_empty()
+            || !self.tools.is_empty()
             || [
                 &self.dirs,
                 &self.files,
@@ -66,6 +121,12 @@ impl GrantFlags {
                 &self.args,
                 &self.limits,
                 &self.require,
+                &self.hosts,
+                &self.models,
+                &self.providers,
+                &self.secrets,
+                &self.mcp_servers,
+                &self.commands,
             ]
             .iter()
             .any(|flag| !flag.is_empty())
@@ -81,6 +142,13 @@ impl GrantFlags {
             protect: self.protect.clone(),
             no_protect: self.no_protect,
             args: self.args.clone(),
+            hosts: self.hosts.clone(),
+            ca_files: self.ca_files.clone(),
+            proxy: self.proxy.clone(),
+            models: self.models.clone(),
+            prices: self.prices.clone(),
+            commands: self.commands.clone(),
+            tools: self.tools.clone(),
             ..GrantsFile::default()
         };
         for dir in &self.dirs {
@@ -102,6 +170,57 @@ impl GrantFlags {
         for text in &self.require {
             flags.require.add(text).map_err(GrantError::from)?;
         }
+        for pair in &self.providers {
+            let (id, url) = split(pair, "--provider")?;
+            flags.providers.push(ProviderSpec {
+                id,
+                api: None,
+                base_url: Some(url),
+                secret: None,
+            });
+        }
+        for text in &self.secrets {
+            let Some((name, host)) = text.split_once('@') else {
+                return Err(Failure::with_hint(
+                    anyhow!("cannot read `--secret {text}`: there is no `@` in it"),
+                    "write `--secret NAME@HOST`; the value is never on the command line",
+                ));
+            };
+            flags.secrets.push(SecretSpec {
+                name: name.to_owned(),
+                host: host.to_owned(),
+                header: None,
+                query: None,
+                prefix: None,
+                env: None,
+            });
+        }
+        for pair in &self.mcp_servers {
+            let (id, reached) = split(pair, "--mcp")?;
+            let mut server = ServerSpec {
+                id,
+                ..ServerSpec::default()
+            };
+            if reached.starts_with("http://") || reached.starts_with("https://") {
+                server.url = Some(reached);
+            } else {
+                let line = CommandLine::split(&reached);
+                (server.env, server.command) = (line.env, line.words);
+            }
+            flags.mcp_servers.push(server);
+        }
+        flags.leaks = match self.leaks.as_deref() {
+            None => None,
+            Some("block") => Some(Leaks::Block),
+            Some("redact") => Some(Leaks::Redact),
+            Some("warn") => Some(Leaks::Warn),
+            Some(other) => {
+                return Err(Failure::with_hint(
+                    anyhow!("cannot read `--leaks {other}`"),
+                    "write `block`, `redact` or `warn`",
+                ));
+            }
+        };
         if let Some(timeout) = &self.timeout {
             flags.limits.push(("wall".to_owned(), timeout.clone()));
         }

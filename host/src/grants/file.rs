@@ -6,6 +6,9 @@
 //! files = ["./settings.toml::/config/settings.toml"]
 //! protect = ["secrets", "*.pem"]
 //! args = ["--fast"]
+//! hosts = ["GET https://api.example.com/v1/*"]
+//! models = ["anthropic/*"]
+//! commands = ["uv run server.py"]
 //!
 //! [env]
 //! LANG = "C.UTF-8"
@@ -18,6 +21,19 @@
 //! [require]
 //! complete = true
 //! artifacts = [{ name = "report.md" }]
+//!
+//! [[providers]]
+//! id = "ollama"
+//! base-url = "http://localhost:11434/v1"
+//!
+//! [[secrets]]
+//! name = "github"
+//! host = "https://api.github.com"
+//!
+//! [[mcp-servers]]
+//! id = "everything"
+//! command = ["npx", "-y", "@modelcontextprotocol/server-everything"]
+//! tools = ["echo", "get-*"]
 //! ```
 //!
 //! Host paths are relative to the file. Unknown keys are errors: a misspelt limit must not silently
@@ -34,8 +50,11 @@ use serde_json::{Map, Value, json};
 use super::GrantError;
 use super::dir::DirSpec;
 use super::limits::{LimitError, Limits, TABLE};
+use super::models::ProviderSpec;
 use super::require::Require;
+use super::secrets::{Leaks, SecretSpec};
 use super::single_file::FileSpec;
+use super::tools::ServerSpec;
 use crate::error::Hint;
 
 /// The version this host writes and reads.
@@ -63,6 +82,28 @@ pub struct GrantsFile {
     pub limits: Vec<(String, String)>,
     /// What has to be shown.
     pub require: Require,
+    /// Rules of requests the agent may make.
+    pub hosts: Vec<String>,
+    /// Certificate authorities beside the platform's.
+    pub ca_files: Vec<PathBuf>,
+    /// The proxy to go through.
+    pub proxy: Option<String>,
+    /// Patterns of models that may be asked.
+    pub models: Vec<String>,
+    /// Providers.
+    pub providers: Vec<ProviderSpec>,
+    /// A price table.
+    pub prices: Option<PathBuf>,
+    /// Where secrets go.
+    pub secrets: Vec<SecretSpec>,
+    /// What happens to secrets found elsewhere.
+    pub leaks: Option<Leaks>,
+    /// MCP servers.
+    pub mcp_servers: Vec<ServerSpec>,
+    /// Command lines a commission's MCP servers may be started with.
+    pub commands: Vec<String>,
+    /// Components that are tools.
+    pub tools: Vec<PathBuf>,
 }
 
 /// A grants file cannot be used.
@@ -88,7 +129,9 @@ impl Hint for FileError {
     fn hint(&self) -> Option<String> {
         match self {
             FileError::Syntax { .. } => Some(
-                "keys are version, dirs, files, protect, no-protect, env, args, limits and require"
+                "keys are version, dirs, files, protect, no-protect, env, args, limits, require, \
+                 hosts, ca-files, proxy, models, providers, prices, secrets, leaks, mcp-servers, \
+                 commands and tools"
                     .to_owned(),
             ),
             FileError::Limit { source, .. } => source.hint(),
@@ -133,6 +176,39 @@ struct Raw {
     /// What the run has to show to count as done. Schemas are relative to this file.
     #[serde(default)]
     require: Require,
+    /// Requests the agent may make, as `[METHOD,… ][SCHEME://]HOST[:PORT][/PATH]`.
+    #[serde(default)]
+    hosts: Vec<String>,
+    /// PEM files of certificate authorities that are trusted besides the platform's.
+    #[serde(default, rename = "ca-files")]
+    ca_files: Vec<PathBuf>,
+    /// URL of the proxy every request goes through.
+    #[serde(default)]
+    proxy: Option<String>,
+    /// Patterns of `provider/model` the agent may ask, in which `*` stands for any characters.
+    #[serde(default)]
+    models: Vec<String>,
+    /// Providers that are not well-known, or reached elsewhere.
+    #[serde(default)]
+    providers: Vec<ProviderSpec>,
+    /// A price table in CSV that is used instead of the built-in one.
+    #[serde(default)]
+    prices: Option<PathBuf>,
+    /// Where secrets are put on the wire.
+    #[serde(default)]
+    secrets: Vec<SecretSpec>,
+    /// What happens when a secret is found where it does not belong: block (the default), redact or warn.
+    #[serde(default)]
+    leaks: Option<Leaks>,
+    /// MCP servers whose tools the agent may use.
+    #[serde(default, rename = "mcp-servers")]
+    mcp_servers: Vec<ServerSpec>,
+    /// Command lines a commission's MCP servers may be started with, word by word as written there.
+    #[serde(default)]
+    commands: Vec<String>,
+    /// Components that are tools.
+    #[serde(default)]
+    tools: Vec<PathBuf>,
 }
 
 /// The JSON Schema of a grants file, for editors.
@@ -238,6 +314,17 @@ impl GrantsFile {
             args: raw.args,
             limits,
             require: raw.require.relative_to(base),
+            hosts: raw.hosts,
+            ca_files: raw.ca_files.iter().map(|path| base.join(path)).collect(),
+            proxy: raw.proxy,
+            models: raw.models,
+            providers: raw.providers,
+            prices: raw.prices.map(|path| base.join(path)),
+            secrets: raw.secrets,
+            leaks: raw.leaks,
+            mcp_servers: raw.mcp_servers,
+            commands: raw.commands,
+            tools: raw.tools.iter().map(|path| base.join(path)).collect(),
         })
     }
 }
@@ -272,7 +359,15 @@ mod tests {
             ("version = 1", true),
             ("", false),
             ("version = 2", false),
-            ("version = 1\nhosts = ['example.org']", false),
+            ("version = 1\nhosts = ['example.org']", true),
+            ("version = 1\nhosts = 'example.org'", false),
+            ("version = 1\nleaks = 'allow'", false),
+            ("version = 1\n[[providers]]\nid = 'x'\nurl = 'y'", false),
+            ("version = 1\n[[secrets]]\nname = 'x'", false),
+            (
+                "version = 1\n[[mcp-servers]]\nid = 'x'\ncommand = 'y'",
+                false,
+            ),
             ("version = 1\ndirs = 'repo'", false),
             ("version = 1\n[env]\nA = 1", false),
             ("version = 1\nno-protect = true", true),
@@ -351,7 +446,7 @@ mod tests {
             "",
             "version = 2",
             "version = '1'",
-            "version = 1\nhosts = ['example.org']",
+            "version = 1\nhost = ['example.org']",
             "version = 1\ndirs = 'repo'",
             "version = 1\n[limits]\nmemory = 1.5",
             "version = 1\n[env]\nA = 1",

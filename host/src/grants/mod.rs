@@ -9,9 +9,13 @@ pub mod authority;
 pub mod dir;
 pub mod file;
 pub mod limits;
+pub mod models;
+pub mod network;
 pub mod protect;
 pub mod require;
+pub mod secrets;
 pub mod single_file;
+pub mod tools;
 
 use std::collections::BTreeMap;
 
@@ -22,9 +26,13 @@ pub use authority::Authority;
 pub use dir::{Access, DirGrant, DirSpec};
 pub use file::GrantsFile;
 pub use limits::Limits;
+pub use models::ModelsGrant;
+pub use network::NetworkGrant;
 pub use protect::Protection;
 pub use require::{Evidence, Require};
+pub use secrets::SecretsGrant;
 pub use single_file::{FileGrant, FileSpec};
+pub use tools::{CommandLine, ServerSpec, ToolsGrant};
 
 use crate::error::Hint;
 
@@ -45,6 +53,14 @@ pub struct Grants {
     pub limits: Limits,
     /// What the run has to show to count as done.
     pub require: Evidence,
+    /// What may be reached over the network.
+    pub network: NetworkGrant,
+    /// What models may be asked.
+    pub models: ModelsGrant,
+    /// Which secrets are put where.
+    pub secrets: SecretsGrant,
+    /// Tools beyond the agent's own.
+    pub tools: ToolsGrant,
 }
 
 /// A grant cannot be given as it was written.
@@ -65,6 +81,12 @@ pub enum GrantError {
     /// What is required cannot be.
     #[error(transparent)]
     Require(#[from] require::RequireError),
+    /// A grant of a host is wrong.
+    #[error(transparent)]
+    Network(#[from] network::NetworkError),
+    /// A grant of a tool is wrong.
+    #[error(transparent)]
+    Tools(#[from] tools::ToolsError),
     /// An environment variable is wrong.
     #[error("cannot grant the environment variable `{name}`: {reason}")]
     Env {
@@ -83,6 +105,8 @@ impl Hint for GrantError {
             GrantError::Protect(error) => error.hint(),
             GrantError::Limit(error) => error.hint(),
             GrantError::Require(error) => error.hint(),
+            GrantError::Network(error) => error.hint(),
+            GrantError::Tools(error) => error.hint(),
             GrantError::Env { .. } => Some("write `NAME=VALUE`".to_owned()),
         }
     }
@@ -129,6 +153,27 @@ impl Grants {
             flags.args
         };
         let require = Evidence::resolve(file.require, flags.require)?;
+        let network = network::resolve(
+            file.hosts.into_iter().chain(flags.hosts),
+            file.ca_files.into_iter().chain(flags.ca_files).collect(),
+            flags.proxy.or(file.proxy),
+        )?;
+        let models = ModelsGrant {
+            allow: file.models.into_iter().chain(flags.models).collect(),
+            providers: file.providers.into_iter().chain(flags.providers).collect(),
+            prices: flags.prices.or(file.prices),
+        };
+        let secrets = SecretsGrant {
+            bindings: file.secrets.into_iter().chain(flags.secrets).collect(),
+            leaks: flags.leaks.or(file.leaks).unwrap_or_default(),
+        };
+        let commands: Vec<_> = file.commands.into_iter().chain(flags.commands).collect();
+        let servers = file.mcp_servers.into_iter().chain(flags.mcp_servers);
+        let tools = tools::resolve(
+            servers.collect(),
+            &commands,
+            file.tools.into_iter().chain(flags.tools).collect(),
+        )?;
         Ok(Grants {
             dirs,
             files,
@@ -137,6 +182,10 @@ impl Grants {
             args,
             limits,
             require,
+            network,
+            models,
+            secrets,
+            tools,
         })
     }
 
@@ -204,6 +253,10 @@ impl Grants {
                     map.insert("protect".to_owned(), json!(patterns.collect::<Vec<_>>()))
                 }
             };
+            if !self.network.hosts.is_empty() {
+                let hosts = self.network.hosts.iter().map(ToString::to_string);
+                map.insert("hosts".to_owned(), hosts.collect());
+            }
             if !self.require.is_empty() {
                 map.insert("require".to_owned(), self.require.to_guest_json());
             }
@@ -222,6 +275,12 @@ impl Grants {
             .collect::<Vec<_>>();
         if let Some(map) = json.as_object_mut() {
             map.insert("dirs".to_owned(), json!(dirs));
+            if !self.network.ca_files.is_empty() {
+                map.insert("ca-files".to_owned(), json!(self.network.ca_files));
+            }
+            if let Some(proxy) = &self.network.proxy {
+                map.insert("proxy".to_owned(), json!(proxy.to_string()));
+            }
             if let Some(require) = map.get_mut("require") {
                 *require = self.require.to_host_json();
             }

@@ -20,8 +20,9 @@ use crate::capabilities::state::RunState;
 use crate::capabilities::{bindings, link};
 use crate::commission::Commission;
 use crate::descriptor::{Descriptor, DescriptorError};
+use crate::egress::{Egress, EgressOptions};
 use crate::engine::artifact::MAX_ARTIFACT;
-use crate::engine::inspect::{Import, unmet};
+use crate::engine::inspect::{self, Import, unmet};
 use crate::engine::{
     AgentKind, Allocation, Artifact, ArtifactError, Cache, Engine, EngineError, LoadError, Profile,
 };
@@ -33,6 +34,7 @@ use crate::trajectory::journal::{Journal, JournalError, Link};
 use crate::trajectory::ledger::{FactLimits, Ledger};
 use crate::trajectory::opening::Opening;
 use crate::trajectory::recorder::Ids;
+use crate::tools::Toolbox;
 use crate::trajectory::{Audit, Record, Recorder};
 
 /// Records a listener may be behind before the guest has to wait.
@@ -247,6 +249,8 @@ pub enum StartError {
     Workspaces(#[from] WorkspacesError),
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    #[error("cannot start the agent: it makes requests (`{import}`), and no host is granted")]
+    NoHost { import: String },
     #[error("cannot get random numbers from the operating system: {0}")]
     Random(getrandom::Error),
 }
@@ -258,6 +262,9 @@ impl Hint for StartError {
             StartError::Journal(error) => error.hint(),
             StartError::Workspaces(error) => error.hint(),
             StartError::Evidence(error) => error.hint(),
+            StartError::NoHost { .. } => {
+                Some("`--allow-host HOST` allows requests to a host, and to no other".to_owned())
+            }
             StartError::Random(_) => None,
         }
     }
@@ -370,7 +377,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The run directory cannot be written, a directory granted copy-on-write cannot be copied, or the
+    /// The agent makes requests and no host is granted, the run directory cannot be written, a directory granted copy-on-write cannot be copied, or the
     /// output has to match a schema that is missing or cannot be used. The copying is done before this returns.
     pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
         let RunRequest {
@@ -391,6 +398,12 @@ impl Host {
             .as_ref()
             .map(|provider| provider.id.clone());
         let run_id = commission.body().run_id.clone();
+        if let Some(import) = inspect::makes_requests(&agent.artifact)
+            && grants.network.hosts.is_empty()
+            && !down(Wall::HttpGranted)
+        {
+            return Err(StartError::NoHost { import });
+        }
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
         let account =
             self.open_account(&agent, commission.raw(), &run_id, provider, &grants, runs)?;
@@ -399,29 +412,45 @@ impl Host {
             let opening = Opening::begin(
                 commission.clone(),
                 grants.to_guest_json(),
+                grants
+                    .tools
+                    .servers
+                    .iter()
+                    .map(|server| server.id.clone())
+                    .collect(),
                 account.session_id.clone(),
                 account.ledger.clone(),
             )?;
             for subject in left_out {
                 account.ledger.audit(Audit::Narrowed { subject })?;
             }
-            if let Entry::Agent(_) = agent.entry {
-                opening.describe(&agent.descriptor)?;
-                if opening.refusal().is_none() {
-                    opening.start(&agent.descriptor)?;
+            match agent.entry {
+                // It starts once its tool servers are reached, or not.
+                Entry::Agent(_) => opening.describe(&agent.descriptor)?,
+                Entry::Command(_) => {
+                    let reason = "an agent that speaks over its standard streams cannot use it";
+                    let tools = Toolbox::without(reason, &grants, commission.body());
+                    opening.reached(drive::reached(&tools));
                 }
             }
             Ok((opening, workspaces))
         })?;
         let interrupt = Interrupt::default();
+        let egress = EgressOptions {
+            network: grants.network.clone(),
+            limits: grants.limits.clone(),
+            ..EgressOptions::default()
+        };
         let job = Job {
             engine: self.inner.engine.clone(),
             agent,
             commission,
             grants: Arc::new(grants),
             workspaces,
+            tools: Vec::new(),
             session_id: account.session_id.clone(),
             directory: account.directory.clone(),
+            egress: Egress::with(account.ledger.clone(), egress),
             ledger: account.ledger.clone(),
             opening,
             output_schema,

@@ -11,13 +11,16 @@ use super::host::Entry;
 use super::workspaces::Workspaces;
 use crate::capabilities::Witness;
 use crate::capabilities::filesystem::{self, Extent, Filesystem, Mount, MountError, Protection};
+use crate::capabilities::http::Http;
 use crate::capabilities::meters::Limiter;
 use crate::capabilities::state::RunState;
 use crate::capabilities::storage::Storage;
+use crate::egress::{Caller, Way};
 use crate::engine::Engine;
 use crate::grants::{self, Access, FileGrant, Grants};
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
+use crate::tools::Toolbox;
 use crate::trajectory::Ledger;
 
 /// Bytes of randomness one host call may ask for.
@@ -28,6 +31,7 @@ pub(super) fn new_store(
     watched: &Watched,
     files: Filesystem,
     storage: Storage,
+    tools: Toolbox,
 ) -> Store<RunState> {
     let Watched {
         meters,
@@ -70,17 +74,25 @@ pub(super) fn new_store(
     let state = RunState {
         wasi: wasi.build(),
         files,
+        http: Http::new(guest_way(job), &grants.limits),
         table: table(grants),
         limiter: Limiter::new(meters.clone(), activity.clone(), &grants.limits),
         meters: meters.clone(),
         activity: activity.clone(),
         ledger: job.ledger.clone(),
+        tools,
         storage,
         run_id: Arc::from(job.commission.body().run_id.as_str()),
         session_id: Arc::from(job.session_id.as_str()),
         grants: grants.clone(),
     };
     armed(&job.engine, state, grants)
+}
+
+/// What the guest's own requests may reach.
+fn guest_way(job: &Job) -> Way {
+    let rules = job.grants.network.hosts.clone();
+    job.egress.way(Caller::Guest, rules)
 }
 
 /// The granted directories, with the ledger as their witness.
