@@ -10,6 +10,7 @@
     reason = "tests say what they expect by panicking when it is not so"
 )]
 
+mod assistant;
 mod avp;
 mod commission;
 mod components;

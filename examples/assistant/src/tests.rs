@@ -1,9 +1,9 @@
 use serde_json::json;
+use wasm_agent_sdk::Output;
 use wasm_agent_sdk::model::Reply;
 use wasm_agent_sdk::session::Access;
 use wasm_agent_sdk::testing::{Fact, TestHost, Trial, commission_for};
 use wasm_agent_sdk::trajectory::{StopReason, ToolCall};
-use wasm_agent_sdk::{Output, agent_loop::AgentLoop};
 
 use super::assistant;
 
@@ -12,9 +12,8 @@ fn call(id: &str, name: &str, input: serde_json::Value) -> Reply {
 }
 
 fn run(host: TestHost, replies: impl IntoIterator<Item = Reply, IntoIter: 'static>) -> Trial {
-    let agent: fn() -> AgentLoop = assistant;
     host.replies(replies)
-        .run(agent, commission_for(&agent, "Note it down."))
+        .run(assistant, commission_for(&assistant, "Note it down."))
 }
 
 #[test]
