@@ -5,12 +5,14 @@
 
 pub mod activity;
 pub mod filesystem;
+pub(crate) mod http;
 mod link;
 pub mod meters;
 pub mod session;
 pub mod state;
 pub mod stdio;
 pub mod storage;
+pub mod tools;
 pub mod trajectory;
 mod witness;
 

@@ -9,6 +9,7 @@ mod evidence;
 mod finish;
 pub mod history;
 pub mod host;
+mod loading;
 pub mod outcome;
 mod store;
 pub mod supervise;
@@ -16,7 +17,7 @@ mod trees;
 pub mod watchdog;
 pub mod workspaces;
 
-pub use directory::{RunDir, RunsDir};
+pub use directory::{Life, RunDir, RunsDir};
 pub use evidence::EvidenceError;
 pub use history::{HistoryError, PastEvent, PastRun, State};
 pub use host::{
