@@ -78,6 +78,7 @@ fn component(out: &mut Out, artifact: &Artifact, inspection: &Inspection) -> Res
         "kind",
         match inspection.kind {
             AgentKind::Agent => "agent (exports `describe` and `run`)".to_owned(),
+            AgentKind::Tool => "tool (exports `tool-provider`; for `--tool`)".to_owned(),
             AgentKind::Command => {
                 "command (wasi:cli/run; reads its commission from standard input)".to_owned()
             }
@@ -150,7 +151,7 @@ fn imports(out: &mut Out, inspection: &Inspection) -> Result<(), Failure> {
         }
         let needs = match import.need {
             Need::Nothing => Cell::styled(DIM, "always there"),
-            Need::Dir | Need::Env => format!("needs {}", import.need.grant()).into(),
+            Need::Dir | Need::Env | Need::Tools => format!("needs {}", import.need.grant()).into(),
             Need::Denied => Cell::styled(DIM, "always refused"),
             Need::Network | Need::Unknown => {
                 Cell::styled(RED, format!("cannot start: {}", import.need.grant()))

@@ -87,7 +87,6 @@ walls! {
     Network, "network", "Sockets and name look-ups are refused.";
     Ask, "ask", "What a component asks for is a ceiling of what it gets, and never a grant.";
     Entropy, "entropy", "Randomness differs from run to run.";
-<<<<<<< HEAD
     // The network.
     HostRules, "host-rules", "A request goes where a rule allows it, and nowhere else.";
     Addresses, "addresses", "A name that leads to an address that is not public is not connected to.";
@@ -97,7 +96,6 @@ walls! {
     RequestSize, "request-size", "URLs, headers and bodies of requests are bounded.";
     ResponseSize, "response-size", "Bodies of responses are bounded.";
     HttpGranted, "http-granted", "An agent that makes requests is not started when it may make none.";
-=======
     // Tools.
     Commands, "commands", "A commission starts no program but one the operator granted, word by word.";
     ServerEnvironment, "server-environment", "A tool server gets nothing of the host's environment but the path.";
@@ -105,7 +103,6 @@ walls! {
     ToolArguments, "tool-arguments", "Arguments of a tool stay within what the operator says.";
     ToolCalls, "tool-calls", "Calls of tools are bounded in number.";
     ToolResult, "tool-result", "The result of a tool is bounded in size.";
->>>>>>> dc829bc (Connect to MCP servers before an agent starts, over pipes and over HTTP)
     // The artifact.
     Imports, "imports", "A component that imports what the host does not offer is not started.";
     Nesting, "nesting", "Types nested too deeply for the host's stack are not read.";
