@@ -21,6 +21,7 @@ mod evidence;
 mod grants;
 mod harness;
 mod limits;
+mod model;
 mod project;
 mod recording;
 mod run;
@@ -40,7 +41,7 @@ mod every_guest_has_a_test {
         unused_imports,
         reason = "not every module has a test named after a guest"
     )]
-    use super::{evidence::*, recording::*, run::*, signals::*, stdio::*};
+    use super::{evidence::*, model::*, recording::*, run::*, signals::*, stdio::*};
 
     macro_rules! assert_test_exists {
         ($name:ident) => {

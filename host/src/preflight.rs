@@ -41,6 +41,8 @@ pub struct Refusal {
     pub code: ErrorCode,
     /// What does not fit.
     pub message: String,
+    /// What the operator can say on the command line so that it can run, where that is what is missing.
+    pub remedy: Option<String>,
 }
 
 /// Checks a commission against the agent that is to act on it (C§3.3, C§4, D§2.7).
@@ -61,6 +63,7 @@ pub fn preflight(commission: &Commission, descriptor: &Descriptor) -> Result<Eff
                 printable(pin),
                 printable(&descriptor.agent_version),
             ),
+            remedy: None,
         });
     }
     let allowed = Allowed::new(body, descriptor)?;
@@ -78,6 +81,7 @@ pub fn preflight(commission: &Commission, descriptor: &Descriptor) -> Result<Eff
                 printable(&body.model),
                 printable(&patterns.join(", ")),
             ),
+            remedy: None,
         });
     }
     Ok(allowed.apply(body, descriptor))
@@ -258,6 +262,7 @@ fn collision(message: String) -> Refusal {
     Refusal {
         code: ErrorCode::CommissionCollision,
         message,
+        remedy: None,
     }
 }
 

@@ -4,9 +4,11 @@
 //! nothing about how a run is supervised, and knows nobody who starts one.
 
 pub mod activity;
+pub mod content;
 pub mod filesystem;
 mod link;
 pub mod meters;
+pub mod model;
 pub mod session;
 pub mod state;
 pub mod stdio;
@@ -28,5 +30,6 @@ pub mod bindings {
         // a host that cannot keep the account any more ends the run instead of lying to the guest.
         imports: { default: async | trappable },
         exports: { default: async },
+        with: { "wasm-agent:agent/model.completion": crate::capabilities::model::Arriving },
     });
 }

@@ -6,10 +6,12 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::activity::{Activity, Nature};
+use super::content::Remembered;
 use super::filesystem::{Filesystem, FilesystemView, FsView};
 use super::meters::{Limiter, Meters};
 use super::storage::Storage;
 use crate::grants::Grants;
+use crate::model::Models;
 use crate::trajectory::Ledger;
 
 /// The state of one guest's store. It dies with the guest; what has to outlive it is behind an `Arc`.
@@ -22,6 +24,9 @@ pub struct RunState {
     pub(crate) activity: Arc<Activity>,
     pub(crate) grants: Arc<Grants>,
     pub(crate) ledger: Ledger,
+    pub(crate) models: Models,
+    /// What the cases of the contract's blocks do not carry, for when the guest hands them back.
+    pub(crate) blocks: Remembered,
     pub(crate) storage: Storage,
     pub(crate) run_id: Arc<str>,
     pub(crate) session_id: Arc<str>,

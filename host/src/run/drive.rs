@@ -22,6 +22,7 @@ use super::watchdog::Policy;
 use super::workspaces::Workspaces;
 use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::{self};
+use crate::capabilities::content::Remembered;
 use crate::capabilities::filesystem::{Changes, Filesystem};
 use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
 use crate::capabilities::state::RunState;
@@ -32,6 +33,7 @@ use crate::commission::Commission;
 use crate::descriptor::Descriptor;
 use crate::engine::Engine;
 use crate::grants::Grants;
+use crate::model;
 use crate::preflight::Refusal;
 use crate::schema::Schema;
 use crate::trajectory::audit::Stream;
@@ -53,6 +55,7 @@ pub(super) struct Job {
     pub(super) directory: Option<PathBuf>,
     pub(super) ledger: Ledger,
     pub(super) opening: Opening,
+    pub(super) models: model::Setup,
     /// What the output has to match, where that is required.
     pub(super) output_schema: Option<Schema>,
     pub(super) interrupt: Interrupt,
@@ -94,7 +97,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         job.opening.refusal(),
         filesystem(&job.grants, &job.workspaces, &job.ledger),
     ) {
-        (Some(refusal), _) => refused(refusal.message),
+        (Some(refusal), _) => refused(refusal),
         (None, Err(error)) => host_fault(error.to_string()),
         (None, Ok(files)) => {
             changes = Some(files.journal());
@@ -384,6 +387,7 @@ pub(super) fn not_started(
 ) -> Outcome {
     let ended = Ended::Refused {
         message: refusal.message,
+        remedy: refusal.remedy,
     };
     let outcome = Outcome {
         totals: ledger.totals(),
@@ -446,6 +450,13 @@ pub(super) async fn describe(
         meters: meters.clone(),
         activity: activity.clone(),
         ledger: ledger.clone(),
+        models: model::Models::new(
+            &model::Setup::default(),
+            ledger.clone(),
+            activity.clone(),
+            meters.clone(),
+        ),
+        blocks: Remembered::default(),
         storage: Storage::none(0),
         run_id: Arc::from("describe"),
         session_id: Arc::from("describe"),

@@ -20,12 +20,13 @@ use crate::capabilities::{bindings, link};
 use crate::commission::Commission;
 use crate::descriptor::{Descriptor, DescriptorError};
 use crate::engine::artifact::MAX_ARTIFACT;
-use crate::engine::inspect::{Import, unmet};
+use crate::engine::inspect::{Import, asks_models, unmet};
 use crate::engine::{
     AgentKind, Allocation, Artifact, ArtifactError, Cache, Engine, EngineError, LoadError, Profile,
 };
 use crate::error::Hint;
 use crate::grants::Grants;
+use crate::model;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::trajectory::journal::{Journal, JournalError, Link};
@@ -375,6 +376,12 @@ impl Host {
             .map(|provider| provider.id.clone());
         let run_id = commission.body().run_id.clone();
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
+        // Who asks no model needs none.
+        let models = if asks_models(&agent.artifact) {
+            model::Setup::of(&grants, &commission)
+        } else {
+            Ok(model::Setup::default())
+        };
         let account =
             self.open_account(&agent, commission.raw(), &run_id, provider, &grants, runs)?;
         let (opening, workspaces) = account.or_removed(|account| {
@@ -385,6 +392,9 @@ impl Host {
                 account.session_id.clone(),
                 account.ledger.clone(),
             )?;
+            if let Err(refusal) = &models {
+                opening.object(refusal.clone());
+            }
             for subject in left_out {
                 account.ledger.audit(Audit::Narrowed { subject })?;
             }
@@ -407,6 +417,8 @@ impl Host {
             directory: account.directory.clone(),
             ledger: account.ledger.clone(),
             opening,
+            // A run that was refused asks nobody.
+            models: models.unwrap_or_default(),
             output_schema,
             interrupt: interrupt.clone(),
         };

@@ -10,12 +10,14 @@ use super::drive::{Job, Watched};
 use super::host::Entry;
 use super::workspaces::Workspaces;
 use crate::capabilities::Witness;
+use crate::capabilities::content::Remembered;
 use crate::capabilities::filesystem::{self, Extent, Filesystem, Mount, MountError, Protection};
 use crate::capabilities::meters::Limiter;
 use crate::capabilities::state::RunState;
 use crate::capabilities::storage::Storage;
 use crate::engine::Engine;
 use crate::grants::{self, Access, FileGrant, Grants};
+use crate::model::Models;
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
 use crate::trajectory::Ledger;
@@ -70,6 +72,13 @@ pub(super) fn new_store(
         meters: meters.clone(),
         activity: activity.clone(),
         ledger: job.ledger.clone(),
+        models: Models::new(
+            &job.models,
+            job.ledger.clone(),
+            activity.clone(),
+            meters.clone(),
+        ),
+        blocks: Remembered::default(),
         storage,
         run_id: Arc::from(job.commission.body().run_id.as_str()),
         session_id: Arc::from(job.session_id.as_str()),
