@@ -6,6 +6,7 @@
 pub mod activity;
 pub mod content;
 pub mod filesystem;
+pub(crate) mod http;
 mod link;
 pub mod meters;
 pub mod model;

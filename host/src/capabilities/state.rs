@@ -8,6 +8,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::activity::{Activity, Nature};
 use super::content::Remembered;
 use super::filesystem::{Filesystem, FilesystemView, FsView};
+use super::http::Http;
 use super::meters::{Limiter, Meters};
 use super::storage::Storage;
 use crate::grants::Grants;
@@ -19,6 +20,7 @@ pub struct RunState {
     pub(crate) wasi: WasiCtx,
     pub(crate) table: ResourceTable,
     pub(crate) files: Filesystem,
+    pub(crate) http: Http,
     pub(crate) limiter: Limiter,
     pub(crate) meters: Arc<Meters>,
     pub(crate) activity: Arc<Activity>,

@@ -12,6 +12,7 @@ use wasmtime::component::Linker;
 use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
 use super::evidence::{self, EvidenceError};
+use super::loading::{LOAD_TIME, Loading, NotLoaded};
 use super::outcome::Outcome;
 use super::supervise::Interrupt;
 use super::workspaces::{Workspaces, WorkspacesError};
@@ -19,8 +20,9 @@ use crate::capabilities::state::RunState;
 use crate::capabilities::{bindings, link};
 use crate::commission::Commission;
 use crate::descriptor::{Descriptor, DescriptorError};
+use crate::egress::{Egress, EgressOptions};
 use crate::engine::artifact::MAX_ARTIFACT;
-use crate::engine::inspect::{Import, asks_models, unmet};
+use crate::engine::inspect::{self, Import, asks_models, unmet};
 use crate::engine::{
     AgentKind, Allocation, Artifact, ArtifactError, Cache, Engine, EngineError, LoadError, Profile,
 };
@@ -48,14 +50,18 @@ pub struct HostOptions {
     pub cache: Cache,
     /// Largest component in bytes.
     pub max_component_bytes: u64,
+    /// Longest time [`Host::load`] waits for a component to be compiled. Compiling cannot be stopped: it goes
+    /// on in the background until it is done or the process ends.
+    pub load_time: Duration,
 }
 
 impl Default for HostOptions {
-    /// No cache, and components of up to 128 MiB.
+    /// No cache, and components of up to 128 MiB that are compiled within two minutes.
     fn default() -> HostOptions {
         HostOptions {
             cache: Cache::disabled(),
             max_component_bytes: MAX_ARTIFACT,
+            load_time: LOAD_TIME,
         }
     }
 }
@@ -70,6 +76,7 @@ struct Inner {
     engine: Engine,
     linker: Linker<RunState>,
     cache: Cache,
+    loading: Loading,
     max_component_bytes: u64,
 }
 
@@ -191,6 +198,8 @@ pub enum AgentError {
     Artifact(#[from] ArtifactError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error("cannot load `{}`: compiling it takes longer than {max:?}", path.display())]
+    TooLong { path: PathBuf, max: Duration },
     #[error("cannot start `{}`: it imports what this host does not offer: {}", path.display(), list(imports))]
     Imports { path: PathBuf, imports: Vec<Import> },
     #[error("cannot start `{}`: {reason}", path.display())]
@@ -209,6 +218,10 @@ impl Hint for AgentError {
         match self {
             AgentError::Artifact(error) => error.hint(),
             AgentError::Load(error) => error.hint(),
+            AgentError::TooLong { .. } => Some(
+                "give it more time with `--load-timeout`; what is compiled is kept for the next time"
+                    .to_owned(),
+            ),
             AgentError::Imports { path, .. } => Some(format!(
                 "`wasm-agent inspect {}` shows what each import needs",
                 path.display()
@@ -236,6 +249,8 @@ pub enum StartError {
     Workspaces(#[from] WorkspacesError),
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    #[error("cannot start the agent: it makes requests (`{import}`), and no host is granted")]
+    NoHost { import: String },
     #[error("cannot get random numbers from the operating system: {0}")]
     Random(getrandom::Error),
 }
@@ -247,6 +262,9 @@ impl Hint for StartError {
             StartError::Journal(error) => error.hint(),
             StartError::Workspaces(error) => error.hint(),
             StartError::Evidence(error) => error.hint(),
+            StartError::NoHost { .. } => {
+                Some("`--allow-host HOST` allows requests to a host, and to no other".to_owned())
+            }
             StartError::Random(_) => None,
         }
     }
@@ -275,6 +293,7 @@ impl Host {
                 engine,
                 linker,
                 cache: options.cache,
+                loading: Loading::new(options.load_time),
                 max_component_bytes: options.max_component_bytes,
             }),
         })
@@ -306,12 +325,16 @@ impl Host {
             return Err(AgentError::Imports { path, imports });
         }
         let artifact = Arc::new(artifact);
-        // Compiling takes up to seconds: not on a thread that runs guests.
-        let component = {
-            let (inner, artifact) = (self.inner.clone(), artifact.clone());
-            tokio::task::spawn_blocking(move || inner.engine.load(&artifact, &inner.cache))
-                .await
-                .map_err(|error| link_error(&path, error))??
+        let Inner {
+            engine,
+            cache,
+            loading,
+            ..
+        } = &*self.inner;
+        let component = match loading.load(engine, &artifact, cache).await {
+            Ok(component) => component,
+            Err(NotLoaded::Failed(error)) => return Err(error.into()),
+            Err(NotLoaded::TooLong(max)) => return Err(AgentError::TooLong { path, max }),
         };
         let pre = self
             .inner
@@ -354,7 +377,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The run directory cannot be written, a directory granted copy-on-write cannot be copied, or the
+    /// The agent makes requests and no host is granted, the run directory cannot be written, a directory granted copy-on-write cannot be copied, or the
     /// output has to match a schema that is missing or cannot be used. The copying is done before this returns.
     pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
         let RunRequest {
@@ -375,6 +398,12 @@ impl Host {
             .as_ref()
             .map(|provider| provider.id.clone());
         let run_id = commission.body().run_id.clone();
+        if let Some(import) = inspect::makes_requests(&agent.artifact)
+            && grants.network.hosts.is_empty()
+            && !down(Wall::HttpGranted)
+        {
+            return Err(StartError::NoHost { import });
+        }
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
         // Who asks no model needs none.
         let models = if asks_models(&agent.artifact) {
@@ -407,6 +436,11 @@ impl Host {
             Ok((opening, workspaces))
         })?;
         let interrupt = Interrupt::default();
+        let egress = EgressOptions {
+            network: grants.network.clone(),
+            limits: grants.limits.clone(),
+            ..EgressOptions::default()
+        };
         let job = Job {
             engine: self.inner.engine.clone(),
             agent,
@@ -415,6 +449,7 @@ impl Host {
             workspaces,
             session_id: account.session_id.clone(),
             directory: account.directory.clone(),
+            egress: Egress::with(account.ledger.clone(), egress),
             ledger: account.ledger.clone(),
             opening,
             // A run that was refused asks nobody.
