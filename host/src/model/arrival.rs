@@ -1,6 +1,7 @@
 //! The answer to one request, as it arrives.
 
 use super::error::Failed;
+use super::exchange::Exchange;
 use super::scripted::Playing;
 use super::wire::Failure;
 use super::{Delta, Reply};
@@ -10,6 +11,8 @@ use super::{Delta, Reply};
 pub(super) enum Arrival {
     /// From a script.
     Scripted(Playing),
+    /// From a provider.
+    Http(Exchange),
 }
 
 impl Arrival {
@@ -17,6 +20,7 @@ impl Arrival {
     pub(super) async fn next(&mut self) -> Result<Option<Delta>, Failed> {
         match self {
             Arrival::Scripted(playing) => playing.next().await,
+            Arrival::Http(exchange) => exchange.next().await,
         }
     }
 
@@ -24,6 +28,7 @@ impl Arrival {
     pub(super) fn reply(&self) -> Result<Reply, Failure> {
         match self {
             Arrival::Scripted(playing) => playing.reply(),
+            Arrival::Http(exchange) => exchange.reply(),
         }
     }
 }

@@ -3,15 +3,26 @@
 //! `wire.rs` is the seam: each provider's format turns a [`Request`] into HTTP and a stream of
 //! server-sent events into a [`Reply`]. Nothing here knows a guest; `capabilities/model.rs` does.
 
+pub mod anthropic;
 pub mod arrival;
+mod assembly;
 pub mod completion;
 pub mod error;
+pub mod gemini;
+pub mod exchange;
+mod media;
+pub mod openai_chat;
+pub mod openai_responses;
 pub mod pattern;
+pub mod price;
 pub mod provider;
+mod provider_error;
 pub mod retry;
 pub mod scripted;
 pub mod service;
 pub mod spent;
+pub mod sse;
+mod strict_schema;
 pub mod validate;
 pub mod wire;
 
