@@ -10,6 +10,7 @@
     reason = "tests say what they expect by panicking when it is not so"
 )]
 
+mod assistant;
 mod avp;
 mod commission;
 mod components;
@@ -29,6 +30,7 @@ mod run;
 mod selftest;
 mod signals;
 mod stdio;
+mod tools;
 
 /// Guests whose tests are elsewhere would go unnoticed: without a test of its name, a guest does not
 /// compile.
@@ -42,7 +44,7 @@ mod every_guest_has_a_test {
         unused_imports,
         reason = "not every module has a test named after a guest"
     )]
-    use super::{evidence::*, model::*, recording::*, run::*, signals::*, stdio::*};
+    use super::{evidence::*, model::*, recording::*, run::*, signals::*, stdio::*, tools::*};
 
     macro_rules! assert_test_exists {
         ($name:ident) => {

@@ -130,7 +130,7 @@ reply = { text = "It said {last_tool_result} after {task}." }
             (json!("call-1"), json!(1)),
             (json!("call-2"), json!(1)),
             // The provider used an id twice; within a run each is there once.
-            (json!("call-1~2"), json!(2)),
+            (json!("call-1_2"), json!(2)),
         ]
     );
     let origins: Vec<_> = account
@@ -147,7 +147,7 @@ reply = { text = "It said {last_tool_result} after {task}." }
         [
             (json!("call-2"), json!("host")),
             (json!("call-1"), json!("claimed")),
-            (json!("call-1~2"), json!("claimed")),
+            (json!("call-1_2"), json!("claimed")),
         ]
     );
 }

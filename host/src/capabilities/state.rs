@@ -13,6 +13,7 @@ use super::meters::{Limiter, Meters};
 use super::storage::Storage;
 use crate::grants::Grants;
 use crate::model::Models;
+use crate::tools::Toolbox;
 use crate::trajectory::Ledger;
 
 /// The state of one guest's store. It dies with the guest; what has to outlive it is behind an `Arc`.
@@ -29,6 +30,7 @@ pub struct RunState {
     pub(crate) models: Models,
     /// What the cases of the contract's blocks do not carry, for when the guest hands them back.
     pub(crate) blocks: Remembered,
+    pub(crate) tools: Toolbox,
     pub(crate) storage: Storage,
     pub(crate) run_id: Arc<str>,
     pub(crate) session_id: Arc<str>,

@@ -389,6 +389,11 @@ pub(super) fn name(value: Option<&Value>) -> Option<String> {
     (!text.is_empty()).then(|| text.chars().take(MAX_NAME).collect())
 }
 
+/// A member of an object; null where there is none.
+pub(super) fn member<'a>(value: &'a Value, key: &str) -> &'a Value {
+    value.get(key).unwrap_or(&Value::Null)
+}
+
 /// A text that is there and not empty.
 pub(super) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key)?.as_str().filter(|text| !text.is_empty())

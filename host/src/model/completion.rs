@@ -72,6 +72,13 @@ impl Cost {
             source: CostSource::Reported,
         }
     }
+
+    pub(super) fn computed(usd: f64) -> Cost {
+        Cost {
+            usd,
+            source: CostSource::Computed,
+        }
+    }
 }
 
 /// A reply that is arriving. Dropping it before its end cancels it; what has arrived goes on record.
@@ -253,7 +260,7 @@ impl Completion {
         let mut own = id.clone();
         let mut number = 2_u64;
         while own.is_empty() || taken(&own) {
-            own = format!("{id}~{number}");
+            own = format!("{id}_{number}");
             number += 1;
         }
         self.ids.push((id, own.clone()));

@@ -24,6 +24,8 @@ pub mod spent;
 pub mod sse;
 mod strict_schema;
 pub mod validate;
+#[cfg(test)]
+mod testing;
 pub mod wire;
 
 pub use completion::{Answered, Completion, Piece};

@@ -1,8 +1,17 @@
 //! Providers: where they are, what they speak, and which secret is their key.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use http::{Method, Uri};
+
+use super::error::Failed;
+use super::wire::Class;
 use crate::commission;
-use crate::grants::ModelsGrant;
+use crate::egress::rule::RuleError;
+use crate::egress::{self, HostRule};
 use crate::grants::models::{Api, ProviderSpec};
+use crate::grants::{Grants, ModelsGrant};
+use crate::json::printable;
 use crate::preflight::Refusal;
 use crate::trajectory::ErrorCode;
 
@@ -31,6 +40,28 @@ pub enum KeyNeed {
     Needed,
     /// It is sent where there is one.
     IfThere,
+}
+
+/// A provider that may be asked.
+#[derive(Clone, Debug)]
+pub struct Reachable {
+    /// Which.
+    pub provider: Provider,
+    /// The requests that are made to it.
+    pub rule: HostRule,
+    /// Whether there is a key.
+    pub key: Key,
+}
+
+/// Whether there is a key for a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// It is put into each request.
+    Bound,
+    /// There is none, and none is needed.
+    Keyless,
+    /// There is none, and nothing is sent without.
+    Missing,
 }
 
 /// A model and who serves it.
@@ -142,10 +173,149 @@ pub fn resolve(id: &str, grants: &ModelsGrant) -> Option<Provider> {
             .unwrap_or(Api::OpenaiChat),
         secret: spec
             .and_then(|spec| spec.secret.clone())
-            .unwrap_or_else(|| id.to_owned()),
+            .unwrap_or_else(|| match id {
+                // One provider under two names.
+                "google" => "gemini".to_owned(),
+                id => id.to_owned(),
+            }),
         base_url,
         key,
     })
+}
+
+/// Whether the host knows where this provider is.
+#[must_use]
+pub fn is_known(id: &str, grants: &ModelsGrant) -> bool {
+    resolve(id, grants).is_some()
+}
+
+/// The providers of granted models, by id, each with the requests that are made to it.
+///
+/// # Errors
+///
+/// What the commission says of a provider is more than the operator allows.
+pub fn reachable(
+    grants: &Grants,
+    asked: Option<&commission::Provider>,
+) -> Result<BTreeMap<String, Reachable>, Refusal> {
+    let specs = grants.models.providers.iter().map(|spec| spec.id.as_str());
+    let ids: BTreeSet<&str> = WELL_KNOWN.iter().map(|known| known.id).chain(specs).collect();
+    let mut reachable = BTreeMap::new();
+    for id in ids {
+        // A pattern grants models of a provider when it begins with its name, or with what stands for it.
+        let of_this = |pattern: &String| {
+            let origin = pattern.split('/').next().unwrap_or_default();
+            origin == id || origin.contains('*')
+        };
+        if !grants.models.allow.iter().any(of_this) {
+            continue;
+        }
+        let Some(mut provider) = resolve(id, &grants.models) else {
+            continue;
+        };
+        if let Some(asked) = asked.filter(|asked| asked.id == id) {
+            provider = as_asked(provider, asked, grants)?;
+        }
+        let rule = provider.rule().map_err(|reason| Refusal {
+            code: ErrorCode::UnsupportedProvider,
+            message: format!("provider `{id}`: {reason}"),
+            remedy: Some(format!("--provider {id}=URL")),
+        })?;
+        let key = match provider.key {
+            KeyNeed::Needed => Key::Missing,
+            KeyNeed::IfThere => Key::Keyless,
+        };
+        let entry = Reachable {
+            provider,
+            rule,
+            key,
+        };
+        reachable.insert(id.to_owned(), entry);
+    }
+    Ok(reachable)
+}
+
+/// A provider as a commission wants it, as far as the operator allows that.
+fn as_asked(
+    mut provider: Provider,
+    asked: &commission::Provider,
+    grants: &Grants,
+) -> Result<Provider, Refusal> {
+    let id = provider.id.clone();
+    if let Some(base_url) = &asked.base_url {
+        let url = base_url.trim_end_matches('/');
+        let refused = |reason: String| Refusal {
+            code: ErrorCode::UnsupportedProvider,
+            message: format!(
+                "the commission has provider `{id}` at `{}`: {reason}",
+                printable(base_url)
+            ),
+            remedy: Some(format!("--allow-host or --provider {id}=URL")),
+        };
+        check_url(url).map_err(refused)?;
+        if url != provider.base_url {
+            let moved = Provider {
+                base_url: url.to_owned(),
+                // The key belongs to where the operator has it go.
+                key: KeyNeed::IfThere,
+                ..provider.clone()
+            };
+            let allowed = moved.rule().map_err(refused)?;
+            let target = Uri::try_from(moved.endpoint())
+                .ok()
+                .and_then(|uri| egress::Target::of(&uri).ok())
+                .ok_or_else(|| refused("it is not a URL that can be asked".to_owned()))?;
+            let hosts = &grants.network.hosts;
+            if !hosts.iter().any(|rule| rule.matches(&Method::POST, &target)) {
+                return Err(refused(format!(
+                    "that is not granted; `--allow-host \"{allowed}\"` or `--provider {id}={url}` grants it"
+                )));
+            }
+            provider = moved;
+        }
+    }
+    if let Some(handle) = &asked.credential
+        && handle.vault != provider.secret
+    {
+        return Err(Refusal {
+            code: ErrorCode::AuthError,
+            message: format!(
+                "the commission wants the secret `{}` for provider `{id}`, whose key is `{}`",
+                printable(&handle.vault),
+                provider.secret
+            ),
+            remedy: Some(format!("[[providers]] id = \"{id}\", secret = \"{}\"", printable(&handle.vault))),
+        });
+    }
+    Ok(provider)
+}
+
+impl Provider {
+    /// Where requests go; what a model's name adds to it comes after.
+    fn endpoint(&self) -> String {
+        let path = match self.api {
+            Api::Anthropic => "/v1/messages",
+            Api::OpenaiResponses => "/responses",
+            Api::OpenaiChat => "/chat/completions",
+            Api::Gemini => "/v1beta/",
+        };
+        format!("{}{path}", self.base_url)
+    }
+
+    /// The requests that are made to it, and no others.
+    fn rule(&self) -> Result<HostRule, String> {
+        let rule = format!("POST {}", self.endpoint());
+        rule.parse().map_err(|error: RuleError| error.to_string())
+    }
+}
+
+/// There is no key.
+pub(super) fn no_key(provider: &Provider) -> Failed {
+    let Provider { id, secret, .. } = provider;
+    Failed::new(
+        Class::Auth,
+        format!("there is no key for provider `{id}`; `wasm-agent secret set {secret}` keeps one"),
+    )
 }
 
 /// Whether a URL leads to this very machine.

@@ -3,20 +3,24 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Request;
 use super::arrival::Arrival;
 use super::completion::{Completion, Cost, Spending};
 use super::error::{AskError, Failed, ModelError};
+use super::exchange;
 use super::pattern;
-use super::provider::{self, SCRIPTED, Target};
+use super::price::Prices;
+use super::provider::{self, Key, Reachable, SCRIPTED, Target};
 use super::scripted::Scripted;
 use super::spent::{ModelsLeft, Spent};
 use super::validate;
 use crate::capabilities::activity::Activity;
 use crate::capabilities::meters::{LimitHit, Meters};
 use crate::commission::{self, Commission};
+use crate::egress::{Caller, Egress, Way};
 use crate::error::Hint;
 use crate::grants::{Grants, Limits, ModelsGrant};
 use crate::json::printable;
@@ -45,6 +49,9 @@ struct Configured {
     provider: Option<commission::Provider>,
     /// Granted scripts, by the path they are granted under.
     scripts: BTreeMap<String, Scripted>,
+    prices: Prices,
+    /// Providers that may be asked, by id.
+    providers: BTreeMap<String, Reachable>,
 }
 
 /// One inference a guest wants made.
@@ -65,13 +72,22 @@ pub struct Models {
 }
 
 /// What all completions of a run share.
-#[derive(Debug)]
 pub(super) struct Run {
     setup: Arc<Configured>,
+    /// The way out to the providers that may be asked, and to nobody else.
+    way: Way,
+    /// Requests sent so far.
+    inferences: AtomicU64,
     spent: Spent,
     pub(super) ledger: Ledger,
     pub(super) activity: Arc<Activity>,
     meters: Arc<Meters>,
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run").finish_non_exhaustive()
+    }
 }
 
 /// Who answers.
@@ -79,6 +95,8 @@ pub(super) struct Run {
 pub(super) enum Source {
     /// A script.
     Scripted(Scripted),
+    /// A provider.
+    Provider(Reachable),
 }
 
 impl Setup {
@@ -89,22 +107,6 @@ impl Setup {
     /// The agent cannot do its work: its provider is unknown, its model not granted, or its script unusable.
     pub fn of(grants: &Grants, commission: &Commission) -> Result<Setup, Refusal> {
         let body = commission.body();
-        let mut scripts = BTreeMap::new();
-        for path in grants.models.scripts() {
-            let script = Scripted::open(Path::new(path)).map_err(|error| Refusal {
-                code: ErrorCode::UnsupportedModel,
-                remedy: error.hint(),
-                message: error.to_string(),
-            })?;
-            scripts.insert(path.to_owned(), script);
-        }
-        let configured = Configured {
-            grants: grants.models.clone(),
-            limits: grants.limits.clone(),
-            model: body.model.clone(),
-            provider: body.provider.clone(),
-            scripts,
-        };
         if body.model == NO_MODEL {
             return Err(Refusal {
                 code: ErrorCode::UnsupportedModel,
@@ -113,14 +115,31 @@ impl Setup {
                 remedy: Some("--model PROVIDER/MODEL".to_owned()),
             });
         }
+        let mut scripts = BTreeMap::new();
+        for path in grants.models.scripts() {
+            let script = Scripted::open(Path::new(path)).map_err(|error| unusable(&error))?;
+            scripts.insert(path.to_owned(), script);
+        }
+        let prices = match &grants.models.prices {
+            Some(path) => Prices::read(path).map_err(|error| unusable(&error))?,
+            None => Prices::default(),
+        };
+        let mut configured = Configured {
+            grants: grants.models.clone(),
+            limits: grants.limits.clone(),
+            model: body.model.clone(),
+            provider: body.provider.clone(),
+            scripts,
+            prices,
+            providers: BTreeMap::new(),
+        };
         let target = configured.target(None).map_err(|reason| Refusal {
             code: ErrorCode::UnsupportedModel,
             message: format!("model `{}`: {reason}", printable(&body.model)),
             remedy: None,
         })?;
-        if target.provider != SCRIPTED
-            && provider::resolve(&target.provider, &grants.models).is_none()
-        {
+        configured.providers = provider::reachable(grants, body.provider.as_ref())?;
+        if target.provider != SCRIPTED && !provider::is_known(&target.provider, &grants.models) {
             return Err(provider::unknown(&target.provider));
         }
         if !configured.grants(&target) {
@@ -129,6 +148,15 @@ impl Setup {
         Ok(Setup {
             inner: Arc::new(configured),
         })
+    }
+}
+
+/// A file of the operator's that cannot be used.
+fn unusable<E: std::error::Error + Hint>(error: &E) -> Refusal {
+    Refusal {
+        code: ErrorCode::UnsupportedModel,
+        message: error.to_string(),
+        remedy: Some(error.hint().unwrap_or_else(|| "another file".to_owned())),
     }
 }
 
@@ -153,13 +181,18 @@ impl Models {
     #[must_use]
     pub fn new(
         setup: &Setup,
+        egress: &Egress,
         ledger: Ledger,
         activity: Arc<Activity>,
         meters: Arc<Meters>,
     ) -> Models {
+        let rules = setup.inner.providers.values();
+        let rules = rules.map(|reachable| reachable.rule.clone()).collect();
         Models {
             run: Arc::new(Run {
                 setup: setup.inner.clone(),
+                way: egress.way(Caller::Model, rules),
+                inferences: AtomicU64::new(0),
                 spent: Spent::default(),
                 ledger,
                 activity,
@@ -248,8 +281,9 @@ impl Run {
         {
             return Ok(Source::Scripted(script.clone()));
         }
-        match provider::resolve(&target.provider, &self.setup.grants) {
-            Some(_) | None => {
+        match self.setup.providers.get(&target.provider) {
+            Some(reachable) => Ok(Source::Provider(reachable.clone())),
+            None => {
                 let refusal = provider::unknown(&target.provider);
                 Err(ModelError::Unsupported(refusal.message).into())
             }
@@ -288,9 +322,27 @@ impl Run {
         Ok(())
     }
 
-    fn is_priced(&self, _: &Target, source: &Source) -> bool {
+    fn is_priced(&self, target: &Target, source: &Source) -> bool {
+        // A router says itself what an answer has cost.
+        target.provider == "openrouter" || self.price(target, source, None).is_some()
+    }
+
+    fn price(
+        &self,
+        target: &Target,
+        source: &Source,
+        answered: Option<&str>,
+    ) -> Option<super::price::Price> {
+        let prices = &self.setup.prices;
         match source {
-            Source::Scripted(script) => script.priced_as().is_some(),
+            Source::Scripted(script) => {
+                let (provider, model) = script.priced_as()?.split_once('/')?;
+                prices.of(provider, [model])
+            }
+            Source::Provider(_) => {
+                let models = answered.into_iter().chain([target.model.as_str()]);
+                prices.of(&target.provider, models)
+            }
         }
     }
 
@@ -311,13 +363,36 @@ impl Run {
     pub(super) async fn send(&self, source: &Source, request: &Request) -> Result<Arrival, Failed> {
         match source {
             Source::Scripted(script) => script.ask(request).map(Arrival::Scripted),
+            Source::Provider(reachable) => {
+                let Reachable { provider, key, .. } = reachable;
+                if *key == Key::Missing {
+                    // Nothing is sent without the key: not even to hear that it is missing.
+                    return Err(provider::no_key(provider));
+                }
+                let inference = self.inferences.fetch_add(1, Ordering::Relaxed);
+                let idle = Duration::from_millis(self.setup.limits.model_idle);
+                exchange::send(&self.way, provider, request, inference, idle)
+                    .await
+                    .map(Arrival::Http)
+            }
         }
     }
 
-    /// Takes note of what an answer used; its cost, and whether the host worked it out.
+    /// Takes note of what an answer used, and says what it cost.
     pub(super) fn spend(&self, spending: &Spending<'_>) -> Option<Cost> {
-        let cost = spending.reported.map(Cost::reported);
-        self.spent.add(spending.usage, cost.map(|cost| cost.usd));
+        let Spending {
+            target,
+            source,
+            model,
+            usage,
+            reported,
+        } = *spending;
+        let computed = || {
+            let usd = self.price(target, source, model)?.cost(usage?);
+            Some(Cost::computed(usd))
+        };
+        let cost = reported.map(Cost::reported).or_else(computed);
+        self.spent.add(usage, cost.map(|cost| cost.usd));
         cost
     }
 

@@ -22,6 +22,7 @@ use crate::grants::{self, Access, FileGrant, Grants};
 use crate::model::Models;
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
+use crate::tools::Toolbox;
 use crate::trajectory::Ledger;
 
 /// Bytes of randomness one host call may ask for.
@@ -32,6 +33,7 @@ pub(super) fn new_store(
     watched: &Watched,
     files: Filesystem,
     storage: Storage,
+    tools: Toolbox,
 ) -> Store<RunState> {
     let Watched {
         meters,
@@ -82,11 +84,13 @@ pub(super) fn new_store(
         ledger: job.ledger.clone(),
         models: Models::new(
             &job.models,
+            &job.egress,
             job.ledger.clone(),
             activity.clone(),
             meters.clone(),
         ),
         blocks: Remembered::default(),
+        tools,
         storage,
         run_id: Arc::from(job.commission.body().run_id.as_str()),
         session_id: Arc::from(job.session_id.as_str()),

@@ -372,6 +372,12 @@ impl Ledger {
         self.lock().completed.clone()
     }
 
+    /// True while a call with this id, of this tool and with this input, waits for its result.
+    #[must_use]
+    pub fn awaits(&self, id: &str, name: &str, input: &Value) -> bool {
+        self.lock().recorder.awaits(id, name, input)
+    }
+
     /// True once `agent_started` is written.
     #[must_use]
     pub fn started(&self) -> bool {

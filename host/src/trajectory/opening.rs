@@ -1,14 +1,15 @@
 //! How a trajectory opens: `run_requested`, `agent_described`, the checks, `agent_started`.
 //!
-//! For a component with the agent world all of it happens before the first instruction of `run`. A
-//! stdio agent describes itself, if at all, with its first lines; for it the opening waits until then.
+//! For a component with the agent world all of it happens before the first instruction of `run`. Between
+//! the checks and `agent_started` the host connects to tool servers, which takes its time. A stdio agent
+//! describes itself, if at all, with its first lines; for it the opening waits until then.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
 use crate::commission::Commission;
-use crate::descriptor::Descriptor;
+use crate::descriptor::{Descriptor, McpServerDecl, ToolDecl};
 use crate::preflight::{Effective, Refusal, preflight};
 use crate::trajectory::event::{AgentDescribed, AgentStarted, Body, Origin, RunRequested};
 use crate::trajectory::ledger::LedgerError;
@@ -20,14 +21,28 @@ pub struct Opening {
     inner: Arc<Inner>,
 }
 
+/// What the host has beside the agent's own tools and servers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reached {
+    /// Its servers, those that could not be reached included.
+    pub servers: Vec<McpServerDecl>,
+    /// The tools of the others.
+    pub tools: Vec<ToolDecl>,
+    /// Servers that could not be reached, and why. Each is an `error_occurred` before `agent_started`.
+    pub failures: Vec<(String, String)>,
+}
+
 struct Inner {
     commission: Commission,
     grants: Value,
+    /// Ids of the operator's MCP servers.
+    granted_servers: Vec<String>,
     session_id: String,
     ledger: Ledger,
     state: Mutex<State>,
     /// What the host itself has against the run.
     objection: Mutex<Option<Refusal>>,
+    reached: Mutex<Reached>,
 }
 
 enum State {
@@ -46,6 +61,7 @@ impl Opening {
     pub fn begin(
         commission: Commission,
         grants: Value,
+        granted_servers: Vec<String>,
         session_id: String,
         ledger: Ledger,
     ) -> Result<Opening, JournalError> {
@@ -60,10 +76,12 @@ impl Opening {
             inner: Arc::new(Inner {
                 commission,
                 grants,
+                granted_servers,
                 session_id,
                 ledger,
                 state,
                 objection: Mutex::new(None),
+                reached: Mutex::default(),
             }),
         })
     }
@@ -127,7 +145,11 @@ impl Opening {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let fits = preflight(&self.inner.commission, descriptor);
+        let fits = preflight(
+            &self.inner.commission,
+            descriptor,
+            &self.inner.granted_servers,
+        );
         *state = match fits.and_then(|fits| objection.map_or(Ok(fits), Err)) {
             Ok(effective) => State::Described(Arc::new(effective)),
             Err(refusal) => {
@@ -137,6 +159,15 @@ impl Opening {
             }
         };
         Ok(())
+    }
+
+    /// Says what the host has reached; before [`Opening::start`].
+    pub fn reached(&self, reached: Reached) {
+        *self
+            .inner
+            .reached
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = reached;
     }
 
     /// Writes `agent_started`, describing the agent minimally first if it has not described itself.
@@ -154,10 +185,11 @@ impl Opening {
         let inner = &self.inner;
         // AVP trajectory.md §4.1 (M1): a server that was asked for and cannot be reached is an error
         // before the run starts.
-        for server in &effective.undialled {
-            let message = format!(
-                "cannot connect to the MCP server `{server}`: this version has no MCP client"
-            );
+        let reached = std::mem::take(
+            &mut *inner.reached.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        for (server, reason) in reached.failures {
+            let message = format!("cannot connect to the MCP server `{server}`: {reason}");
             error_before_start(&inner.ledger, ErrorCode::McpConnectFailed, message)?;
         }
         let body = inner.commission.body();
@@ -167,8 +199,8 @@ impl Opening {
             request_model: Some(body.model.clone()),
             prompt: effective.prompt.clone(),
             system_prompt: effective.system_prompt.clone(),
-            tools: effective.tools.clone(),
-            mcp_servers: effective.mcp_servers.clone(),
+            tools: [effective.tools.clone(), reached.tools].concat(),
+            mcp_servers: [effective.mcp_servers.clone(), reached.servers].concat(),
             skills: effective.skills.clone(),
             subagents: effective.subagents.clone(),
             thread_id: body.thread_id.clone(),

@@ -78,7 +78,7 @@ impl Answer {
 
     fn usage(&mut self, usage: Option<&Value>) {
         let Some(usage) = usage else { return };
-        let mut take = |place: &mut Option<u64>, key: &str| {
+        let take = |place: &mut Option<u64>, key: &str| {
             *place = count(usage.get(key)).or(*place);
         };
         let tokens = &mut self.tokens;
