@@ -27,6 +27,7 @@ mod model;
 mod project;
 mod recording;
 mod run;
+mod running;
 mod selftest;
 mod signals;
 mod stdio;

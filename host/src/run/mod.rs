@@ -1,5 +1,6 @@
 //! One run: from a request to an outcome.
 
+mod alone;
 pub mod breaker;
 mod caught;
 mod convert;
@@ -13,6 +14,7 @@ mod loading;
 pub mod outcome;
 mod store;
 pub mod supervise;
+mod tool;
 mod trees;
 pub mod watchdog;
 pub mod workspaces;

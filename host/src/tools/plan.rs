@@ -89,18 +89,17 @@ fn rule_of(url: &str) -> Result<HostRule, String> {
         .map_err(|error| format!("its url cannot be a rule: {error}"))
 }
 
-fn commissioned(
-    server: &McpServer,
-    grants: &Grants,
-    egress: &Egress,
-) -> Result<Reach, NotTried> {
+fn commissioned(server: &McpServer, grants: &Grants, egress: &Egress) -> Result<Reach, NotTried> {
     match server {
         McpServer::Stdio(server) => {
             let words: Vec<_> = server.command.iter().chain(&server.args).collect();
             let granted = grants.tools.commands.iter().find(|line| {
                 // What the commission may say about the environment is what the operator says, too.
                 line.words.iter().eq(words.iter().copied())
-                    && server.env.iter().all(|it| line.env.iter().any(|granted| granted == it))
+                    && server
+                        .env
+                        .iter()
+                        .all(|it| line.env.iter().any(|granted| granted == it))
             });
             let asked = CommandLine {
                 env: server.env.clone(),
