@@ -25,6 +25,7 @@ mod http;
 mod limits;
 mod one_way_out;
 mod loading;
+mod model;
 mod project;
 mod recording;
 mod run;
@@ -46,7 +47,7 @@ mod every_guest_has_a_test {
         unused_imports,
         reason = "not every module has a test named after a guest"
     )]
-    use super::{evidence::*, recording::*, run::*, signals::*, stdio::*, tools::*};
+    use super::{evidence::*, model::*, recording::*, run::*, signals::*, stdio::*, tools::*};
 
     macro_rules! assert_test_exists {
         ($name:ident) => {
