@@ -217,7 +217,7 @@ fn history_rebuilds(judged: &Judged) {
         }
     }
     let results: Vec<String> = (judged.account.data("tool_returned"))
-        .map(|event| words(&json!({"content": event["avp.tool_result"]["content"]})))
+        .map(|event| words(&event["avp.tool_result"]))
         .collect();
     let told: Vec<String> = last.as_array().unwrap().iter().filter_map(result).collect();
     for text in told {
@@ -365,7 +365,7 @@ fn a_commissioned_server_is_connected() {
     assert_eq!(invoked["avp.tool.dispatch_target"], "mcp_server");
     assert_eq!(invoked["avp.mcp_server_id"], "avptest");
     let returned = judged.account.only("tool_returned");
-    assert_eq!(returned["avp.tool_result"]["content"][0]["text"], "hello");
+    assert_eq!(words(&returned["avp.tool_result"]), "hello");
 }
 
 #[test]
