@@ -12,12 +12,13 @@ mod required;
 mod single_file;
 mod surroundings;
 mod time;
+mod tools;
 
 use super::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let tables: [&'static [Case]; 12] = [
+    let tables: [&'static [Case]; 13] = [
         disk::CASES,
         links::CASES,
         protected::CASES,
@@ -28,6 +29,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         account::CASES,
         required::CASES,
         surroundings::CASES,
+        tools::CASES,
         artifact::CASES,
         cache::CASES,
     ];
