@@ -33,6 +33,7 @@ use crate::descriptor::Descriptor;
 use crate::egress::Egress;
 use crate::engine::Engine;
 use crate::grants::{Grants, Limits};
+use crate::model;
 use crate::preflight::Refusal;
 use crate::schema::Schema;
 use crate::selftest::sabotage::down;
@@ -60,6 +61,7 @@ pub(super) struct Job {
     pub(super) ledger: Ledger,
     pub(super) egress: Egress,
     pub(super) opening: Opening,
+    pub(super) models: model::Setup,
     /// What the output has to match, where that is required.
     pub(super) output_schema: Option<Schema>,
     pub(super) interrupt: Interrupt,
@@ -76,11 +78,13 @@ pub(super) struct Watched {
 
 /// Runs the guest, closes its account whatever happened, and sums it up.
 pub(super) async fn drive(mut job: Job) -> Outcome {
+    let activity = Arc::new(Activity::new(&job.grants.limits));
     let stdout = match &job.agent.entry {
         Entry::Agent(_) => captured(&job, Stream::Stdout),
         Entry::Command(_) => {
             let minimal = job.agent.descriptor.clone();
-            let binding = Binding::new(job.ledger.clone(), job.opening.clone(), minimal);
+            let (ledger, opening) = (job.ledger.clone(), job.opening.clone());
+            let binding = Binding::new(ledger, opening, minimal, activity.clone());
             Captured::new(
                 job.ledger.clone(),
                 Lines::Events(binding),
@@ -90,7 +94,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     };
     let watched = Watched {
         meters: Arc::new(Meters::default()),
-        activity: Arc::new(Activity::new(&job.grants.limits)),
+        activity,
         stderr: captured(&job, Stream::Stderr),
         stdout,
         submissions: Submissions::default(),
@@ -101,7 +105,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         job.opening.refusal(),
         filesystem(&job.grants, &job.workspaces, &job.ledger),
     ) {
-        (Some(refusal), _) => refused(refusal.message),
+        (Some(refusal), _) => refused(refusal),
         (None, Err(error)) => host_fault(error.to_string()),
         (None, Ok(files)) => {
             changes = Some(files.journal());
@@ -198,7 +202,11 @@ fn cannot_start(error: &ComponentError) -> Finish {
     let message = error.to_string();
     Finish {
         error: Some((ErrorCode::Unknown, message.clone())),
-        ..refused(message)
+        ..refused(Refusal {
+            code: ErrorCode::Unknown,
+            message,
+            remedy: None,
+        })
     }
 }
 
@@ -474,6 +482,7 @@ pub(super) fn not_started(
 ) -> Outcome {
     let ended = Ended::Refused {
         message: refusal.message,
+        remedy: refusal.remedy,
     };
     let outcome = Outcome {
         totals: ledger.totals(),
@@ -507,7 +516,7 @@ pub(super) async fn describe(
 ) -> Result<Descriptor, String> {
     let limits = Limits {
         wall: millis(time),
-        cpu: millis(time) / 2,
+        cpu: millis(time) / 10,
         ..Limits::default()
     };
     let described = alone(engine, limits, |mut store| async move {

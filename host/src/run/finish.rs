@@ -10,6 +10,7 @@ use super::outcome::{Crash, Ended};
 use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::meters::LimitHit;
 use crate::capabilities::stdio::Captured;
+use crate::preflight::Refusal;
 use crate::trajectory::{ErrorCode, JournalError, StopReason};
 
 /// Frames of a WebAssembly backtrace that are kept.
@@ -97,10 +98,6 @@ pub(super) fn failed(job: &Job, watched: &Watched, error: &wasmtime::Error) -> F
     if let (Entry::Command(_), Some(exit)) = (&job.agent.entry, error.downcast_ref::<I32Exit>()) {
         return command_ended(&watched.stdout, if exit.0 == 0 { Ok(()) } else { Err(()) });
     }
-    // A guest that was refused memory mostly aborts; the limit is the cause, the trap its symptom.
-    if let Some(hit) = watched.meters.refused() {
-        return limit_reached(hit);
-    }
     let crash = crash(error);
     let exhausted = [
         (
@@ -119,7 +116,12 @@ pub(super) fn failed(job: &Job, watched: &Watched, error: &wasmtime::Error) -> F
             return limit_reached(LimitHit { name, max });
         }
     }
-    crashed(crash)
+    // A guest that was refused memory mostly aborts; the limit is the cause, the trap its symptom. One that
+    // went on and did something has coped, and crashed for another reason.
+    match watched.meters.wanting(watched.activity.deeds()) {
+        Some(hit) => limit_reached(hit),
+        None => crashed(crash),
+    }
 }
 
 pub(super) fn crash(error: &wasmtime::Error) -> Crash {
@@ -186,9 +188,12 @@ pub(super) fn limit_reached(hit: LimitHit) -> Finish {
     }
 }
 
-pub(super) fn refused(message: String) -> Finish {
+pub(super) fn refused(refusal: Refusal) -> Finish {
     Finish {
-        ended: Ended::Refused { message },
+        ended: Ended::Refused {
+            message: refusal.message,
+            remedy: refusal.remedy,
+        },
         reason: StopReason::Error,
         output: None,
         error: None,

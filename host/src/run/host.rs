@@ -22,12 +22,13 @@ use crate::commission::Commission;
 use crate::descriptor::{Descriptor, DescriptorError};
 use crate::egress::{Egress, EgressOptions};
 use crate::engine::artifact::MAX_ARTIFACT;
-use crate::engine::inspect::{self, Import, unmet};
+use crate::engine::inspect::{self, Import, asks_models, unmet};
 use crate::engine::{
     AgentKind, Allocation, Artifact, ArtifactError, Cache, Engine, EngineError, LoadError, Profile,
 };
 use crate::error::Hint;
 use crate::grants::Grants;
+use crate::model;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::tools::Toolbox;
@@ -40,8 +41,8 @@ use crate::trajectory::{Audit, Record, Recorder};
 /// Records a listener may be behind before the guest has to wait.
 const LISTENER_BUFFER: usize = 1000;
 
-/// `describe` says who an agent is; it has nothing to compute or to wait for.
-pub(super) const DESCRIBE_TIME: Duration = Duration::from_secs(10);
+/// `describe` says who an agent is; it has nothing to wait for, and next to nothing to compute: a tenth of it.
+pub(super) const DESCRIBE_TIME: Duration = Duration::from_secs(20);
 
 /// How a host is set up.
 #[derive(Debug)]
@@ -438,6 +439,12 @@ impl Host {
             return Err(StartError::NoHost { import });
         }
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
+        // Who asks no model needs none.
+        let models = if asks_models(&agent.artifact) {
+            model::Setup::of(&grants, &commission)
+        } else {
+            Ok(model::Setup::default())
+        };
         let account =
             self.open_account(&agent, commission.raw(), &run_id, provider, &grants, runs)?;
         let (opening, workspaces) = account.or_removed(|account| {
@@ -454,6 +461,9 @@ impl Host {
                 account.session_id.clone(),
                 account.ledger.clone(),
             )?;
+            if let Err(refusal) = &models {
+                opening.object(refusal.clone());
+            }
             for subject in left_out {
                 account.ledger.audit(Audit::Narrowed { subject })?;
             }
@@ -486,6 +496,8 @@ impl Host {
             egress: Egress::with(account.ledger.clone(), egress),
             ledger: account.ledger.clone(),
             opening,
+            // A run that was refused asks nobody.
+            models: models.unwrap_or_default(),
             output_schema,
             interrupt: interrupt.clone(),
         };

@@ -188,7 +188,7 @@ impl Stage {
     ) -> Result<(Grants, Commission), String> {
         let program = self.racer.program.to_string_lossy().into_owned();
         let command = [&program, "selftest", "--tool-server", "plain"];
-        let mut grants = grants(world, setup)?;
+        let mut grants = grants(world, setup, told)?;
         let mut commission = json!({
             "schema_version": crate::commission::SCHEMA_VERSION,
             "run_id": run_id, "model": "none/none", "prompt": told,
@@ -250,7 +250,7 @@ pub(super) async fn run(
 ) -> Result<Outcome, String> {
     let commission = Commission::for_task(run_id, "none/none", Some(told))
         .map_err(|error| error.to_string())?;
-    start(host, world, agent, grants(world, setup)?, commission).await
+    start(host, world, agent, grants(world, setup, told)?, commission).await
 }
 
 async fn start(
@@ -270,7 +270,9 @@ async fn start(
     Ok(handle.outcome().await)
 }
 
-fn grants(world: &World, setup: &Setup) -> Result<Grants, String> {
+fn grants(world: &World, setup: &Setup, told: &str) -> Result<Grants, String> {
+    let port = told.split(' ').nth(1).unwrap_or_default();
+    let rule = |rule: &&str| rule.replace("{port}", port);
     let spec = |name: &str, access: &str| -> Result<DirSpec, String> {
         let text = format!("{}::/{name}:{access}", world.path(name).display());
         text.parse()
@@ -313,6 +315,7 @@ fn grants(world: &World, setup: &Setup) -> Result<Grants, String> {
     let file = GrantsFile {
         dirs,
         files,
+        hosts: setup.hosts.iter().map(rule).collect(),
         protect: protect.iter().map(ToString::to_string).collect(),
         no_protect,
         require,

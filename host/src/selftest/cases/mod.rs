@@ -5,6 +5,7 @@ mod artifact;
 mod cache;
 mod cow;
 mod disk;
+mod http;
 mod links;
 mod machine;
 mod protected;
@@ -18,7 +19,7 @@ use super::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let tables: [&'static [Case]; 13] = [
+    let tables: [&'static [Case]; 14] = [
         disk::CASES,
         links::CASES,
         protected::CASES,
@@ -30,6 +31,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         required::CASES,
         surroundings::CASES,
         tools::CASES,
+        http::CASES,
         artifact::CASES,
         cache::CASES,
     ];
