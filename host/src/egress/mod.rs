@@ -6,6 +6,7 @@
 //! reach is in its [`Way`]: a guest has the operator's rules, a model those of its provider and no others.
 
 pub mod rule;
+pub mod secrets;
 
 use std::sync::Arc;
 
