@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use aho_corasick::Anchored;
 use aho_corasick::MatchKind;
 use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
-use aho_corasick::Anchored;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
@@ -223,7 +223,10 @@ impl Track {
             let form = automaton.match_pattern(self.state, index);
             let len = automaton.pattern_len(form);
             let first = self.starts.len().saturating_sub(len);
-            let found = self.starts.get(first).zip(scanner.forms.get(form.as_usize()));
+            let found = self
+                .starts
+                .get(first)
+                .zip(scanner.forms.get(form.as_usize()));
             if let Some((start, needle)) = found {
                 hit(Hit {
                     needle: *needle,

@@ -120,9 +120,9 @@ impl Hint for ValueError {
             ValueError::Empty { .. } | ValueError::Character { .. } => {
                 Some("give the key alone, on one line".into())
             }
-            ValueError::Short { .. } => Some(
-                "a value that short would be found everywhere, and is guessed easily".into(),
-            ),
+            ValueError::Short { .. } => {
+                Some("a value that short would be found everywhere, and is guessed easily".into())
+            }
             ValueError::Long { .. } => None,
         }
     }

@@ -59,7 +59,11 @@ fn written(value: &str, before: &str, after: &str, mask: u64) -> Vec<String> {
         json(value, which),
         json(value, |_| false),
         json(&percent(value, which, true), which),
-        percent(&std, |index| !std.as_bytes()[index].is_ascii_alphanumeric(), true),
+        percent(
+            &std,
+            |index| !std.as_bytes()[index].is_ascii_alphanumeric(),
+            true,
+        ),
         json(&std, |_| false),
         wrapped(&std, 4 + (mask % 73) as usize),
         json(&wrapped(&std, 76), |_| false).replace("\r\n", "\\r\\n"),
