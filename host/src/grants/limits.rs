@@ -35,6 +35,15 @@ pub struct Limits {
     pub host_call_rate: u64,
     pub repeated_error: u64,
     pub repeated_call: u64,
+    pub requests: u64,
+    pub connections: u64,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    pub header_bytes: u64,
+    pub url_bytes: u64,
+    pub http_connect: u64,
+    pub http_head: u64,
+    pub http_idle: u64,
 }
 
 /// How the value of a limit is written.
@@ -259,6 +268,78 @@ pub const TABLE: &[Limit] = &[
         "times the same tool is called with the same input and gives the same answer in a row, or eight fifths as often in ten minutes without any change; the run is interrupted",
         "an agent that has not learned from five equal answers is in a loop"
     ),
+    limit!(
+        "requests",
+        requests,
+        Count,
+        "10000",
+        "HTTP requests of the run, those for models and tools included; further ones are refused",
+        "a crawl of a large site; whoever needs more says so"
+    ),
+    limit!(
+        "connections",
+        connections,
+        Count,
+        "16",
+        "requests under way at once, of the agent, of its models and of its tools, each; further ones wait, and are refused when `http-connect` is over",
+        "what browsers open to a few hosts at once"
+    ),
+    limit!(
+        "request-bytes",
+        request_bytes,
+        Bytes,
+        "32MiB",
+        "bytes of the body of one request; a longer one is cut off and fails",
+        "what providers of models take at most"
+    ),
+    limit!(
+        "response-bytes",
+        response_bytes,
+        Bytes,
+        "64MiB",
+        "bytes of the body of one response; a longer one is cut off and fails",
+        "a document with its pictures; archives are fetched by whoever grants them"
+    ),
+    limit!(
+        "header-bytes",
+        header_bytes,
+        Bytes,
+        "64KiB",
+        "bytes of the headers of one request, and of one response; with more it fails",
+        "servers take 8 to 32 KiB"
+    ),
+    limit!(
+        "url-bytes",
+        url_bytes,
+        Bytes,
+        "16KiB",
+        "bytes of a URL; a request with a longer one is refused",
+        "servers take 8 KiB"
+    ),
+    limit!(
+        "http-connect",
+        http_connect,
+        Duration,
+        "15s",
+        "time to look a host up, connect to it and agree on TLS; then the request fails",
+        "three lost packets in a row; a server that takes longer is down"
+    ),
+    limit!(
+        "http-head",
+        http_head,
+        Duration,
+        "5m",
+        "time from the last byte of a request to the head of its response; then it fails",
+        "a model that does not stream answers within minutes; `idle` ends the run then anyway"
+    ),
+    limit!(
+        "http-idle",
+        http_idle,
+        Duration,
+        "2m",
+        "time between two pieces of a response; then it fails",
+        "streams of models and tools keep themselves alive every few seconds"
+    ),
 ];
 
 impl Default for Limits {
@@ -286,6 +367,15 @@ impl Default for Limits {
             host_call_rate: 0,
             repeated_error: 0,
             repeated_call: 0,
+            requests: 0,
+            connections: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            header_bytes: 0,
+            url_bytes: 0,
+            http_connect: 0,
+            http_head: 0,
+            http_idle: 0,
         };
         for limit in TABLE {
             // A test parses every default, so none of them is left at zero.

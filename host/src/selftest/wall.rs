@@ -91,6 +91,15 @@ walls! {
     SecretRecord, "secret-record", "No record of a run has a secret in it.";
     SecretPlace, "secret-place", "What a guest puts where a secret belongs is replaced.";
     Placeholder, "placeholder", "A placeholder goes nowhere but where its secret belongs.";
+    // The network.
+    HostRules, "host-rules", "A request goes where a rule allows it, and nowhere else.";
+    Addresses, "addresses", "A name that leads to an address that is not public is not connected to.";
+    Pinned, "pinned", "A name is looked up once: what was checked is what is connected to.";
+    RequestForm, "request-form", "A request that two servers could read in two ways is not sent.";
+    Requests, "requests", "Requests are bounded in number.";
+    RequestSize, "request-size", "URLs, headers and bodies of requests are bounded.";
+    ResponseSize, "response-size", "Bodies of responses are bounded.";
+    HttpGranted, "http-granted", "An agent that makes requests is not started when it may make none.";
     // The artifact.
     Imports, "imports", "A component that imports what the host does not offer is not started.";
     Nesting, "nesting", "Types nested too deeply for the host's stack are not read.";
