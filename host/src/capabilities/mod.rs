@@ -4,6 +4,7 @@
 //! nothing about how a run is supervised, and knows nobody who starts one.
 
 pub mod activity;
+mod contents;
 pub mod filesystem;
 mod link;
 pub mod meters;

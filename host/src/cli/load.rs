@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use etcetera::{BaseStrategy, choose_base_strategy};
+use wasm_agent::egress::secrets::Vault;
 use wasm_agent::engine::Cache;
 use wasm_agent::engine::artifact::{Artifact, MAX_ARTIFACT};
 use wasm_agent::project::build::{BuildEvent, Built, build};
@@ -12,6 +13,7 @@ use wasm_agent::run::{Agent, Host, HostOptions, RunsDir};
 
 use super::failure::Failure;
 use super::out::note;
+use super::secret::StoreFlags;
 use super::text::{duration, plural};
 
 /// Options of the host itself.
@@ -20,6 +22,9 @@ use super::text::{duration, plural};
 pub(super) struct HostFlags {
     #[command(flatten)]
     runs: RunsFlags,
+
+    #[command(flatten)]
+    secrets: StoreFlags,
 
     /// Keep compiled components in this folder instead of the platform's cache directory
     #[arg(
@@ -41,8 +46,17 @@ impl HostFlags {
         let cache = dir.map_or_else(Cache::disabled, Cache::open_or_disabled);
         Ok(Host::new(HostOptions {
             cache,
+            vault: self.vault(),
             ..HostOptions::default()
         })?)
+    }
+
+    /// Where values of secrets come from. Without a home directory, from the environment alone.
+    fn vault(&self) -> Vault {
+        match self.secrets.store() {
+            Ok(store) => Vault::of_user(store),
+            Err(_) => Vault::of_environment(),
+        }
     }
 
     /// The folder runs are kept in.

@@ -13,12 +13,14 @@ use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
 use super::evidence::{self, EvidenceError};
 use super::outcome::Outcome;
+use super::secrets::gather;
 use super::supervise::Interrupt;
 use super::workspaces::{Workspaces, WorkspacesError};
 use crate::capabilities::state::RunState;
 use crate::capabilities::{bindings, link};
 use crate::commission::Commission;
 use crate::descriptor::{Descriptor, DescriptorError};
+use crate::egress::secrets::{Guard, SecretError, Vault};
 use crate::engine::artifact::MAX_ARTIFACT;
 use crate::engine::inspect::{Import, unmet};
 use crate::engine::{
@@ -47,14 +49,17 @@ pub struct HostOptions {
     pub cache: Cache,
     /// Largest component in bytes.
     pub max_component_bytes: u64,
+    /// Where the values of secrets come from.
+    pub vault: Vault,
 }
 
 impl Default for HostOptions {
-    /// No cache, and components of up to 128 MiB.
+    /// No cache, no secrets, and components of up to 128 MiB.
     fn default() -> HostOptions {
         HostOptions {
             cache: Cache::disabled(),
             max_component_bytes: MAX_ARTIFACT,
+            vault: Vault::default(),
         }
     }
 }
@@ -70,6 +75,7 @@ struct Inner {
     linker: Linker<RunState>,
     cache: Cache,
     max_component_bytes: u64,
+    vault: Vault,
 }
 
 /// A loaded agent: compiled, linked, and described by itself.
@@ -235,6 +241,8 @@ pub enum StartError {
     Workspaces(#[from] WorkspacesError),
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    #[error(transparent)]
+    Secrets(#[from] SecretError),
     #[error("cannot get random numbers from the operating system: {0}")]
     Random(getrandom::Error),
 }
@@ -246,6 +254,7 @@ impl Hint for StartError {
             StartError::Journal(error) => error.hint(),
             StartError::Workspaces(error) => error.hint(),
             StartError::Evidence(error) => error.hint(),
+            StartError::Secrets(error) => error.hint(),
             StartError::Random(_) => None,
         }
     }
@@ -275,6 +284,7 @@ impl Host {
                 linker,
                 cache: options.cache,
                 max_component_bytes: options.max_component_bytes,
+                vault: options.vault,
             }),
         })
     }
@@ -353,8 +363,9 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The run directory cannot be written, a directory granted copy-on-write cannot be copied, or the
-    /// output has to match a schema that is missing or cannot be used. The copying is done before this returns.
+    /// The run directory cannot be written, a directory granted copy-on-write cannot be copied, a secret is
+    /// not set, or the output has to match a schema that is missing or cannot be used. The copying is done
+    /// before this returns.
     pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
         let RunRequest {
             agent,
@@ -375,8 +386,17 @@ impl Host {
             .map(|provider| provider.id.clone());
         let run_id = commission.body().run_id.clone();
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
-        let account =
-            self.open_account(&agent, commission.raw(), &run_id, provider, &grants, runs)?;
+        let secrets = gather(&self.inner.vault, &grants)?;
+        let opened = self.open_account(
+            &agent,
+            commission.raw(),
+            &run_id,
+            provider,
+            &grants,
+            secrets.guard(),
+            runs,
+        );
+        let account = opened?;
         let (opening, workspaces) = account.or_removed(|account| {
             let workspaces = Workspaces::prepare(account.directory.as_deref(), &grants.dirs)?;
             let opening = Opening::begin(
@@ -408,6 +428,7 @@ impl Host {
             ledger: account.ledger.clone(),
             opening,
             output_schema,
+            secrets,
             interrupt: interrupt.clone(),
         };
         Ok(account.handle(interrupt, tokio::spawn(drive::drive(job))))
@@ -427,7 +448,9 @@ impl Host {
         runs: Option<RunsDir>,
     ) -> Result<RunHandle, StartError> {
         let Unsupported { run_id, raw, found } = unsupported;
-        let account = self.open_account(agent, raw, run_id, None, grants, runs)?;
+        let secrets = gather(&self.inner.vault, grants)?;
+        let guard = secrets.guard();
+        let account = self.open_account(agent, raw, run_id, None, grants, guard, runs)?;
         let message = format!(
             "commission has schema_version `{found}`; this host reads `{}`",
             crate::commission::SCHEMA_VERSION
@@ -452,6 +475,7 @@ impl Host {
         Ok(account.handle(Interrupt::default(), task))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "all of it is what was asked for")]
     fn open_account(
         &self,
         agent: &Agent,
@@ -459,6 +483,7 @@ impl Host {
         run_id: &str,
         provider: Option<String>,
         grants: &Grants,
+        guard: Option<&Arc<Guard>>,
         runs: Option<RunsDir>,
     ) -> Result<Account, StartError> {
         let mut seed = [0; 16];
@@ -467,7 +492,13 @@ impl Host {
         let session_id = directory
             .as_ref()
             .map_or_else(directory::new_session_id, |dir| dir.session_id().to_owned());
-        let run_json = self.request_json(agent, commission, grants, &session_id);
+        let mut run_json = self.request_json(agent, commission, grants, &session_id);
+        if let Some(guard) = guard
+            && let Some(redacted) = guard.redact_value(&run_json)
+        {
+            // The commission itself has a secret in it.
+            run_json = redacted.rest;
+        }
         let journal = match &directory {
             Some(dir) => {
                 let opened = dir
@@ -478,6 +509,7 @@ impl Host {
             }
             None => Journal::in_memory(Link::of(run_json.to_string().as_bytes())),
         };
+        let journal = journal.guarded(guard.cloned());
         let recorder = Recorder::new(Ids::seeded(seed), run_id, provider);
         let limits = FactLimits {
             facts: grants.limits.events,

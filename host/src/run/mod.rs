@@ -10,6 +10,7 @@ mod finish;
 pub mod history;
 pub mod host;
 pub mod outcome;
+mod secrets;
 mod store;
 pub mod supervise;
 mod trees;

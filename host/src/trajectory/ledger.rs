@@ -20,7 +20,7 @@ use super::fold::Totals;
 use super::journal::{Entry, Journal, JournalError, Link, Record};
 use super::recorder::{Receipt, Recorder, Rejected};
 use super::vocabulary::{ErrorCode, StopReason};
-use crate::egress::secrets::{Guard, Kind, Needle, Redacted, Verdict};
+use crate::egress::secrets::{Guard, Needle, Redacted, Verdict};
 use crate::grants::secrets::Leaks;
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
@@ -594,10 +594,7 @@ impl Inner {
 }
 
 fn withheld(needle: &Needle) -> Rejected {
-    let what = match needle.kind {
-        Kind::Secret => "secret",
-        Kind::Placeholder => "placeholder of the secret",
-    };
+    let what = needle.kind.as_str();
     Rejected::Invalid(format!("it contains the {what} `{}`", needle.name))
 }
 

@@ -50,6 +50,12 @@ impl Guard {
         Guard { scanner, policy }
     }
 
+    /// What finds it.
+    #[must_use]
+    pub fn scanner(&self) -> &Scanner {
+        &self.scanner
+    }
+
     /// What happens to what is found.
     #[must_use]
     pub fn policy(&self) -> Leaks {

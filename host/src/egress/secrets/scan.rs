@@ -33,6 +33,17 @@ pub enum Kind {
     Placeholder,
 }
 
+impl Kind {
+    /// In words.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Secret => "secret",
+            Kind::Placeholder => "placeholder of the secret",
+        }
+    }
+}
+
 /// Something that is looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needle {

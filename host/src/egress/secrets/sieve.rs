@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::guard::Guard;
-use super::scan::{Hit, Needle, Scan};
+use super::scan::{Hit, Kind, Needle, Scan};
 
 /// Most bytes that wait. Longer than any form of any secret, so that only what is stretched on purpose, such
 /// as by thousands of line breaks, gets through.
@@ -15,6 +15,7 @@ const MAX_HELD: u64 = 256 << 10;
 pub struct Sieve {
     guard: Arc<Guard>,
     scan: Scan,
+    placeholders: bool,
     /// What waits, and the position of its first byte in the stream.
     waiting: Vec<u8>,
     from: u64,
@@ -29,6 +30,7 @@ impl Sieve {
         Sieve {
             scan: Scan::new(&guard.scanner),
             guard,
+            placeholders: true,
             waiting: Vec::new(),
             from: 0,
             hits: Vec::new(),
@@ -36,11 +38,26 @@ impl Sieve {
         }
     }
 
+    /// Whether placeholders count; they do unless said otherwise.
+    #[must_use]
+    pub fn placeholders(self, placeholders: bool) -> Sieve {
+        Sieve {
+            placeholders,
+            ..self
+        }
+    }
+
     /// Takes the next bytes; what may pass, with a mark in the place of each secret.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
-        let hits = &mut self.hits;
-        self.scan
-            .feed(&self.guard.scanner, bytes, &mut |hit| hits.push(hit));
+        let (hits, scanner) = (&mut self.hits, &self.guard.scanner);
+        let placeholders = self.placeholders;
+        let counts = |hit: &Hit| {
+            let needle = scanner.needle(hit.needle);
+            placeholders || needle.is_some_and(|needle| needle.kind == Kind::Secret)
+        };
+        self.scan.feed(scanner, bytes, &mut |hit| {
+            hits.extend(Some(hit).filter(counts))
+        });
         self.waiting.extend_from_slice(bytes);
         let least = self.scan.position().saturating_sub(MAX_HELD);
         let held = self.scan.held_from().max(least);
@@ -123,7 +140,7 @@ impl Sieve {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::scan::{Kind, Scanner};
+    use super::super::scan::Scanner;
     use super::*;
     use crate::grants::secrets::Leaks;
 
