@@ -21,6 +21,7 @@ mod evidence;
 mod grants;
 mod harness;
 mod limits;
+mod loading;
 mod project;
 mod recording;
 mod run;

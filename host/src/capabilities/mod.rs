@@ -6,6 +6,7 @@
 pub mod activity;
 mod contents;
 pub mod filesystem;
+pub(crate) mod http;
 mod link;
 pub mod meters;
 pub mod session;

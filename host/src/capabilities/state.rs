@@ -7,6 +7,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::activity::{Activity, Nature};
 use super::filesystem::{Filesystem, FilesystemView, FsView};
+use super::http::Http;
 use super::meters::{Limiter, Meters};
 use super::storage::Storage;
 use crate::grants::Grants;
@@ -17,6 +18,7 @@ pub struct RunState {
     pub(crate) wasi: WasiCtx,
     pub(crate) table: ResourceTable,
     pub(crate) files: Filesystem,
+    pub(crate) http: Http,
     pub(crate) limiter: Limiter,
     pub(crate) meters: Arc<Meters>,
     pub(crate) activity: Arc<Activity>,

@@ -17,7 +17,7 @@ pub(super) struct Args {
 
 pub(super) async fn describe(args: Args) -> Done {
     let host = args.host.host()?;
-    let agent = args.agent.load(&host).await?;
+    let (agent, _) = args.agent.load(&host).await?;
     print_json(agent.descriptor())?;
     Ok(Exit::Success)
 }

@@ -194,6 +194,7 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
         ]);
     }
     protection(&mut table, authority);
+    network(&mut table, authority);
     let mut head = "variables";
     for env in &authority.env {
         let note = if env.effective {
@@ -213,6 +214,10 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
     if authority.env.is_empty() {
         table.row([head.into(), none()]);
     }
+    let mut head = "secrets";
+    for secret in &authority.secrets {
+        table.row([std::mem::take(&mut head).into(), printable(secret).into()]);
+    }
     let args = authority
         .args
         .iter()
@@ -228,7 +233,6 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
     ]);
     let fixed = &authority.fixed;
     for (name, value) in [
-        ("network", fixed.network),
         ("sockets", fixed.sockets),
         ("processes", fixed.processes),
         ("clocks", fixed.clocks),
@@ -271,6 +275,25 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Which requests it may make.
+fn network(table: &mut Table, authority: &Authority) {
+    let mut head = "hosts";
+    for rule in &authority.hosts {
+        table.row([std::mem::take(&mut head).into(), printable(rule).into()]);
+    }
+    if authority.hosts.is_empty() {
+        table.row([head.into(), none()]);
+    }
+    let mut head = "trusts";
+    for path in &authority.ca_files {
+        let path = printable(&path.display().to_string());
+        table.row([std::mem::take(&mut head).into(), path.into()]);
+    }
+    if let Some(proxy) = &authority.proxy {
+        table.row(["proxy".into(), printable(proxy).into()]);
+    }
 }
 
 /// What stays as it is where something can be written, or where the operator has said something about it.

@@ -1,12 +1,13 @@
 //! Where an agent comes from: a component file, or a project that is built first.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 use wasm_agent::egress::secrets::Vault;
 use wasm_agent::engine::Cache;
 use wasm_agent::engine::artifact::{Artifact, MAX_ARTIFACT};
+use wasm_agent::grants::limits::Unit;
 use wasm_agent::project::build::{BuildEvent, Built, build};
 use wasm_agent::project::{AgentSource, resolve_agent};
 use wasm_agent::run::{Agent, Host, HostOptions, RunsDir};
@@ -14,6 +15,7 @@ use wasm_agent::run::{Agent, Host, HostOptions, RunsDir};
 use super::failure::Failure;
 use super::out::note;
 use super::secret::StoreFlags;
+use super::signals::Signals;
 use super::text::{duration, plural};
 
 /// Options of the host itself.
@@ -34,6 +36,20 @@ pub(super) struct HostFlags {
         hide_env_values = true
     )]
     cache_dir: Option<PathBuf>,
+
+    /// Longest time to wait for a component to be compiled, like 30s or 5m [default: 2m]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = time,
+        env = "WASM_AGENT_LOAD_TIMEOUT",
+        hide_env_values = true
+    )]
+    load_timeout: Option<Duration>,
+}
+
+fn time(text: &str) -> Result<Duration, &'static str> {
+    Unit::Duration.parse(text).map(Duration::from_millis)
 }
 
 impl HostFlags {
@@ -44,10 +60,12 @@ impl HostFlags {
             Some(strategy.cache_dir().join("wasm-agent"))
         });
         let cache = dir.map_or_else(Cache::disabled, Cache::open_or_disabled);
+        let defaults = HostOptions::default();
         Ok(Host::new(HostOptions {
             cache,
             vault: self.vault(),
-            ..HostOptions::default()
+            load_time: self.load_timeout.unwrap_or(defaults.load_time),
+            ..defaults
         })?)
     }
 
@@ -89,6 +107,9 @@ impl RunsFlags {
     }
 }
 
+/// A person who waits wonders by then what for.
+const A_WHILE: Duration = Duration::from_secs(1);
+
 /// The agent of a command.
 #[derive(clap::Args)]
 pub(super) struct AgentArg {
@@ -106,9 +127,21 @@ impl AgentArg {
         }
     }
 
-    /// The agent, ready to run.
-    pub(super) async fn load(&self, host: &Host) -> Result<Agent, Failure> {
-        Ok(host.load_artifact(self.artifact()?).await?)
+    /// The agent, ready to run, and the signals from here on: the first one ends the process until there is
+    /// a run it can end.
+    pub(super) async fn load(&self, host: &Host) -> Result<(Agent, Signals), Failure> {
+        let artifact = self.artifact()?;
+        let signals = Signals::catch();
+        let mut loading = std::pin::pin!(host.load_artifact(artifact));
+        let agent = tokio::select! {
+            biased;
+            loaded = &mut loading => loaded?,
+            () = tokio::time::sleep(A_WHILE) => {
+                note(&format!("compiling {}", self.agent.display()));
+                loading.await?
+            }
+        };
+        Ok((agent, signals))
     }
 }
 

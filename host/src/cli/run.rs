@@ -67,7 +67,7 @@ enum Format {
 pub(super) async fn run(args: Args) -> Done {
     let grants = args.grants.resolve()?;
     let host = args.host.host()?;
-    let agent = args.agent.load(&host).await?;
+    let (agent, signals) = args.agent.load(&host).await?;
     let asked = args.commission.resolve(agent.descriptor())?;
     let out = match (args.out.as_deref(), args.format) {
         (None, Format::Avp) | (Some("-"), Format::Avp) => Some("-".to_owned()),
@@ -82,7 +82,7 @@ pub(super) async fn run(args: Args) -> Done {
     let sink = out.as_deref().map(Sink::open).transpose()?;
     let runs = args.host.runs()?;
     let live = Live::new(&agent.descriptor().agent_name, args.quiet);
-    let signals = Signals::catch();
+    signals.hold();
     let handle = asked.start(&host, agent, grants, runs)?;
     let outcome = follow(handle, signals, sink, live).await?;
     match args.format {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::book::Entry;
 use super::client::{Tasks, header_bytes, protocol};
-use super::{Body, Refused, Waiting};
+use super::{Body, Part, Refused, Waiting};
 
 /// When a request body last moved.
 #[derive(Clone, Debug)]
@@ -61,6 +61,7 @@ impl http_body::Body for Outgoing {
             Some(Err(refused)) => Some(Err(refused)),
             None if self.declared.is_some_and(|declared| self.sent < declared) => {
                 Some(Err(Refused::Malformed {
+                    part: Part::Body,
                     what: "its body is shorter than its `content-length`",
                 }))
             }
@@ -82,12 +83,14 @@ impl Outgoing {
         let Some(data) = frame.data_ref() else {
             // Trailers are a second set of headers that nobody has checked.
             return Err(Refused::Malformed {
+                part: Part::Body,
                 what: "its body has trailers",
             });
         };
         self.sent = self.sent.saturating_add(data.len() as u64);
         if self.declared.is_some_and(|declared| self.sent > declared) {
             return Err(Refused::Malformed {
+                part: Part::Body,
                 what: "its body is longer than its `content-length`",
             });
         }

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::body::{Outgoing, Progress};
 use super::connect::Connection;
 use super::target::{Scheme, Target};
-use super::{Refused, Waiting};
+use super::{Part, Refused, Waiting};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 
@@ -91,28 +91,33 @@ pub(super) fn check_form(
     headers: &HeaderMap,
     target: &Target,
 ) -> Result<Option<u64>, Refused> {
-    let malformed = |what| Err(Refused::Malformed { what });
+    let malformed = |part, what| Err(Refused::Malformed { part, what });
     if matches!(*method, Method::CONNECT | Method::TRACE) {
-        return malformed("its method is about the connection");
+        return malformed(Part::Method, "its method is about the connection");
     }
     for name in headers.keys() {
         if *name != header::HOST && is_forbidden(name) {
-            return malformed("it has a header that is about the connection");
+            return malformed(
+                Part::Headers,
+                "it has a header that is about the connection",
+            );
         }
     }
     let authority = target.authority();
     let is_other = |host: &HeaderValue| !host.as_bytes().eq_ignore_ascii_case(authority.as_bytes());
     if headers.get_all(header::HOST).iter().any(is_other) {
-        return malformed("its `host` is not the host of its URL");
+        return malformed(Part::Headers, "its `host` is not the host of its URL");
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let declared = match (lengths.next(), lengths.next()) {
         (None, _) => None,
         (Some(length), None) => match length.to_str().ok().and_then(digits) {
             Some(length) => Some(length),
-            None => return malformed("its `content-length` is not a number"),
+            None => return malformed(Part::Headers, "its `content-length` is not a number"),
         },
-        (Some(_), Some(_)) => return malformed("it has more than one `content-length`"),
+        (Some(_), Some(_)) => {
+            return malformed(Part::Headers, "it has more than one `content-length`");
+        }
     };
     Ok(declared)
 }
@@ -140,6 +145,7 @@ fn formed(
     form: Form,
 ) -> Result<Request<Outgoing>, Refused> {
     let malformed = Refused::Malformed {
+        part: Part::Url,
         what: "its URL cannot be sent",
     };
     let path = target.path_and_query();
@@ -276,9 +282,7 @@ pub(super) fn protocol(error: &hyper::Error) -> Refused {
         cause = source.source();
     }
     if error.is_incomplete_message() {
-        return Refused::Protocol {
-            reason: "the connection ended before the response did".to_owned(),
-        };
+        return Refused::Truncated;
     }
     let mut reason = error.to_string();
     if let Some(source) = error.source() {

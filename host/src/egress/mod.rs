@@ -29,7 +29,7 @@ use tokio::time::timeout;
 
 pub use client::is_forbidden;
 pub use connect::Proxy;
-pub use refused::{Refused, Waiting};
+pub use refused::{Part, Refused, Waiting};
 pub use resolve::Resolver;
 pub use rule::HostRule;
 pub use target::Target;

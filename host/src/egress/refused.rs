@@ -20,6 +20,8 @@ pub enum Refused {
     /// The request is not one that can be sent.
     #[error("the request cannot be sent: {what}")]
     Malformed {
+        /// Which part of it is wrong.
+        part: Part,
         /// What is wrong with it.
         what: &'static str,
     },
@@ -56,6 +58,8 @@ pub enum Refused {
     Tls {
         /// The host.
         host: String,
+        /// Whether its certificate is what is wrong.
+        certificate: bool,
         /// What is wrong.
         reason: String,
     },
@@ -75,7 +79,10 @@ pub enum Refused {
         /// The greatest value allowed.
         max: u64,
     },
-    /// The other end does not keep to HTTP, or went away.
+    /// The connection ended before the response did.
+    #[error("the connection ended before the response did")]
+    Truncated,
+    /// The other end does not keep to HTTP.
     #[error("the exchange failed: {reason}")]
     Protocol {
         /// How.
@@ -105,6 +112,16 @@ pub enum Refused {
     /// The run is over.
     #[error("the run is over")]
     Closed,
+}
+
+/// A part of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Part {
+    Method,
+    Url,
+    Headers,
+    Body,
 }
 
 /// What is waited for.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::Refused;
+use super::{Part, Refused};
 
 /// Longest URL in a record, in characters. What comes after says nothing about where it went.
 const SHOWN: usize = 1000;
@@ -112,7 +112,10 @@ impl Target {
     ///
     /// [`Refused::Malformed`]: not absolute, neither `http` nor `https`, user information, no host, port 0.
     pub fn of(uri: &http::Uri) -> Result<Target, Refused> {
-        Target::read(uri).map_err(|what| Refused::Malformed { what })
+        Target::read(uri).map_err(|what| Refused::Malformed {
+            part: Part::Url,
+            what,
+        })
     }
 
     fn read(uri: &http::Uri) -> Result<Target, &'static str> {

@@ -72,6 +72,7 @@ impl Tls {
     ) -> Result<(TlsStream<Box<dyn Io>>, bool), Refused> {
         let failed = |reason: String| Refused::Tls {
             host: host.to_string(),
+            certificate: false,
             reason,
         };
         let name = match host {
@@ -84,8 +85,18 @@ impl Tls {
         let stream = connector
             .connect(name, io)
             .await
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| Refused::Tls {
+                host: host.to_string(),
+                certificate: is_certificate(&error),
+                reason: error.to_string(),
+            })?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         Ok((stream, h2))
     }
+}
+
+/// Whether a handshake failed because of the other end's certificate.
+fn is_certificate(error: &std::io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
 }

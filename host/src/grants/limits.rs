@@ -554,7 +554,12 @@ impl Unit {
     /// Longest duration: a week. Longer runs are a service, not a task.
     const MAX_MILLIS: u64 = 7 * 24 * 60 * 60 * 1000;
 
-    fn parse(self, text: &str) -> Result<u64, &'static str> {
+    /// The value of what is written.
+    ///
+    /// # Errors
+    ///
+    /// Why it is none, in words.
+    pub fn parse(self, text: &str) -> Result<u64, &'static str> {
         let digits = text
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(text.len());

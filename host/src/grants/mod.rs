@@ -267,6 +267,10 @@ impl Grants {
                     map.insert("protect".to_owned(), json!(patterns.collect::<Vec<_>>()))
                 }
             };
+            if !self.network.hosts.is_empty() {
+                let hosts = self.network.hosts.iter().map(ToString::to_string);
+                map.insert("hosts".to_owned(), hosts.collect());
+            }
             if !self.require.is_empty() {
                 map.insert("require".to_owned(), self.require.to_guest_json());
             }
@@ -296,6 +300,12 @@ impl Grants {
             .collect::<Vec<_>>();
         if let Some(map) = json.as_object_mut() {
             map.insert("dirs".to_owned(), json!(dirs));
+            if !self.network.ca_files.is_empty() {
+                map.insert("ca-files".to_owned(), json!(self.network.ca_files));
+            }
+            if let Some(proxy) = &self.network.proxy {
+                map.insert("proxy".to_owned(), json!(proxy.to_string()));
+            }
             if let Some(require) = map.get_mut("require") {
                 *require = self.require.to_host_json();
             }

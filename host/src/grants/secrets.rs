@@ -162,7 +162,7 @@ impl Hint for SecretsError {
     }
 }
 
-pub(super) fn resolve(
+pub(crate) fn resolve(
     specs: impl Iterator<Item = SecretSpec>,
     leaks: Leaks,
     env: &BTreeMap<String, String>,

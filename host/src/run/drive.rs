@@ -23,6 +23,7 @@ use super::workspaces::Workspaces;
 use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::{self};
 use crate::capabilities::filesystem::{Changes, Filesystem};
+use crate::capabilities::http::Http;
 use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
@@ -31,11 +32,14 @@ use crate::capabilities::storage::{Storage, Submissions};
 use crate::commission::Commission;
 use crate::descriptor::Descriptor;
 use crate::egress::secrets::{Redacted, Secrets};
+use crate::egress::{Caller, Egress};
 use crate::engine::Engine;
 use crate::grants::Grants;
 use crate::grants::secrets::Leaks;
 use crate::preflight::Refusal;
 use crate::schema::Schema;
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 use crate::trajectory::audit::Stream;
 use crate::trajectory::event::Origin;
 use crate::trajectory::journal::{Journal, JournalError, Link};
@@ -54,6 +58,7 @@ pub(super) struct Job {
     pub(super) session_id: String,
     pub(super) directory: Option<PathBuf>,
     pub(super) ledger: Ledger,
+    pub(super) egress: Egress,
     pub(super) opening: Opening,
     /// What the output has to match, where that is required.
     pub(super) output_schema: Option<Schema>,
@@ -143,7 +148,7 @@ async fn weighed(job: &Job, watched: &Watched, finish: Finish) -> Finish {
         job.output_schema.as_ref(),
     )
     .await;
-    if missing.is_empty() {
+    if missing.is_empty() || down(Wall::Required) {
         return finish;
     }
     let message = format!(
@@ -302,6 +307,7 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         output,
         error,
     } = finish;
+    job.egress.close();
     let closed = (|| -> Result<StopReason, JournalError> {
         stdout.finish()?;
         stderr.finish()?;
@@ -483,12 +489,18 @@ pub(super) async fn describe(
         max: grants.limits.output_bytes,
     };
     let stderr = Captured::new(ledger.clone(), lines, grants.limits.event_bytes);
+    let mut wasi = WasiCtx::builder();
+    wasi.stderr(stderr.clone()).max_random_size(RANDOM_BYTES);
+    if down(Wall::Environment) {
+        wasi.inherit_env();
+    }
     let state = RunState {
-        wasi: WasiCtx::builder()
-            .stderr(stderr.clone())
-            .max_random_size(RANDOM_BYTES)
-            .build(),
+        wasi: wasi.build(),
         files,
+        http: Http::new(
+            Egress::new(ledger.clone()).way(Caller::Guest, Vec::new()),
+            &grants.limits,
+        ),
         table: table(&grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
         meters: meters.clone(),

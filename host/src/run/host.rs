@@ -12,6 +12,7 @@ use wasmtime::component::Linker;
 use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
 use super::evidence::{self, EvidenceError};
+use super::loading::{LOAD_TIME, Loading, NotLoaded};
 use super::outcome::Outcome;
 use super::secrets::gather;
 use super::supervise::Interrupt;
@@ -21,8 +22,9 @@ use crate::capabilities::{bindings, link};
 use crate::commission::Commission;
 use crate::descriptor::{Descriptor, DescriptorError};
 use crate::egress::secrets::{Guard, SecretError, Vault};
+use crate::egress::{Egress, EgressOptions};
 use crate::engine::artifact::MAX_ARTIFACT;
-use crate::engine::inspect::{Import, unmet};
+use crate::engine::inspect::{self, Import, unmet};
 use crate::engine::{
     AgentKind, Allocation, Artifact, ArtifactError, Cache, Engine, EngineError, LoadError, Profile,
 };
@@ -51,15 +53,19 @@ pub struct HostOptions {
     pub max_component_bytes: u64,
     /// Where the values of secrets come from.
     pub vault: Vault,
+    /// Longest time [`Host::load`] waits for a component to be compiled. Compiling cannot be stopped: it goes
+    /// on in the background until it is done or the process ends.
+    pub load_time: Duration,
 }
 
 impl Default for HostOptions {
-    /// No cache, no secrets, and components of up to 128 MiB.
+    /// No cache, no secrets, and components of up to 128 MiB that are compiled within two minutes.
     fn default() -> HostOptions {
         HostOptions {
             cache: Cache::disabled(),
             max_component_bytes: MAX_ARTIFACT,
             vault: Vault::default(),
+            load_time: LOAD_TIME,
         }
     }
 }
@@ -74,6 +80,7 @@ struct Inner {
     engine: Engine,
     linker: Linker<RunState>,
     cache: Cache,
+    loading: Loading,
     max_component_bytes: u64,
     vault: Vault,
 }
@@ -196,6 +203,8 @@ pub enum AgentError {
     Artifact(#[from] ArtifactError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error("cannot load `{}`: compiling it takes longer than {max:?}", path.display())]
+    TooLong { path: PathBuf, max: Duration },
     #[error("cannot start `{}`: it imports what this host does not offer: {}", path.display(), list(imports))]
     Imports { path: PathBuf, imports: Vec<Import> },
     #[error("cannot start `{}`: {reason}", path.display())]
@@ -214,6 +223,10 @@ impl Hint for AgentError {
         match self {
             AgentError::Artifact(error) => error.hint(),
             AgentError::Load(error) => error.hint(),
+            AgentError::TooLong { .. } => Some(
+                "give it more time with `--load-timeout`; what is compiled is kept for the next time"
+                    .to_owned(),
+            ),
             AgentError::Imports { path, .. } => Some(format!(
                 "`wasm-agent inspect {}` shows what each import needs",
                 path.display()
@@ -243,6 +256,8 @@ pub enum StartError {
     Evidence(#[from] EvidenceError),
     #[error(transparent)]
     Secrets(#[from] SecretError),
+    #[error("cannot start the agent: it makes requests (`{import}`), and no host is granted")]
+    NoHost { import: String },
     #[error("cannot get random numbers from the operating system: {0}")]
     Random(getrandom::Error),
 }
@@ -255,6 +270,9 @@ impl Hint for StartError {
             StartError::Workspaces(error) => error.hint(),
             StartError::Evidence(error) => error.hint(),
             StartError::Secrets(error) => error.hint(),
+            StartError::NoHost { .. } => {
+                Some("`--allow-host HOST` allows requests to a host, and to no other".to_owned())
+            }
             StartError::Random(_) => None,
         }
     }
@@ -283,6 +301,7 @@ impl Host {
                 engine,
                 linker,
                 cache: options.cache,
+                loading: Loading::new(options.load_time),
                 max_component_bytes: options.max_component_bytes,
                 vault: options.vault,
             }),
@@ -315,12 +334,16 @@ impl Host {
             return Err(AgentError::Imports { path, imports });
         }
         let artifact = Arc::new(artifact);
-        // Compiling takes up to seconds: not on a thread that runs guests.
-        let component = {
-            let (inner, artifact) = (self.inner.clone(), artifact.clone());
-            tokio::task::spawn_blocking(move || inner.engine.load(&artifact, &inner.cache))
-                .await
-                .map_err(|error| link_error(&path, error))??
+        let Inner {
+            engine,
+            cache,
+            loading,
+            ..
+        } = &*self.inner;
+        let component = match loading.load(engine, &artifact, cache).await {
+            Ok(component) => component,
+            Err(NotLoaded::Failed(error)) => return Err(error.into()),
+            Err(NotLoaded::TooLong(max)) => return Err(AgentError::TooLong { path, max }),
         };
         let pre = self
             .inner
@@ -363,9 +386,9 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The run directory cannot be written, a directory granted copy-on-write cannot be copied, a secret is
-    /// not set, or the output has to match a schema that is missing or cannot be used. The copying is done
-    /// before this returns.
+    /// The agent makes requests and no host is granted, a secret is not set, the run directory cannot be
+    /// written, a directory granted copy-on-write cannot be copied, or the output has to match a schema that is
+    /// missing or cannot be used. The copying is done before this returns.
     pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
         let RunRequest {
             agent,
@@ -385,6 +408,12 @@ impl Host {
             .as_ref()
             .map(|provider| provider.id.clone());
         let run_id = commission.body().run_id.clone();
+        if let Some(import) = inspect::makes_requests(&agent.artifact)
+            && grants.network.hosts.is_empty()
+            && !down(Wall::HttpGranted)
+        {
+            return Err(StartError::NoHost { import });
+        }
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
         let secrets = gather(&self.inner.vault, &grants)?;
         let opened = self.open_account(
@@ -417,6 +446,12 @@ impl Host {
             Ok((opening, workspaces))
         })?;
         let interrupt = Interrupt::default();
+        let egress = EgressOptions {
+            network: grants.network.clone(),
+            limits: grants.limits.clone(),
+            injector: secrets.injector(account.ledger.clone()),
+            ..EgressOptions::default()
+        };
         let job = Job {
             engine: self.inner.engine.clone(),
             agent,
@@ -425,6 +460,7 @@ impl Host {
             workspaces,
             session_id: account.session_id.clone(),
             directory: account.directory.clone(),
+            egress: Egress::with(account.ledger.clone(), egress),
             ledger: account.ledger.clone(),
             opening,
             output_schema,

@@ -9,6 +9,7 @@ mod evidence;
 mod finish;
 pub mod history;
 pub mod host;
+mod loading;
 pub mod outcome;
 mod secrets;
 mod store;

@@ -11,9 +11,11 @@ use super::host::Entry;
 use super::workspaces::Workspaces;
 use crate::capabilities::Witness;
 use crate::capabilities::filesystem::{self, Extent, Filesystem, Mount, MountError, Protection};
+use crate::capabilities::http::Http;
 use crate::capabilities::meters::Limiter;
 use crate::capabilities::state::RunState;
 use crate::capabilities::storage::Storage;
+use crate::egress::{Caller, Way};
 use crate::engine::Engine;
 use crate::grants::{self, Access, FileGrant, Grants};
 use crate::selftest::sabotage;
@@ -43,6 +45,11 @@ pub(super) fn new_store(
         .max_random_size(sabotage::limit(Wall::RandomBytes, RANDOM_BYTES));
     if sabotage::down(Wall::Environment) {
         wasi.inherit_env();
+        if let Entry::Agent(_) = &job.agent.entry {
+            wasi.stdin(wasmtime_wasi::p2::pipe::MemoryInputPipe::new(
+                "typed by the operator",
+            ));
+        }
     }
     if sabotage::down(Wall::Network) {
         wasi.inherit_network()
@@ -69,6 +76,7 @@ pub(super) fn new_store(
     let state = RunState {
         wasi: wasi.build(),
         files,
+        http: Http::new(guest_way(job), &grants.limits),
         table: table(grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
         meters: meters.clone(),
@@ -80,6 +88,12 @@ pub(super) fn new_store(
         grants: grants.clone(),
     };
     armed(&job.engine, state, grants)
+}
+
+/// What the guest's own requests may reach.
+fn guest_way(job: &Job) -> Way {
+    let rules = job.grants.network.hosts.clone();
+    job.egress.way(Caller::Guest, rules)
 }
 
 /// The granted directories, with the ledger as their witness.
@@ -97,6 +111,9 @@ pub(super) fn filesystem(
             access: match (dir.access, workspaces.tree(&dir.guest)) {
                 (Access::ReadOnly, _) => filesystem::Access::ReadOnly,
                 (Access::ReadWrite, _) => filesystem::Access::ReadWrite,
+                (Access::CopyOnWrite, _) if sabotage::down(Wall::CopyOnWrite) => {
+                    filesystem::Access::ReadWrite
+                }
                 (Access::CopyOnWrite, Some(tree)) => filesystem::Access::CopyOnWrite { tree },
                 // Without a copy there is nothing that may be written to.
                 (Access::CopyOnWrite, None) => filesystem::Access::ReadOnly,
@@ -113,6 +130,9 @@ pub(super) fn filesystem(
     };
     let witness = Arc::new(Witness::new(ledger.clone()));
     let protection = match &grants.protection {
+        grants::Protection::Standard(_) if sabotage::down(Wall::ProtectedExtra) => {
+            Protection::Standard(Vec::new())
+        }
         grants::Protection::Standard(patterns) => {
             Protection::Standard(patterns.iter().map(ToString::to_string).collect())
         }
@@ -140,7 +160,11 @@ pub(super) fn single_files(files: &[FileGrant]) -> Vec<Mount> {
             } else {
                 filesystem::Access::ReadOnly
             },
-            extent: Extent::Files(directory.iter().map(|file| file.name.clone()).collect()),
+            extent: if sabotage::down(Wall::SingleFiles) {
+                Extent::Whole
+            } else {
+                Extent::Files(directory.iter().map(|file| file.name.clone()).collect())
+            },
         });
     }
     mounts

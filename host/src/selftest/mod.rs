@@ -17,6 +17,8 @@ mod cases;
 mod component;
 mod evidence;
 mod guests;
+mod race;
+mod resources;
 pub mod sabotage;
 mod setup;
 mod stage;
@@ -32,6 +34,7 @@ use tokio::task::JoinSet;
 
 pub use case::{Case, Verdict};
 pub use cases::all;
+pub use race::{Racer, exchange};
 pub use stage::SelftestError;
 pub use wall::Wall;
 
@@ -98,7 +101,8 @@ impl Report {
     }
 }
 
-/// Tries `cases`, at most `parallel` at once, and tells `done` of each as it ends.
+/// Tries `cases`, at most `parallel` at once, and tells `done` of each as it ends. Cases about races start
+/// `racer`.
 ///
 /// Has to be called inside a tokio runtime with more than one thread: a case may hold one up.
 ///
@@ -108,9 +112,10 @@ impl Report {
 pub async fn run(
     cases: Vec<&'static Case>,
     parallel: usize,
+    racer: Racer,
     mut done: impl FnMut(&CaseReport),
 ) -> Result<Report, SelftestError> {
-    let stage = Arc::new(Stage::new().await?);
+    let stage = Arc::new(Stage::new(racer).await?);
     let room = Arc::new(Semaphore::new(parallel.max(1)));
     let mut running = JoinSet::new();
     for (at, case) in cases.into_iter().enumerate() {

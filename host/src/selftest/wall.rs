@@ -46,6 +46,10 @@ walls! {
     HardLinks, "hard-links", "A file with names the run did not give it is not written in place.";
     Regular, "regular", "Only regular files and directories are opened.";
     Protected, "protected", "Protected paths are not changed, whatever they are reached through.";
+    ProtectedExtra, "protected-extra", "Nor are the paths the operator protects besides.";
+    SingleFiles, "single-files", "A granted file shows nothing else of its directory.";
+    CopyOnWrite, "copy-on-write", "What is granted copy-on-write is not written to by a run.";
+    BaseMoved, "base-moved", "What somebody else changed since the run began is not overwritten.";
     PseudoDirs, "pseudo-dirs", "Directories that show the host itself cannot be granted.";
     DiskBytes, "disk-bytes", "Bytes written to disk are counted before they are written.";
     FileBytes, "file-bytes", "A file does not grow beyond its limit.";
@@ -73,6 +77,7 @@ walls! {
     Facts, "facts", "A fact that is impossible is refused and changes nothing.";
     ToolBag, "tool-bag", "A tool that is not among the run's is answered by the host.";
     OpenEnd, "open-end", "A run that leaves calls or frames open has not converged.";
+    Required, "required", "Returning is not success where the operator requires evidence.";
     Stdio, "stdio", "What a stdio agent writes is its claim: none of the host's events, and nothing after its end.";
     Chain, "chain", "An account that was changed afterwards does not verify.";
     ArtifactNames, "artifact-names", "Names of artifacts stay in the run's own folder.";
@@ -103,11 +108,12 @@ walls! {
     // The artifact.
     Imports, "imports", "A component that imports what the host does not offer is not started.";
     Nesting, "nesting", "Types nested too deeply for the host's stack are not read.";
-    Artifact, "artifact", "What is not a component is refused with an error.";
+    LoadTime, "load-time", "Nobody waits longer for a component to be compiled than its budget.";
+    Artifact, "artifact", "What is not a component, or not a whole entry of the cache, is refused with an error.";
     CacheMac, "cache-mac", "Compiled code that this host did not write is never loaded.";
     CachePrivate, "cache-private", "A cache that others can write to, or links in it, are not used.";
     // Defects that have no guard of their own.
-    Sound, "sound", "No argument of a guest makes the host fail.";
+    Sound, "sound", "An argument of a guest is taken for what it is, and none makes the host fail.";
     // wasmtime itself.
     Wasmtime, "wasmtime", "WebAssembly's own rules: handles, strings, stacks and traps of a component.";
 }

@@ -23,3 +23,6 @@ pub use scan::{Hit, Kind, Needle, Scan, Scanner};
 pub use sieve::Sieve;
 pub use store::{SecretStore, StoreError, Stored};
 pub use value::{Secret, SecretName, ValueError};
+
+#[cfg(test)]
+mod tests;

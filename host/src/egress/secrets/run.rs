@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderValue};
 
+use super::super::refused::Part;
 use super::super::{Body, Caller, Injector, Refused, Target};
 use super::binding::{Binding, Bound, Place};
 use super::body::{Search, Searched, leak, told};
@@ -355,6 +356,7 @@ impl Injector for Wire {
             let query = query.map(|query| format!("?{query}")).unwrap_or_default();
             let uri = format!("{}{path}{query}", target.origin());
             parts.uri = uri.parse().map_err(|_| Refused::Malformed {
+                part: Part::Url,
                 what: "its URL cannot be sent",
             })?;
         }
