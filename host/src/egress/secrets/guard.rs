@@ -282,10 +282,11 @@ impl Unpacking {
     pub(super) fn feed(&mut self, scanner: &Scanner, bytes: &[u8]) -> Option<Needle> {
         // A few at a time: a small piece can become a thousand times as large.
         for piece in bytes.chunks(4 << 10) {
+            // Flushed, because nobody asks for the end of a body whose length is known.
             let written = match &mut self.0 {
-                Packed::Gzip(decoder) => decoder.write_all(piece),
-                Packed::Zlib(decoder) => decoder.write_all(piece),
-                Packed::Deflate(decoder) => decoder.write_all(piece),
+                Packed::Gzip(decoder) => decoder.write_all(piece).and_then(|()| decoder.flush()),
+                Packed::Zlib(decoder) => decoder.write_all(piece).and_then(|()| decoder.flush()),
+                Packed::Deflate(decoder) => decoder.write_all(piece).and_then(|()| decoder.flush()),
                 Packed::Done => return None,
             };
             let found = self.search(scanner);
