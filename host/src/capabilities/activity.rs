@@ -225,6 +225,12 @@ impl Activity {
         }
     }
 
+    /// What the guest waits for in the call it entered last makes progress: a piece of an answer arrived.
+    pub fn progress(&self) {
+        let mut inner = self.lock();
+        inner.last_activity = inner.now;
+    }
+
     /// The guest has computed to the end of an epoch.
     pub fn computing(&self) {
         let mut inner = self.lock();

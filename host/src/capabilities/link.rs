@@ -66,6 +66,14 @@ pub(crate) fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
         Acts,
         |state| state
     );
+    link!(
+        linker,
+        agent::tools,
+        Own,
+        "wasm-agent:agent/tools",
+        Acts,
+        |state| state
+    );
 
     link!(linker, io::error, Io, "wasi:io/error", Looks, |state| state
         .ctx()

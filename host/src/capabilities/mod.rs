@@ -13,6 +13,7 @@ pub mod session;
 pub mod state;
 pub mod stdio;
 pub mod storage;
+pub mod tools;
 pub mod trajectory;
 mod witness;
 

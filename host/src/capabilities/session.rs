@@ -142,7 +142,7 @@ impl wit::Host for RunState {
 
 impl RunState {
     /// Notes a call that reads and changes nothing: a guest that only does this is idle.
-    fn looks(&self, function: &'static str) {
+    pub(super) fn looks(&self, function: &'static str) {
         self.activity.function(function);
         self.activity.looks();
     }

@@ -11,6 +11,7 @@ use super::http::Http;
 use super::meters::{Limiter, Meters};
 use super::storage::Storage;
 use crate::grants::Grants;
+use crate::tools::Toolbox;
 use crate::trajectory::Ledger;
 
 /// The state of one guest's store. It dies with the guest; what has to outlive it is behind an `Arc`.
@@ -24,6 +25,7 @@ pub struct RunState {
     pub(crate) activity: Arc<Activity>,
     pub(crate) grants: Arc<Grants>,
     pub(crate) ledger: Ledger,
+    pub(crate) tools: Toolbox,
     pub(crate) storage: Storage,
     pub(crate) run_id: Arc<str>,
     pub(crate) session_id: Arc<str>,

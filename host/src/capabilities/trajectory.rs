@@ -316,7 +316,7 @@ fn convert_source(source: types::Source) -> Value {
 }
 
 /// A result that is only text is a string on the wire, as providers have it.
-fn convert_result_content(mut blocks: Vec<wit::ResultBlock>) -> Result<Value, Rejected> {
+pub(super) fn convert_result_content(mut blocks: Vec<wit::ResultBlock>) -> Result<Value, Rejected> {
     if let [wit::ResultBlock::Text(text)] = blocks.as_mut_slice() {
         return Ok(Value::String(std::mem::take(text)));
     }
@@ -399,7 +399,7 @@ fn result_block_bytes(block: &wit::ResultBlock) -> usize {
 }
 
 /// Bytes become base64 on the wire: four for every three.
-fn source_bytes(source: &types::Source) -> usize {
+pub(super) fn source_bytes(source: &types::Source) -> usize {
     match source {
         types::Source::Bytes(media) => media.media_type.len() + media.data.len().div_ceil(3) * 4,
         types::Source::Url(text) | types::Source::File(text) => text.len(),

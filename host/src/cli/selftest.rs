@@ -32,12 +32,24 @@ pub(super) struct Args {
     /// Exchange two paths until standard input ends: what the cases about races start
     #[arg(long, hide = true, num_args = 2, exclusive = true)]
     exchange: Vec<PathBuf>,
+
+    /// Be a tool server of this manner: what the cases and tests about tools start
+    #[arg(long, hide = true, exclusive = true, value_name = "MANNER")]
+    tool_server: Option<String>,
 }
 
 pub(super) fn selftest(args: &Args) -> Done {
     if let [one, other] = args.exchange.as_slice() {
         // The case that started this process says what came of it.
         return Ok(match selftest::exchange(one, other) {
+            Ok(()) => Exit::Success,
+            Err(_) => Exit::Failed,
+        });
+    }
+    if let Some(manner) = &args.tool_server {
+        let manner = selftest::Manner::find(manner)
+            .ok_or_else(|| Failure::new(anyhow!("there is no manner `{manner}`")))?;
+        return Ok(match selftest::serve(manner) {
             Ok(()) => Exit::Success,
             Err(_) => Exit::Failed,
         });

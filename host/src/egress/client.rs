@@ -275,13 +275,16 @@ fn too_large(error: &hyper::Error) -> bool {
 /// What a failure of the protocol means. Where a body of ours made it fail, that is what it means.
 pub(super) fn protocol(error: &hyper::Error) -> Refused {
     let mut cause = error.source();
+    let mut ended = error.is_incomplete_message();
     while let Some(source) = cause {
+        let io = source.downcast_ref::<std::io::Error>();
+        ended |= io.is_some_and(|io| io.kind() == std::io::ErrorKind::UnexpectedEof);
         if let Some(refused) = source.downcast_ref::<Refused>() {
             return refused.clone();
         }
         cause = source.source();
     }
-    if error.is_incomplete_message() {
+    if ended {
         return Refused::Truncated;
     }
     let mut reason = error.to_string();

@@ -24,6 +24,8 @@ pub enum Need {
     Dir,
     /// An environment variable. Without one it is there and there are none.
     Env,
+    /// A tool server or a tool component. Without one it is there and there are no tools.
+    Tools,
     /// It is there so that programs start, every use of it is refused, and nothing can be granted.
     Denied,
     /// A host. Without one, an agent that imports it is not started: it could do nothing with it.
@@ -44,6 +46,7 @@ impl Need {
             Self::Nothing => "nothing",
             Self::Dir => "--dir",
             Self::Env => "--env",
+            Self::Tools => "--mcp, --tool",
             Self::Denied => "always denied",
             Self::Network => "--allow-host",
             Self::Unknown => "this host does not have it",
@@ -88,6 +91,7 @@ const KNOWN: &[Known] = &[
     known(OURS, V0_1, "types", Need::Nothing, "types of the contract"),
     known(OURS, V0_1, "trajectory", Need::Nothing, "reports facts for the trajectory"),
     known(OURS, V0_1, "session", Need::Nothing, "asks about its run and budget, saves state, submits artifacts"),
+    known(OURS, V0_1, "tools", Need::Tools, "uses tools of servers and components"),
 
     known("wasi:io", V0_2, "error", Need::Nothing, "stream errors"),
     known("wasi:io", V0_2, "poll", Need::Nothing, "waits"),

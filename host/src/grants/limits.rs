@@ -44,6 +44,11 @@ pub struct Limits {
     pub http_connect: u64,
     pub http_head: u64,
     pub http_idle: u64,
+    pub tools: u64,
+    pub tool_dial: u64,
+    pub tool_call: u64,
+    pub tool_calls: u64,
+    pub tool_result_bytes: u64,
 }
 
 /// How the value of a limit is written.
@@ -340,6 +345,46 @@ pub const TABLE: &[Limit] = &[
         "time between two pieces of a response; then it fails",
         "streams of models and tools keep themselves alive every few seconds"
     ),
+    limit!(
+        "tools",
+        tools,
+        Count,
+        "512",
+        "tools of granted servers and components together; a server with more than are left is not used",
+        "a model reads all of them on every turn, and chooses badly among hundreds"
+    ),
+    limit!(
+        "tool-dial",
+        tool_dial,
+        Duration,
+        "30s",
+        "time to connect to one tool server and to list its tools, before the agent starts; a server that takes longer is not used",
+        "a server that is downloaded first, as by `npx` or `uv`, takes some ten seconds"
+    ),
+    limit!(
+        "tool-call",
+        tool_call,
+        Duration,
+        "2m",
+        "time of one call of a granted tool; the call is cancelled and fails",
+        "what programs that use MCP give one call; the `timeout` of a server says otherwise"
+    ),
+    limit!(
+        "tool-calls",
+        tool_calls,
+        Count,
+        "1000",
+        "calls of granted tools; further ones are refused",
+        "a long run has some hundreds"
+    ),
+    limit!(
+        "tool-result-bytes",
+        tool_result_bytes,
+        Bytes,
+        "1MiB",
+        "bytes of one result of a granted tool; a longer one is cut, and says so",
+        "more than a model reads: about 200,000 tokens"
+    ),
 ];
 
 impl Default for Limits {
@@ -376,6 +421,11 @@ impl Default for Limits {
             http_connect: 0,
             http_head: 0,
             http_idle: 0,
+            tools: 0,
+            tool_dial: 0,
+            tool_call: 0,
+            tool_calls: 0,
+            tool_result_bytes: 0,
         };
         for limit in TABLE {
             // A test parses every default, so none of them is left at zero.

@@ -32,7 +32,7 @@ pub use protect::Protection;
 pub use require::{Evidence, Require};
 pub use secrets::SecretsGrant;
 pub use single_file::{FileGrant, FileSpec};
-pub use tools::ToolsGrant;
+pub use tools::{CommandLine, ServerSpec, ToolsGrant};
 
 use crate::error::Hint;
 
@@ -87,6 +87,9 @@ pub enum GrantError {
     /// A grant of a secret is wrong.
     #[error(transparent)]
     Secrets(#[from] secrets::SecretsError),
+    /// A grant of a tool is wrong.
+    #[error(transparent)]
+    Tools(#[from] tools::ToolsError),
     /// An environment variable is wrong.
     #[error("cannot grant the environment variable `{name}`: {reason}")]
     Env {
@@ -107,6 +110,7 @@ impl Hint for GrantError {
             GrantError::Require(error) => error.hint(),
             GrantError::Network(error) => error.hint(),
             GrantError::Secrets(error) => error.hint(),
+            GrantError::Tools(error) => error.hint(),
             GrantError::Env { .. } => Some("write `NAME=VALUE`".to_owned()),
         }
     }
@@ -168,21 +172,13 @@ impl Grants {
             flags.leaks.or(file.leaks).unwrap_or_default(),
             &env,
         )?;
-        let words = |line: String| line.split_whitespace().map(str::to_owned).collect();
-        let tools = ToolsGrant {
-            servers: file
-                .mcp_servers
-                .into_iter()
-                .chain(flags.mcp_servers)
-                .collect(),
-            commands: file
-                .commands
-                .into_iter()
-                .chain(flags.commands)
-                .map(words)
-                .collect(),
-            components: file.tools.into_iter().chain(flags.tools).collect(),
-        };
+        let commands: Vec<_> = file.commands.into_iter().chain(flags.commands).collect();
+        let servers = file.mcp_servers.into_iter().chain(flags.mcp_servers);
+        let tools = tools::resolve(
+            servers.collect(),
+            &commands,
+            file.tools.into_iter().chain(flags.tools).collect(),
+        )?;
         Ok(Grants {
             dirs,
             files,

@@ -40,11 +40,13 @@ use crate::preflight::Refusal;
 use crate::schema::Schema;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
+use crate::tools::watch::Watch;
+use crate::tools::{Component, Toolbox};
 use crate::trajectory::audit::Stream;
 use crate::trajectory::event::Origin;
 use crate::trajectory::journal::{Journal, JournalError, Link};
 use crate::trajectory::ledger::{FactLimits, Ledger, LedgerError};
-use crate::trajectory::opening::Opening;
+use crate::trajectory::opening::{Opening, Reached};
 use crate::trajectory::recorder::Ids;
 use crate::trajectory::{Audit, ErrorCode, Recorder, StopReason};
 
@@ -55,6 +57,8 @@ pub(super) struct Job {
     pub(super) commission: Commission,
     pub(super) grants: Arc<Grants>,
     pub(super) workspaces: Workspaces,
+    /// Components that are tools.
+    pub(super) tools: Vec<Component>,
     pub(super) session_id: String,
     pub(super) directory: Option<PathBuf>,
     pub(super) ledger: Ledger,
@@ -107,10 +111,16 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         (None, Ok(files)) => {
             changes = Some(files.journal());
             trees = Trees::before(&job.grants.dirs, &job.workspaces).await;
-            // The supervisor, too, and the end of the store: the account is closed whatever fails.
-            let finish = caught(run(&job, &watched, files))
-                .await
-                .unwrap_or_else(|panic| host_fault(panic.to_string()));
+            let finish = match equip(&mut job, &watched).await {
+                Ok(tools) => {
+                    // The supervisor, too, and the end of the store: the account is closed whatever fails.
+                    let finish = caught(run(&job, &watched, files, tools.clone())).await;
+                    // While its account is open: what it still says belongs there.
+                    tools.close().await;
+                    finish.unwrap_or_else(|panic| host_fault(panic.to_string()))
+                }
+                Err(finish) => finish,
+            };
             leaving(&job, weighed(&job, &watched, finish).await)
         }
     };
@@ -132,6 +142,70 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     );
     job.ledger.deliver().await;
     outcome
+}
+
+/// Connects to the tool servers of the run and writes `agent_started`.
+///
+/// # Errors
+///
+/// How the run ends without a guest.
+async fn equip(job: &mut Job, watched: &Watched) -> Result<Toolbox, Finish> {
+    let body = job.commission.body();
+    if let Entry::Command(_) = job.agent.entry {
+        // Its trajectory opens with its first line.
+        return Ok(Toolbox::default());
+    }
+    let activity = watched.activity.clone();
+    let watch = Watch::new(job.ledger.clone(), move || activity.progress());
+    let own = job.agent.descriptor.tools.iter();
+    let own: Vec<_> = own.map(|tool| tool.name.clone()).collect();
+    let components = std::mem::take(&mut job.tools);
+    let egress = job.egress.clone();
+    let opened = caught(async {
+        // Whoever watches sees what is waited for.
+        job.ledger.deliver().await;
+        Toolbox::open(&job.grants, body, own.into_iter(), components, &egress, watch).await
+    });
+    let (tools, ended) = tokio::select! {
+        biased;
+        () = job.interrupt.requested() => (None, Some(interrupted())),
+        opened = opened => match opened {
+            Ok(tools) => (Some(tools), None),
+            Err(panic) => (None, Some(host_fault(panic.to_string()))),
+        },
+    };
+    let tools = tools.unwrap_or_else(|| {
+        let reason = "the run ended before it was connected";
+        Toolbox::without(reason, &job.grants, body)
+    });
+    job.opening.reached(reached(&tools));
+    let started = job.opening.start(&job.agent.descriptor);
+    match (started, ended) {
+        (_, Some(finish)) => Err(finish),
+        (Err(error), None) => {
+            tools.close().await;
+            Err(host_fault(error.to_string()))
+        }
+        (Ok(()), None) => Ok(tools),
+    }
+}
+
+/// What `agent_started` says of the host's tools.
+pub(super) fn reached(tools: &Toolbox) -> Reached {
+    Reached {
+        servers: tools.server_decls(),
+        tools: tools.decls(),
+        failures: tools.failures(),
+    }
+}
+
+fn interrupted() -> Finish {
+    Finish {
+        ended: Ended::Interrupted,
+        reason: StopReason::Interrupted,
+        output: None,
+        error: None,
+    }
 }
 
 /// Returning is a claim. What the operator requires to believe it has to be there, or the run is
@@ -230,7 +304,7 @@ fn captured(job: &Job, stream: Stream) -> Captured {
     Captured::new(job.ledger.clone(), lines, job.grants.limits.event_bytes)
 }
 
-async fn run(job: &Job, watched: &Watched, files: Filesystem) -> Finish {
+async fn run(job: &Job, watched: &Watched, files: Filesystem, tools: Toolbox) -> Finish {
     let max = job.grants.limits.storage_bytes;
     let storage = match job
         .directory
@@ -243,7 +317,7 @@ async fn run(job: &Job, watched: &Watched, files: Filesystem) -> Finish {
             .listed_in(watched.submissions.clone()),
         Err(error) => return host_fault(format!("cannot open the run directory: {error}")),
     };
-    let mut store = new_store(job, watched, files, storage);
+    let mut store = new_store(job, watched, files, storage, tools);
     let limits = &job.grants.limits;
     let guest = async {
         match &job.agent.entry {
@@ -280,12 +354,7 @@ async fn run(job: &Job, watched: &Watched, files: Filesystem) -> Finish {
         }
         Ok(Ok(Err(error))) => failed(job, watched, &error),
         Ok(Err(panic)) => host_fault(panic.to_string()),
-        Err(Cut::Interrupted) => Finish {
-            ended: Ended::Interrupted,
-            reason: StopReason::Interrupted,
-            output: None,
-            error: None,
-        },
+        Err(Cut::Interrupted) => interrupted(),
         Err(Cut::Limit(hit)) => limit_reached(hit),
         Err(Cut::Journal(error)) => host_fault(error.to_string()),
         Err(Cut::Policy(error)) => host_fault(format!("cannot supervise the run: {error}")),
@@ -506,6 +575,7 @@ pub(super) async fn describe(
         meters: meters.clone(),
         activity: activity.clone(),
         ledger: ledger.clone(),
+        tools: Toolbox::default(),
         storage: Storage::none(0),
         run_id: Arc::from("describe"),
         session_id: Arc::from("describe"),

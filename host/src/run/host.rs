@@ -36,6 +36,7 @@ use crate::trajectory::journal::{Journal, JournalError, Link};
 use crate::trajectory::ledger::{FactLimits, Ledger};
 use crate::trajectory::opening::Opening;
 use crate::trajectory::recorder::Ids;
+use crate::tools::Toolbox;
 use crate::trajectory::{Audit, Record, Recorder};
 
 /// Records a listener may be behind before the guest has to wait.
@@ -431,16 +432,25 @@ impl Host {
             let opening = Opening::begin(
                 commission.clone(),
                 grants.to_guest_json(),
+                grants
+                    .tools
+                    .servers
+                    .iter()
+                    .map(|server| server.id.clone())
+                    .collect(),
                 account.session_id.clone(),
                 account.ledger.clone(),
             )?;
             for subject in left_out {
                 account.ledger.audit(Audit::Narrowed { subject })?;
             }
-            if let Entry::Agent(_) = agent.entry {
-                opening.describe(&agent.descriptor)?;
-                if opening.refusal().is_none() {
-                    opening.start(&agent.descriptor)?;
+            match agent.entry {
+                // It starts once its tool servers are reached, or not.
+                Entry::Agent(_) => opening.describe(&agent.descriptor)?,
+                Entry::Command(_) => {
+                    let reason = "an agent that speaks over its standard streams cannot use it";
+                    let tools = Toolbox::without(reason, &grants, commission.body());
+                    opening.reached(drive::reached(&tools));
                 }
             }
             Ok((opening, workspaces))
@@ -458,6 +468,7 @@ impl Host {
             commission,
             grants: Arc::new(grants),
             workspaces,
+            tools: Vec::new(),
             session_id: account.session_id.clone(),
             directory: account.directory.clone(),
             egress: Egress::with(account.ledger.clone(), egress),

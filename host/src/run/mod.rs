@@ -18,7 +18,7 @@ mod trees;
 pub mod watchdog;
 pub mod workspaces;
 
-pub use directory::{RunDir, RunsDir};
+pub use directory::{Life, RunDir, RunsDir};
 pub use evidence::EvidenceError;
 pub use history::{HistoryError, PastEvent, PastRun, State};
 pub use host::{

@@ -20,6 +20,7 @@ use crate::engine::Engine;
 use crate::grants::{self, Access, FileGrant, Grants};
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
+use crate::tools::Toolbox;
 use crate::trajectory::Ledger;
 
 /// Bytes of randomness one host call may ask for.
@@ -30,6 +31,7 @@ pub(super) fn new_store(
     watched: &Watched,
     files: Filesystem,
     storage: Storage,
+    tools: Toolbox,
 ) -> Store<RunState> {
     let Watched {
         meters,
@@ -82,6 +84,7 @@ pub(super) fn new_store(
         meters: meters.clone(),
         activity: activity.clone(),
         ledger: job.ledger.clone(),
+        tools,
         storage,
         run_id: Arc::from(job.commission.body().run_id.as_str()),
         session_id: Arc::from(job.session_id.as_str()),

@@ -20,6 +20,7 @@ mod guests;
 mod race;
 mod resources;
 pub mod sabotage;
+mod server;
 mod setup;
 mod stage;
 pub mod wall;
@@ -35,6 +36,7 @@ use tokio::task::JoinSet;
 pub use case::{Case, Verdict};
 pub use cases::all;
 pub use race::{Racer, exchange};
+pub use server::{Manner, serve};
 pub use stage::SelftestError;
 pub use wall::Wall;
 

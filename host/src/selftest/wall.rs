@@ -105,6 +105,13 @@ walls! {
     RequestSize, "request-size", "URLs, headers and bodies of requests are bounded.";
     ResponseSize, "response-size", "Bodies of responses are bounded.";
     HttpGranted, "http-granted", "An agent that makes requests is not started when it may make none.";
+    // Tools.
+    Commands, "commands", "A commission starts no program but one the operator granted, word by word.";
+    ServerEnvironment, "server-environment", "A tool server gets nothing of the host's environment but the path.";
+    ToolAllow, "tool-allow", "A tool of a server that is not granted is neither shown nor called.";
+    ToolArguments, "tool-arguments", "Arguments of a tool stay within what the operator says.";
+    ToolCalls, "tool-calls", "Calls of tools are bounded in number.";
+    ToolResult, "tool-result", "The result of a tool is bounded in size.";
     // The artifact.
     Imports, "imports", "A component that imports what the host does not offer is not started.";
     Nesting, "nesting", "Types nested too deeply for the host's stack are not read.";

@@ -93,6 +93,15 @@ pub enum Audit {
         /// Its arguments.
         report: Value,
     },
+    /// Something about a tool server.
+    ToolServer {
+        /// Its id.
+        server: String,
+        /// What: `started`, `connected`, `failed`, `stderr`, `tools_left_out`, `tools_changed`.
+        notice: &'static str,
+        /// More about it; of `stderr`, what the server wrote.
+        text: String,
+    },
     /// Something the guest wrote to a standard stream.
     Output {
         /// Which one.

@@ -216,6 +216,14 @@ impl Recorder {
         self.agent_span.is_some()
     }
 
+    /// True while a call with this id, of this tool and with this input, waits for its result.
+    #[must_use]
+    pub fn awaits(&self, id: &str, name: &str, input: &Value) -> bool {
+        self.calls
+            .get(id)
+            .is_some_and(|call| call.open && call.name == name && call.input == *input)
+    }
+
     /// Writes one event of the prelude: a root span of its own.
     pub fn prelude(&mut self, now: Timestamp, body: Body) {
         let span = self.new_span(SpanId::NONE);

@@ -45,16 +45,6 @@ impl Peer {
         String::from_utf8(head).unwrap()
     }
 
-    /// Reads this many bytes more.
-    pub(super) async fn body(&mut self, length: usize) {
-        for _ in 0..length {
-            let Ok(byte) = self.io.read_u8().await else {
-                return;
-            };
-            self.received.lock().unwrap()[self.at].push(byte);
-        }
-    }
-
     pub(super) async fn say(&mut self, bytes: &[u8]) -> bool {
         self.io.write_all(bytes).await.is_ok() && self.io.flush().await.is_ok()
     }
