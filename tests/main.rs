@@ -25,6 +25,7 @@ mod limits;
 mod loading;
 mod model;
 mod project;
+mod providers;
 mod recording;
 mod run;
 mod running;

@@ -202,7 +202,11 @@ pub fn reachable(
     asked: Option<&commission::Provider>,
 ) -> Result<BTreeMap<String, Reachable>, Refusal> {
     let specs = grants.models.providers.iter().map(|spec| spec.id.as_str());
-    let ids: BTreeSet<&str> = WELL_KNOWN.iter().map(|known| known.id).chain(specs).collect();
+    let ids: BTreeSet<&str> = WELL_KNOWN
+        .iter()
+        .map(|known| known.id)
+        .chain(specs)
+        .collect();
     let mut reachable = BTreeMap::new();
     for id in ids {
         // A pattern grants models of a provider when it begins with its name, or with what stands for it.
@@ -309,7 +313,10 @@ fn moved(provider: Provider, url: &str, grants: &Grants) -> Result<Provider, Ref
         .target()
         .ok_or_else(|| refused("it is not a URL that can be asked".to_owned()))?;
     let hosts = &grants.network.hosts;
-    if hosts.iter().any(|rule| rule.matches(&Method::POST, &target)) {
+    if hosts
+        .iter()
+        .any(|rule| rule.matches(&Method::POST, &target))
+    {
         Ok(provider)
     } else {
         Err(refused(format!(
@@ -326,7 +333,9 @@ impl Reachable {
         vault: &Vault,
         gathering: &mut Gathering<'_>,
     ) -> Result<(), SecretError> {
-        let Provider { api, secret, key, .. } = &self.provider;
+        let Provider {
+            api, secret, key, ..
+        } = &self.provider;
         if *key == KeyNeed::StaysBehind {
             return Ok(());
         }
@@ -369,7 +378,8 @@ impl Provider {
     /// The requests that are made to it, and no others.
     fn rule(&self) -> Result<HostRule, String> {
         self.written_rule()
-            .parse().map_err(|error: RuleError| error.to_string())
+            .parse()
+            .map_err(|error: RuleError| error.to_string())
     }
 }
 
