@@ -131,7 +131,9 @@ impl WasiHttpHooks for Hooks {
 fn code(refused: Refused) -> Error {
     let section = |max: u64| u32::try_from(max).ok();
     match refused {
-        Refused::Denied { .. } => Error::HttpRequestDenied,
+        Refused::Denied { .. } | Refused::Leak { .. } | Refused::Secret { .. } => {
+            Error::HttpRequestDenied
+        }
         Refused::Malformed { part, .. } => match part {
             Part::Url => Error::HttpRequestUriInvalid,
             Part::Method => Error::HttpRequestMethodInvalid,
