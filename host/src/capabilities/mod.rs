@@ -5,6 +5,7 @@
 
 pub mod activity;
 pub mod content;
+mod contents;
 pub mod filesystem;
 pub(crate) mod http;
 mod link;

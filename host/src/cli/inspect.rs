@@ -218,6 +218,10 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
     if authority.env.is_empty() {
         table.row([head.into(), none()]);
     }
+    let mut head = "secrets";
+    for secret in &authority.secrets {
+        table.row([std::mem::take(&mut head).into(), printable(secret).into()]);
+    }
     let args = authority
         .args
         .iter()

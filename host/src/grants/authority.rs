@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::limits::{Limit, Limits};
+use super::secrets::SecretGrant;
 use super::{Ask, Grants, Protection, ServerSpec};
 
 /// Name and version of the JSON form of an [`Authority`].
@@ -42,6 +43,8 @@ pub struct Authority {
     pub missing: Vec<String>,
     /// What no grant of this version can change.
     pub fixed: Fixed,
+    /// Which secrets the host puts where, as `NAME → PLACE of HOST`. The agent sees none of them.
+    pub secrets: Vec<String>,
     /// Every limit.
     pub limits: Vec<LimitAuthority>,
     /// What it has to show to count as done, in the words of `--require`.
@@ -196,6 +199,12 @@ impl Authority {
                 clocks: "real",
                 random: "real",
             },
+            secrets: grants
+                .secrets
+                .bindings
+                .iter()
+                .map(SecretGrant::words)
+                .collect(),
             limits: limits.map(LimitAuthority::new).collect(),
             require: grants.require.words(),
         }

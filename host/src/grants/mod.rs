@@ -84,6 +84,9 @@ pub enum GrantError {
     /// A grant of a host is wrong.
     #[error(transparent)]
     Network(#[from] network::NetworkError),
+    /// A grant of a secret is wrong.
+    #[error(transparent)]
+    Secrets(#[from] secrets::SecretsError),
     /// A grant of a tool is wrong.
     #[error(transparent)]
     Tools(#[from] tools::ToolsError),
@@ -106,6 +109,7 @@ impl Hint for GrantError {
             GrantError::Limit(error) => error.hint(),
             GrantError::Require(error) => error.hint(),
             GrantError::Network(error) => error.hint(),
+            GrantError::Secrets(error) => error.hint(),
             GrantError::Tools(error) => error.hint(),
             GrantError::Env { .. } => Some("write `NAME=VALUE`".to_owned()),
         }
@@ -163,10 +167,11 @@ impl Grants {
             providers: file.providers.into_iter().chain(flags.providers).collect(),
             prices: flags.prices.or(file.prices),
         };
-        let secrets = SecretsGrant {
-            bindings: file.secrets.into_iter().chain(flags.secrets).collect(),
-            leaks: flags.leaks.or(file.leaks).unwrap_or_default(),
-        };
+        let secrets = secrets::resolve(
+            file.secrets.into_iter().chain(flags.secrets),
+            flags.leaks.or(file.leaks).unwrap_or_default(),
+            &env,
+        )?;
         let commands: Vec<_> = file.commands.into_iter().chain(flags.commands).collect();
         let servers = file.mcp_servers.into_iter().chain(flags.mcp_servers);
         let tools = tools::resolve(
@@ -227,6 +232,11 @@ impl Grants {
             }
             asked
         });
+        for secret in &mut self.secrets.bindings {
+            if let Some(name) = secret.variable.take_if(|name| !ask.wants_env(name)) {
+                left_out.push(format!("env {name}"));
+            }
+        }
         left_out
     }
 
@@ -262,6 +272,17 @@ impl Grants {
             }
             if !self.require.is_empty() {
                 map.insert("require".to_owned(), self.require.to_guest_json());
+            }
+            if !self.secrets.bindings.is_empty() {
+                let secrets = self.secrets.bindings.iter().map(|secret| {
+                    json!({
+                        "name": secret.bound.name.as_str(),
+                        "host": secret.bound.rule.to_string(),
+                        "env": secret.variable,
+                    })
+                });
+                map.insert("secrets".to_owned(), secrets.collect());
+                map.insert("leaks".to_owned(), json!(self.secrets.leaks.as_str()));
             }
         }
         json

@@ -14,12 +14,14 @@ use super::drive::{self, Job};
 use super::evidence::{self, EvidenceError};
 use super::loading::{LOAD_TIME, Loading, NotLoaded};
 use super::outcome::Outcome;
+use super::secrets::gather;
 use super::supervise::Interrupt;
 use super::workspaces::{Workspaces, WorkspacesError};
 use crate::capabilities::state::RunState;
 use crate::capabilities::{bindings, link};
 use crate::commission::Commission;
 use crate::descriptor::{Descriptor, DescriptorError};
+use crate::egress::secrets::{Guard, SecretError, Vault};
 use crate::egress::{Egress, EgressOptions};
 use crate::engine::artifact::MAX_ARTIFACT;
 use crate::engine::inspect::{self, Import, asks_models, unmet};
@@ -51,17 +53,20 @@ pub struct HostOptions {
     pub cache: Cache,
     /// Largest component in bytes.
     pub max_component_bytes: u64,
+    /// Where the values of secrets come from.
+    pub vault: Vault,
     /// Longest time [`Host::load`] waits for a component to be compiled. Compiling cannot be stopped: it goes
     /// on in the background until it is done or the process ends.
     pub load_time: Duration,
 }
 
 impl Default for HostOptions {
-    /// No cache, and components of up to 128 MiB that are compiled within two minutes.
+    /// No cache, no secrets, and components of up to 128 MiB that are compiled within two minutes.
     fn default() -> HostOptions {
         HostOptions {
             cache: Cache::disabled(),
             max_component_bytes: MAX_ARTIFACT,
+            vault: Vault::default(),
             load_time: LOAD_TIME,
         }
     }
@@ -79,6 +84,7 @@ struct Inner {
     cache: Cache,
     loading: Loading,
     max_component_bytes: u64,
+    vault: Vault,
 }
 
 /// A loaded agent: compiled, linked, and described by itself.
@@ -256,6 +262,8 @@ pub enum StartError {
     Workspaces(#[from] WorkspacesError),
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    #[error(transparent)]
+    Secrets(#[from] SecretError),
     #[error("cannot start the agent: it makes requests (`{import}`), and no host is granted")]
     NoHost { import: String },
     #[error("cannot get random numbers from the operating system: {0}")]
@@ -269,6 +277,7 @@ impl Hint for StartError {
             StartError::Journal(error) => error.hint(),
             StartError::Workspaces(error) => error.hint(),
             StartError::Evidence(error) => error.hint(),
+            StartError::Secrets(error) => error.hint(),
             StartError::NoHost { .. } => {
                 Some("`--allow-host HOST` allows requests to a host, and to no other".to_owned())
             }
@@ -302,6 +311,7 @@ impl Host {
                 cache: options.cache,
                 loading: Loading::new(options.load_time),
                 max_component_bytes: options.max_component_bytes,
+                vault: options.vault,
             }),
         })
     }
@@ -411,8 +421,9 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The agent makes requests and no host is granted, the run directory cannot be written, a directory granted copy-on-write cannot be copied, or the
-    /// output has to match a schema that is missing or cannot be used. The copying is done before this returns.
+    /// The agent makes requests and no host is granted, a secret is not set, the run directory cannot be
+    /// written, a directory granted copy-on-write cannot be copied, or the output has to match a schema that is
+    /// missing or cannot be used. The copying is done before this returns.
     pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
         let RunRequest {
             agent,
@@ -440,13 +451,22 @@ impl Host {
         }
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
         // Who asks no model needs none.
-        let models = if asks_models(&agent.artifact) {
+        let mut models = if asks_models(&agent.artifact) {
             model::Setup::of(&grants, &commission)
         } else {
             Ok(model::Setup::default())
         };
-        let account =
-            self.open_account(&agent, commission.raw(), &run_id, provider, &grants, runs)?;
+        let secrets = gather(&self.inner.vault, &grants, models.as_mut().ok())?;
+        let opened = self.open_account(
+            &agent,
+            commission.raw(),
+            &run_id,
+            provider,
+            &grants,
+            secrets.guard(),
+            runs,
+        );
+        let account = opened?;
         let (opening, workspaces) = account.or_removed(|account| {
             let workspaces = Workspaces::prepare(account.directory.as_deref(), &grants.dirs)?;
             let opening = Opening::begin(
@@ -482,6 +502,7 @@ impl Host {
         let egress = EgressOptions {
             network: grants.network.clone(),
             limits: grants.limits.clone(),
+            injector: secrets.injector(account.ledger.clone()),
             ..EgressOptions::default()
         };
         let job = Job {
@@ -499,6 +520,7 @@ impl Host {
             // A run that was refused asks nobody.
             models: models.unwrap_or_default(),
             output_schema,
+            secrets,
             interrupt: interrupt.clone(),
         };
         Ok(account.handle(interrupt, tokio::spawn(drive::drive(job))))
@@ -518,7 +540,9 @@ impl Host {
         runs: Option<RunsDir>,
     ) -> Result<RunHandle, StartError> {
         let Unsupported { run_id, raw, found } = unsupported;
-        let account = self.open_account(agent, raw, run_id, None, grants, runs)?;
+        let secrets = gather(&self.inner.vault, grants, None)?;
+        let guard = secrets.guard();
+        let account = self.open_account(agent, raw, run_id, None, grants, guard, runs)?;
         let message = format!(
             "commission has schema_version `{found}`; this host reads `{}`",
             crate::commission::SCHEMA_VERSION
@@ -543,6 +567,7 @@ impl Host {
         Ok(account.handle(Interrupt::default(), task))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "all of it is what was asked for")]
     fn open_account(
         &self,
         agent: &Agent,
@@ -550,6 +575,7 @@ impl Host {
         run_id: &str,
         provider: Option<String>,
         grants: &Grants,
+        guard: Option<&Arc<Guard>>,
         runs: Option<RunsDir>,
     ) -> Result<Account, StartError> {
         let mut seed = [0; 16];
@@ -558,7 +584,13 @@ impl Host {
         let session_id = directory
             .as_ref()
             .map_or_else(directory::new_session_id, |dir| dir.session_id().to_owned());
-        let run_json = self.request_json(agent, commission, grants, &session_id);
+        let mut run_json = self.request_json(agent, commission, grants, &session_id);
+        if let Some(guard) = guard
+            && let Some(redacted) = guard.redact_value(&run_json)
+        {
+            // The commission itself has a secret in it.
+            run_json = redacted.rest;
+        }
         let journal = match &directory {
             Some(dir) => {
                 let opened = dir
@@ -569,6 +601,7 @@ impl Host {
             }
             None => Journal::in_memory(Link::of(run_json.to_string().as_bytes())),
         };
+        let journal = journal.guarded(guard.cloned());
         let recorder = Recorder::new(Ids::seeded(seed), run_id, provider);
         let limits = FactLimits {
             facts: grants.limits.events,

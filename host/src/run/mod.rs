@@ -12,6 +12,7 @@ pub mod history;
 pub mod host;
 mod loading;
 pub mod outcome;
+mod secrets;
 mod store;
 pub mod supervise;
 mod tool;

@@ -29,6 +29,11 @@ pub enum Ended {
         /// What it has not shown, in the words of `--require`.
         missing: Vec<String>,
     },
+    /// The agent returned a result with a secret in it, which was not handed on.
+    Withheld {
+        /// Which secret.
+        reason: String,
+    },
     /// The commission does not fit the agent; it was not started.
     Refused {
         /// What does not fit.
@@ -206,6 +211,7 @@ impl Outcome {
             Ended::Converged
             | Ended::Stopped { .. }
             | Ended::Incomplete { .. }
+            | Ended::Withheld { .. }
             | Ended::Refused { .. }
             | Ended::Crashed(_) => Exit::Failed,
             Ended::Limit(_) => Exit::Limit,
