@@ -161,10 +161,11 @@ async fn equip(job: &mut Job, watched: &Watched) -> Result<Toolbox, Finish> {
     let own: Vec<_> = own.map(|tool| tool.name.clone()).collect();
     let components = std::mem::take(&mut job.tools);
     let egress = job.egress.clone();
+    let secrets = job.secrets.clone();
     let opened = caught(async {
         // Whoever watches sees what is waited for.
         job.ledger.deliver().await;
-        Toolbox::open(&job.grants, body, own.into_iter(), components, &egress, watch).await
+        Toolbox::open(&job.grants, body, own.into_iter(), components, &egress, &secrets, watch).await
     });
     let (tools, ended) = tokio::select! {
         biased;

@@ -416,7 +416,7 @@ impl Host {
             return Err(StartError::NoHost { import });
         }
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
-        let secrets = gather(&self.inner.vault, &grants)?;
+        let secrets = gather(&self.inner.vault, &grants, Some(commission.body()))?;
         let opened = self.open_account(
             &agent,
             commission.raw(),
@@ -495,7 +495,7 @@ impl Host {
         runs: Option<RunsDir>,
     ) -> Result<RunHandle, StartError> {
         let Unsupported { run_id, raw, found } = unsupported;
-        let secrets = gather(&self.inner.vault, grants)?;
+        let secrets = gather(&self.inner.vault, grants, None)?;
         let guard = secrets.guard();
         let account = self.open_account(agent, raw, run_id, None, grants, guard, runs)?;
         let message = format!(
