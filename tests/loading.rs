@@ -103,6 +103,7 @@ fn an_interrupt_ends_compiling() {
         let lab = Lab::new();
         let agent = lab.file("laborious.wasm", laborious());
         let call = lab.run(&agent, "x");
+        let call = call.env("WASM_AGENT_LOG", "wasm_agent=debug");
         let mut running = call.env("WASM_AGENT_CACHE_DIR", lab.path("cache")).spawn();
         let lines = running.stderr_lines();
         wait_for(&lines, "compiling");

@@ -232,7 +232,7 @@ fn calls_and_results_are_limited() {
         .exits_with(0);
     let told = told(&done);
     assert_eq!(told[0][0], "ok");
-    assert_eq!(told[0][1], "1008 bytes");
+    assert_eq!(told[0][1], "1024 bytes");
     assert!(told[0][2].as_str().unwrap().contains("is cut"), "{told:?}");
     assert_eq!(told[1][0], "unavailable");
     assert!(told[1][1].as_str().unwrap().contains("16 MiB"), "{told:?}");
@@ -260,7 +260,7 @@ fn a_server_that_fails_fails_its_calls_and_not_the_run() {
     let told = told(&done);
     assert_eq!(
         told[0],
-        json!(["unavailable", "the server's answer cannot be read"])
+        json!(["unavailable", "the server answered something else"])
     );
     assert_eq!(told[1], json!(["unavailable", "not today"]));
     assert_eq!(told[2], json!(["timed-out", "400"]));
@@ -411,6 +411,82 @@ fn ids_both_sides_use_are_a_collision() {
         "commission_collision"
     );
     assert!(notices(&account, "started").is_empty());
+}
+
+#[test]
+pub(crate) fn is_a_tool() {
+    let lab = Lab::new();
+    let mut steps = calls(&[
+        ("is_a_tool__count", json!({"n": 1})),
+        ("is_a_tool__count", json!({})),
+        ("is_a_tool__look", json!({})),
+        ("is_a_tool__fail", json!({})),
+        ("is_a_tool__trap", json!({})),
+        ("is_a_tool__loop", json!({})),
+        ("is_a_tool__count", json!({"a": 1, "b": 2})),
+    ]);
+    steps.push(json!({"list": []}));
+    let done = guest(&lab, &steps)
+        .args(["--tool", guests::IS_A_TOOL])
+        .env("SECRET_OF_THE_HOST", "x")
+        .limit("tool-call=1s")
+        .done()
+        .exits_with(0);
+    let told = told(&done);
+    // Each call is the first one of its instance.
+    let counted = json!({"counted": true});
+    assert_eq!(told[0], json!(["ok", "call 1 with {\"n\":1}", counted]));
+    assert_eq!(told[1], json!(["ok", "call 1 with {}", counted]));
+    assert_eq!(
+        told[2],
+        json!(["ok", "0 variables, 0 arguments, root false, network false"])
+    );
+    assert_eq!(told[3], json!(["error", "that is not how to use it"]));
+    assert_eq!(told[4][0], "unavailable");
+    assert!(
+        told[4][1].as_str().unwrap().contains("on purpose"),
+        "{told:?}"
+    );
+    // Which of the two limits is reached first depends on the machine.
+    assert!(
+        ["timed-out", "unavailable"].contains(&told[5][0].as_str().unwrap()),
+        "{told:?}"
+    );
+    assert_eq!(told[6][0], "invalid-arguments");
+    assert_eq!(told[7].as_array().unwrap().len(), 5);
+    assert_eq!(told[7][0], json!(["is_a_tool__count", null, false]));
+    let account = lab.account();
+    for invoked in account.data("tool_invoked") {
+        assert_eq!(invoked["avp.tool.dispatch_target"], "local");
+    }
+    for returned in account.data("tool_returned") {
+        assert_eq!(returned["wasm_agent.origin"], "observed");
+    }
+}
+
+#[test]
+fn a_tool_is_no_agent_and_an_agent_is_no_tool() {
+    let lab = Lab::new();
+    let done = lab.run(guests::IS_A_TOOL, "x").done();
+    assert!(
+        done.stderr().contains("it is a tool, not an agent"),
+        "{}",
+        done.shown()
+    );
+    assert!(
+        done.stderr().contains("hint: give it to an agent"),
+        "{}",
+        done.shown()
+    );
+    let done = guest(&lab, &[])
+        .args(["--tool", guests::ANSWERS_WITH_TEXT])
+        .done();
+    assert!(
+        done.stderr().contains("cannot use the tool component"),
+        "{}",
+        done.shown()
+    );
+    assert_ne!(done.code(), 0);
 }
 
 #[test]

@@ -32,4 +32,18 @@ pub mod bindings {
         imports: { default: async | trappable },
         exports: { default: async },
     });
+
+    /// The world of a component that is a tool.
+    pub mod tool {
+        wasmtime::component::bindgen!({
+            path: "wit",
+            world: "tool-component",
+            imports: { default: async | trappable },
+            exports: { default: async },
+            with: {
+                "wasm-agent:agent/types": super::wasm_agent::agent::types,
+                "wasm-agent:agent/trajectory": super::wasm_agent::agent::trajectory,
+            },
+        });
+    }
 }

@@ -17,10 +17,10 @@ use super::trajectory::{convert_result_content, source_bytes};
 use crate::descriptor::ToolDecl;
 use crate::json;
 use crate::tools::{CallError, MAX_PARALLEL, Output, Piece, Ready, Toolbox};
+use crate::trajectory::Audit;
 use crate::trajectory::event::Origin;
 use crate::trajectory::fact;
 use crate::trajectory::ledger::LedgerError;
-use crate::trajectory::Audit;
 
 type Answer<T> = wasmtime::Result<Result<T, wit::ToolError>>;
 

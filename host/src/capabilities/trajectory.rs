@@ -66,7 +66,9 @@ impl wit::Host for RunState {
                     .transpose()?,
                 is_error: result.is_error,
             };
-            state.ledger.tool_result(Origin::Claimed, result)
+            state.ledger.tool_result(Origin::Claimed, result)?;
+            state.activity.tool_returned();
+            Ok(())
         });
         self.ledger.deliver().await;
         answer

@@ -78,6 +78,7 @@ fn component(out: &mut Out, artifact: &Artifact, inspection: &Inspection) -> Res
         "kind",
         match inspection.kind {
             AgentKind::Agent => "agent (exports `describe` and `run`)".to_owned(),
+            AgentKind::Tool => "tool (exports `tool-provider`; for `--tool`)".to_owned(),
             AgentKind::Command => {
                 "command (wasi:cli/run; reads its commission from standard input)".to_owned()
             }

@@ -1,5 +1,6 @@
 //! Where an agent comes from: a component file, or a project that is built first.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -136,8 +137,8 @@ impl AgentArg {
         let agent = tokio::select! {
             biased;
             loaded = &mut loading => loaded?,
-            () = tokio::time::sleep(A_WHILE) => {
-                note(&format!("compiling {}", self.agent.display()));
+            () = tokio::time::sleep(A_WHILE), if std::io::stderr().is_terminal() => {
+                note(&format!("loading {}", self.agent.display()));
                 loading.await?
             }
         };

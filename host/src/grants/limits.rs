@@ -30,6 +30,8 @@ pub struct Limits {
     pub files: u64,
     pub idle: u64,
     pub idle_notice: u64,
+    pub first_call: u64,
+    pub after_result: u64,
     pub soft: u64,
     pub host_calls: u64,
     pub host_call_rate: u64,
@@ -234,6 +236,22 @@ pub const TABLE: &[Limit] = &[
         "a person who watches wonders by then"
     ),
     limit!(
+        "first-call",
+        first_call,
+        Duration,
+        "168h",
+        "time until the agent first does something: a fact, output, a call but to clocks, randomness and pollables; the run is interrupted",
+        "a week, which is never: `idle` and `cpu` end it anyway; for agents that are known to begin at once"
+    ),
+    limit!(
+        "after-result",
+        after_result,
+        Duration,
+        "168h",
+        "time after the result of a tool until the agent does something; the run is interrupted",
+        "a week, which is never: `idle` ends it anyway; for agents that are known to go on at once"
+    ),
+    limit!(
         "soft",
         soft,
         Percent,
@@ -407,6 +425,8 @@ impl Default for Limits {
             files: 0,
             idle: 0,
             idle_notice: 0,
+            first_call: 0,
+            after_result: 0,
             soft: 0,
             host_calls: 0,
             host_call_rate: 0,
@@ -515,6 +535,8 @@ impl Limits {
             ),
             (("idle", self.idle), ("wall", self.wall)),
             (("idle-notice", self.idle_notice), ("idle", self.idle)),
+            (("first-call", self.first_call), ("wall", self.wall)),
+            (("after-result", self.after_result), ("wall", self.wall)),
         ];
         let defaults = Limits::default();
         for ((small, small_value), (large, large_value)) in pairs {
@@ -523,6 +545,8 @@ impl Limits {
             let never = match small {
                 "idle" => self.idle == defaults.idle,
                 "idle-notice" => self.idle_notice == defaults.idle_notice,
+                "first-call" => self.first_call == defaults.first_call,
+                "after-result" => self.after_result == defaults.after_result,
                 _ => false,
             };
             if small_value > large_value && !never {

@@ -235,11 +235,14 @@ impl Assembly {
         Ok((is_latest && !piece.is_empty()).then(|| Delta::ToolInput(piece.to_owned())))
     }
 
-    /// True when the arguments of a call are a whole JSON object.
+    /// True when the arguments of a call are a whole JSON object, as far as one can tell without reading
+    /// long ones again with every piece.
     pub(super) fn is_whole(&self, handle: Handle) -> bool {
+        const SHORT: usize = 64 << 10;
         match self.parts.get(handle.0) {
+            Some(Part::Call { arguments, .. }) if arguments.len() > SHORT => true,
             Some(Part::Call { arguments, .. }) => {
-                matches!(json::parse(arguments), Ok(v) if v.is_object())
+                arguments.ends_with('}') && json::parse(arguments).is_ok()
             }
             _ => false,
         }
@@ -387,6 +390,11 @@ pub(super) fn parse(data: &str) -> Result<Value, Failure> {
 pub(super) fn name(value: Option<&Value>) -> Option<String> {
     let text = value?.as_str()?;
     (!text.is_empty()).then(|| text.chars().take(MAX_NAME).collect())
+}
+
+/// A member of an object; null where there is none.
+pub(super) fn member<'a>(value: &'a Value, key: &str) -> &'a Value {
+    value.get(key).unwrap_or(&Value::Null)
 }
 
 /// A text that is there and not empty.

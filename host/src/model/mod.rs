@@ -10,6 +10,8 @@ pub mod openai_chat;
 pub mod openai_responses;
 mod provider_error;
 mod strict_schema;
+#[cfg(test)]
+mod testing;
 pub mod wire;
 
 use serde_json::Value;

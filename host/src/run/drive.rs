@@ -5,50 +5,48 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use wasmtime_wasi::WasiCtx;
 
+use super::alone::alone;
 use super::caught::caught;
 use super::convert::{commission_for_guest, descriptor_from_guest};
 use super::evidence;
-use super::finish::{
-    Finish, answered, command_ended, crash, failed, host_fault, limit_reached, refused,
-};
-use super::host::{Agent, Entry};
+use super::finish::{Finish, answered, command_ended, failed, host_fault, limit_reached, refused};
+use super::host::{Agent, Entry, Host};
+
 use super::outcome::{self, Ended, FileChange, Outcome};
-use super::store::{RANDOM_BYTES, armed, filesystem, new_store, table};
+use super::store::{filesystem, new_store};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
+use super::tool;
 use super::trees::Trees;
 use super::watchdog::Policy;
 use super::workspaces::Workspaces;
 use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::{self};
 use crate::capabilities::filesystem::{Changes, Filesystem};
-use crate::capabilities::http::Http;
-use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
+use crate::capabilities::meters::{LimitHit, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
 use crate::capabilities::stdio::{Captured, Lines};
 use crate::capabilities::storage::{Storage, Submissions};
 use crate::commission::Commission;
 use crate::descriptor::Descriptor;
+use crate::egress::Egress;
 use crate::egress::secrets::{Redacted, Secrets};
-use crate::egress::{Caller, Egress};
 use crate::engine::Engine;
-use crate::grants::Grants;
 use crate::grants::secrets::Leaks;
+use crate::grants::{Grants, Limits};
 use crate::preflight::Refusal;
 use crate::schema::Schema;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::tools::watch::Watch;
-use crate::tools::{Component, Toolbox};
+use crate::tools::{ComponentError, Toolbox};
 use crate::trajectory::audit::Stream;
 use crate::trajectory::event::Origin;
-use crate::trajectory::journal::{Journal, JournalError, Link};
-use crate::trajectory::ledger::{FactLimits, Ledger, LedgerError};
+use crate::trajectory::journal::JournalError;
+use crate::trajectory::ledger::{Ledger, LedgerError};
 use crate::trajectory::opening::{Opening, Reached};
-use crate::trajectory::recorder::Ids;
-use crate::trajectory::{Audit, ErrorCode, Recorder, StopReason};
+use crate::trajectory::{Audit, ErrorCode, StopReason};
 
 /// Everything one run needs; owned by its task.
 pub(super) struct Job {
@@ -57,8 +55,8 @@ pub(super) struct Job {
     pub(super) commission: Commission,
     pub(super) grants: Arc<Grants>,
     pub(super) workspaces: Workspaces,
-    /// Components that are tools.
-    pub(super) tools: Vec<Component>,
+    /// Loads components that are tools.
+    pub(super) host: Host,
     pub(super) session_id: String,
     pub(super) directory: Option<PathBuf>,
     pub(super) ledger: Ledger,
@@ -81,11 +79,13 @@ pub(super) struct Watched {
 
 /// Runs the guest, closes its account whatever happened, and sums it up.
 pub(super) async fn drive(mut job: Job) -> Outcome {
+    let activity = Arc::new(Activity::new(&job.grants.limits));
     let stdout = match &job.agent.entry {
         Entry::Agent(_) => captured(&job, Stream::Stdout),
         Entry::Command(_) => {
             let minimal = job.agent.descriptor.clone();
-            let binding = Binding::new(job.ledger.clone(), job.opening.clone(), minimal);
+            let (ledger, opening) = (job.ledger.clone(), job.opening.clone());
+            let binding = Binding::new(ledger, opening, minimal, activity.clone());
             Captured::new(
                 job.ledger.clone(),
                 Lines::Events(binding),
@@ -95,7 +95,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     };
     let watched = Watched {
         meters: Arc::new(Meters::default()),
-        activity: Arc::new(Activity::new(&job.grants.limits)),
+        activity,
         stderr: captured(&job, Stream::Stderr),
         stdout,
         submissions: Submissions::default(),
@@ -111,7 +111,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         (None, Ok(files)) => {
             changes = Some(files.journal());
             trees = Trees::before(&job.grants.dirs, &job.workspaces).await;
-            let finish = match equip(&mut job, &watched).await {
+            let finish = match equip(&job, &watched).await {
                 Ok(tools) => {
                     // The supervisor, too, and the end of the store: the account is closed whatever fails.
                     let finish = caught(run(&job, &watched, files, tools.clone())).await;
@@ -149,7 +149,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
 /// # Errors
 ///
 /// How the run ends without a guest.
-async fn equip(job: &mut Job, watched: &Watched) -> Result<Toolbox, Finish> {
+async fn equip(job: &Job, watched: &Watched) -> Result<Toolbox, Finish> {
     let body = job.commission.body();
     if let Entry::Command(_) = job.agent.entry {
         // Its trajectory opens with its first line.
@@ -159,19 +159,28 @@ async fn equip(job: &mut Job, watched: &Watched) -> Result<Toolbox, Finish> {
     let watch = Watch::new(job.ledger.clone(), move || activity.progress());
     let own = job.agent.descriptor.tools.iter();
     let own: Vec<_> = own.map(|tool| tool.name.clone()).collect();
-    let components = std::mem::take(&mut job.tools);
     let egress = job.egress.clone();
     let secrets = job.secrets.clone();
     let opened = caught(async {
         // Whoever watches sees what is waited for.
         job.ledger.deliver().await;
-        Toolbox::open(&job.grants, body, own.into_iter(), components, &egress, &secrets, watch).await
+        let mut components = Vec::new();
+        for path in &job.grants.tools.components {
+            let component = tool::load(&job.host, path, &job.grants.limits).await?;
+            let text = format!("component {}", path.display());
+            watch.server(component.name(), "connected", text);
+            components.push(component);
+        }
+        let own = own.into_iter();
+        Ok(Toolbox::open(&job.grants, body, own, components, &egress, &secrets, watch).await)
     });
     let (tools, ended) = tokio::select! {
         biased;
         () = job.interrupt.requested() => (None, Some(interrupted())),
         opened = opened => match opened {
-            Ok(tools) => (Some(tools), None),
+            Ok(Ok(tools)) => (Some(tools), None),
+            // What the operator hands over has to work: a run without it is not what was meant.
+            Ok(Err(error)) => (None, Some(cannot_start(&error))),
             Err(panic) => (None, Some(host_fault(panic.to_string()))),
         },
     };
@@ -188,6 +197,14 @@ async fn equip(job: &mut Job, watched: &Watched) -> Result<Toolbox, Finish> {
             Err(host_fault(error.to_string()))
         }
         (Ok(()), None) => Ok(tools),
+    }
+}
+
+fn cannot_start(error: &ComponentError) -> Finish {
+    let message = error.to_string();
+    Finish {
+        error: Some((ErrorCode::Unknown, message.clone())),
+        ..refused(message)
     }
 }
 
@@ -539,80 +556,17 @@ pub(super) async fn describe(
     pre: &bindings::AgentPre<RunState>,
     time: Duration,
 ) -> Result<Descriptor, String> {
-    let mut grants = Grants::default();
-    grants.limits.wall = millis(time);
-    grants.limits.cpu = millis(time) / 2;
-    let meters = Arc::new(Meters::default());
-    let activity = Arc::new(Activity::new(&grants.limits));
-    // Nobody keeps what an agent reports while it only says who it is; a limit of none refuses it.
-    let nothing = FactLimits {
-        facts: 0,
-        fact_bytes: 0,
-        total_bytes: 0,
+    let limits = Limits {
+        wall: millis(time),
+        cpu: millis(time) / 10,
+        ..Limits::default()
     };
-    let recorder = Recorder::new(Ids::seeded([1; 16]), "describe", None);
-    let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), nothing, None);
-    let files =
-        filesystem(&grants, &Workspaces::default(), &ledger).map_err(|error| error.to_string())?;
-    let lines = Lines::Captured {
-        stream: Stream::Stderr,
-        max: grants.limits.output_bytes,
-    };
-    let stderr = Captured::new(ledger.clone(), lines, grants.limits.event_bytes);
-    let mut wasi = WasiCtx::builder();
-    wasi.stderr(stderr.clone()).max_random_size(RANDOM_BYTES);
-    if down(Wall::Environment) {
-        wasi.inherit_env();
-    }
-    let state = RunState {
-        wasi: wasi.build(),
-        files,
-        http: Http::new(
-            Egress::new(ledger.clone()).way(Caller::Guest, Vec::new()),
-            &grants.limits,
-        ),
-        table: table(&grants),
-        limiter: Limiter::new(meters.clone(), &grants.limits),
-        meters: meters.clone(),
-        activity: activity.clone(),
-        ledger: ledger.clone(),
-        tools: Toolbox::default(),
-        storage: Storage::none(0),
-        run_id: Arc::from("describe"),
-        session_id: Arc::from("describe"),
-        grants: Arc::new(grants.clone()),
-    };
-    let mut store = armed(engine, state, &grants);
-    let guest = async {
+    let described = alone(engine, limits, |mut store| async move {
         let agent = pre.instantiate_async(&mut store).await?;
         agent.call_describe(&mut store).await
-    };
-    let supervision = Supervision {
-        meters: &meters,
-        activity: &activity,
-        ledger: &ledger,
-        limits: &grants.limits,
-        // There is nothing it could report: only its time counts.
-        policy: Policy {
-            idle: None,
-            ..Policy::of(&grants.limits)
-        },
-        interrupt: &Interrupt::default(),
-    };
-    match supervise(caught(guest), supervision).await {
-        Ok(Ok(Ok(descriptor))) => descriptor_from_guest(descriptor),
-        Ok(Ok(Err(error))) => {
-            let message = crash(&error).message;
-            // Nothing else is kept of what it said.
-            Err(match stderr.tail().trim() {
-                "" => message,
-                said => format!("{message}; it said:\n{said}"),
-            })
-        }
-        Ok(Err(panic)) => Err(panic.to_string()),
-        Err(Cut::Interrupted) => Err("interrupted".to_owned()),
-        Err(Cut::Journal(error)) => Err(error.to_string()),
-        Err(Cut::Policy(error)) => Err(error.to_string()),
-        Err(Cut::Limit(hit)) => Err(format!("limit `{}` is reached ({} ms)", hit.name, hit.max)),
-    }
+    });
+    described
+        .await
+        .map_err(|lost| lost.to_string())
+        .and_then(descriptor_from_guest)
 }

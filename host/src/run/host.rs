@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, Linker};
 
 use super::directory::{self, DirectoryError, RunsDir};
 use super::drive::{self, Job};
@@ -32,18 +32,18 @@ use crate::error::Hint;
 use crate::grants::Grants;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
+use crate::tools::Toolbox;
 use crate::trajectory::journal::{Journal, JournalError, Link};
 use crate::trajectory::ledger::{FactLimits, Ledger};
 use crate::trajectory::opening::Opening;
 use crate::trajectory::recorder::Ids;
-use crate::tools::Toolbox;
 use crate::trajectory::{Audit, Record, Recorder};
 
 /// Records a listener may be behind before the guest has to wait.
 const LISTENER_BUFFER: usize = 1000;
 
-/// `describe` says who an agent is; it has nothing to compute or to wait for.
-const DESCRIBE_TIME: Duration = Duration::from_secs(10);
+/// `describe` says who an agent is; it has nothing to wait for, and next to nothing to compute: a tenth of it.
+pub(super) const DESCRIBE_TIME: Duration = Duration::from_secs(20);
 
 /// How a host is set up.
 #[derive(Debug)]
@@ -208,6 +208,8 @@ pub enum AgentError {
     TooLong { path: PathBuf, max: Duration },
     #[error("cannot start `{}`: it imports what this host does not offer: {}", path.display(), list(imports))]
     Imports { path: PathBuf, imports: Vec<Import> },
+    #[error("cannot run `{}`: it is a tool, not an agent", path.display())]
+    Tool { path: PathBuf },
     #[error("cannot start `{}`: {reason}", path.display())]
     Link { path: PathBuf, reason: String },
     #[error("cannot describe `{}`: {reason}", path.display())]
@@ -230,6 +232,10 @@ impl Hint for AgentError {
             ),
             AgentError::Imports { path, .. } => Some(format!(
                 "`wasm-agent inspect {}` shows what each import needs",
+                path.display()
+            )),
+            AgentError::Tool { path } => Some(format!(
+                "give it to an agent: `--tool {}`",
                 path.display()
             )),
             AgentError::Link { .. } => {
@@ -330,28 +336,15 @@ impl Host {
             .path()
             .unwrap_or(Path::new("(in memory)"))
             .to_owned();
-        let imports = unmet(&artifact);
-        if !imports.is_empty() && !down(Wall::Imports) {
-            return Err(AgentError::Imports { path, imports });
-        }
         let artifact = Arc::new(artifact);
-        let Inner {
-            engine,
-            cache,
-            loading,
-            ..
-        } = &*self.inner;
-        let component = match loading.load(engine, &artifact, cache).await {
-            Ok(component) => component,
-            Err(NotLoaded::Failed(error)) => return Err(error.into()),
-            Err(NotLoaded::TooLong(max)) => return Err(AgentError::TooLong { path, max }),
-        };
+        let component = self.compile(&path, &artifact).await?;
         let pre = self
             .inner
             .linker
             .instantiate_pre(&component)
             .map_err(|error| link_error(&path, error))?;
         let entry = match artifact.kind() {
+            AgentKind::Tool => return Err(AgentError::Tool { path }),
             AgentKind::Agent => Entry::Agent(
                 bindings::AgentPre::new(pre).map_err(|error| link_error(&path, error))?,
             ),
@@ -378,6 +371,46 @@ impl Host {
             entry,
             descriptor,
         })
+    }
+
+    /// Loads the component at `path` as a tool.
+    pub(super) async fn load_tool(
+        &self,
+        path: &Path,
+    ) -> Result<(Engine, bindings::tool::ToolComponentPre<RunState>), AgentError> {
+        let artifact = Arc::new(Artifact::open(path, self.inner.max_component_bytes)?);
+        let component = self.compile(path, &artifact).await?;
+        let pre = self
+            .inner
+            .linker
+            .instantiate_pre(&component)
+            .and_then(bindings::tool::ToolComponentPre::new)
+            .map_err(|error| link_error(path, error))?;
+        Ok((self.inner.engine.clone(), pre))
+    }
+
+    /// The compiled form of a component that imports nothing this host does not offer.
+    async fn compile(
+        &self,
+        path: &Path,
+        artifact: &Arc<Artifact>,
+    ) -> Result<Component, AgentError> {
+        let path = path.to_owned();
+        let imports = unmet(artifact);
+        if !imports.is_empty() && !down(Wall::Imports) {
+            return Err(AgentError::Imports { path, imports });
+        }
+        let Inner {
+            engine,
+            cache,
+            loading,
+            ..
+        } = &*self.inner;
+        match loading.load(engine, artifact, cache).await {
+            Ok(component) => Ok(component),
+            Err(NotLoaded::Failed(error)) => Err(error.into()),
+            Err(NotLoaded::TooLong(max)) => Err(AgentError::TooLong { path, max }),
+        }
     }
 
     /// Starts a run. Everything that can be refused has been refused when this returns; what goes
@@ -468,7 +501,7 @@ impl Host {
             commission,
             grants: Arc::new(grants),
             workspaces,
-            tools: Vec::new(),
+            host: self.clone(),
             session_id: account.session_id.clone(),
             directory: account.directory.clone(),
             egress: Egress::with(account.ledger.clone(), egress),

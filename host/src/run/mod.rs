@@ -1,5 +1,6 @@
 //! One run: from a request to an outcome.
 
+mod alone;
 pub mod breaker;
 mod caught;
 mod convert;
@@ -14,6 +15,7 @@ pub mod outcome;
 mod secrets;
 mod store;
 pub mod supervise;
+mod tool;
 mod trees;
 pub mod watchdog;
 pub mod workspaces;

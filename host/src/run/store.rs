@@ -80,7 +80,7 @@ pub(super) fn new_store(
         files,
         http: Http::new(guest_way(job), &grants.limits),
         table: table(grants),
-        limiter: Limiter::new(meters.clone(), &grants.limits),
+        limiter: Limiter::new(meters.clone(), activity.clone(), &grants.limits),
         meters: meters.clone(),
         activity: activity.clone(),
         ledger: job.ledger.clone(),

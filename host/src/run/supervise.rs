@@ -161,6 +161,8 @@ impl Supervision<'_> {
         Snapshot {
             doing: seen.doing,
             last_activity: seen.last_activity,
+            begun: seen.begun,
+            result_at: seen.result_at,
             cpu: self.meters.cpu(),
             pace,
             child: Evidence::Progress,

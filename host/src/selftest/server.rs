@@ -139,7 +139,8 @@ fn list(manner: Manner, params: &Value) -> Value {
             false => json!({ "tools": tools }),
         };
     }
-    let text = json!({"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]});
+    let text =
+        json!({"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]});
     let number = json!({"type": "object", "properties": {"n": {"type": "integer", "minimum": 0}}, "required": ["n"]});
     let nothing = json!({"type": "object"});
     let reads = json!({"readOnlyHint": true});
@@ -220,7 +221,10 @@ fn call(out: &mut impl Write, id: &Value, params: &Value) -> io::Result<Option<V
         "silent" => Ok(None),
         "die" => std::process::exit(4),
         "change" => {
-            send(out, &json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}))?;
+            send(
+                out,
+                &json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}),
+            )?;
             text("changed".to_owned())
         }
         _ => Ok(Some(

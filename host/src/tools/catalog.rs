@@ -130,7 +130,12 @@ impl Catalog {
                 ));
                 continue;
             }
-            bytes += schema + tool.description.as_ref().map_or(0, String::len).min(MAX_DESCRIPTION);
+            bytes += schema
+                + tool
+                    .description
+                    .as_ref()
+                    .map_or(0, String::len)
+                    .min(MAX_DESCRIPTION);
             if bytes > MAX_SERVER {
                 return Err(format!(
                     "descriptions and schemas of its tools have more than {MAX_SERVER} bytes"
@@ -226,7 +231,8 @@ impl Entry {
         });
         if let Some(schema) = schema.await {
             let checked = schema.check(document.clone()).await;
-            checked.map_err(|violation| Refusal::Invalid(invalid("the tool's schema", &violation)))?;
+            checked
+                .map_err(|violation| Refusal::Invalid(invalid("the tool's schema", &violation)))?;
         }
         if let Some(schema) = &self.narrowed
             && !down(Wall::ToolArguments)
@@ -303,24 +309,39 @@ mod tests {
         assert_eq!(catalog.hidden("s__set-a").unwrap().tool, "set-a");
         // An empty list is none.
         let mut none = Catalog::new(10, std::iter::empty());
-        none.add(&spec(Some(&[])), RunBy::Server(0), vec![tool("a", json!({}))]).unwrap();
+        none.add(
+            &spec(Some(&[])),
+            RunBy::Server(0),
+            vec![tool("a", json!({}))],
+        )
+        .unwrap();
         assert!(none.entries().is_empty());
     }
 
     #[test]
     fn a_server_with_too_many_or_too_large_tools_is_not_used() {
         let mut catalog = Catalog::new(3, std::iter::empty());
-        let many: Vec<_> = (0..10_000).map(|n| tool(&format!("t{n}"), json!({}))).collect();
-        let error = catalog.add(&spec(None), RunBy::Server(0), many.clone()).unwrap_err();
+        let many: Vec<_> = (0..10_000)
+            .map(|n| tool(&format!("t{n}"), json!({})))
+            .collect();
+        let error = catalog
+            .add(&spec(None), RunBy::Server(0), many.clone())
+            .unwrap_err();
         assert!(error.contains("`tools` (3)"), "{error}");
         assert!(catalog.entries().is_empty());
-        catalog.add(&spec(Some(&["t1", "t22", "t333"])), RunBy::Server(0), many).unwrap();
+        catalog
+            .add(&spec(Some(&["t1", "t22", "t333"])), RunBy::Server(0), many)
+            .unwrap();
         assert_eq!(catalog.entries().len(), 3);
 
         let mut catalog = Catalog::new(100, std::iter::empty());
         let long = "x".repeat(MAX_SCHEMA);
         let left_out = catalog
-            .add(&spec(None), RunBy::Server(0), vec![tool("long", json!({"title": long}))])
+            .add(
+                &spec(None),
+                RunBy::Server(0),
+                vec![tool("long", json!({"title": long}))],
+            )
             .unwrap();
         assert!(left_out[0].contains("long"), "{left_out:?}");
         let wide: Vec<_> = (0..30)
@@ -341,7 +362,11 @@ mod tests {
         // A schema nobody can follow is the server's business.
         let odd = json!({"$ref": "https://example.com/schema"});
         catalog
-            .add(&allowed, RunBy::Server(0), vec![tool("t", own), tool("odd", odd)])
+            .add(
+                &allowed,
+                RunBy::Server(0),
+                vec![tool("t", own), tool("odd", odd)],
+            )
             .unwrap();
         let entry = catalog.find("s__t").unwrap().clone();
         let check = async |value: Value| match entry.check(value.as_object().unwrap()).await {

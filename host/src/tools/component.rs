@@ -47,11 +47,11 @@ pub struct Component {
 }
 
 impl Component {
-    pub(crate) fn new(name: &str, tools: Vec<Described>, instance: impl Instance + 'static) -> Component {
+    pub(crate) fn new(name: &str, tools: Vec<Described>, instance: Arc<dyn Instance>) -> Component {
         Component {
             name: Arc::from(name),
             tools: tools.into(),
-            instance: Arc::new(instance),
+            instance,
         }
     }
 
@@ -87,5 +87,9 @@ pub(crate) fn name_of(path: &Path) -> String {
         })
         .take(32)
         .collect();
-    if name.is_empty() { "tool".to_owned() } else { name }
+    if name.is_empty() {
+        "tool".to_owned()
+    } else {
+        name
+    }
 }

@@ -33,6 +33,7 @@ use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
 use crate::trajectory::Audit;
 
+pub(crate) use catalog::Described;
 pub use component::{Component, ComponentError};
 pub use result::{Output, Piece};
 
@@ -336,7 +337,10 @@ impl Toolbox {
                     .and_then(|it| Some((it, it.connection.as_ref().ok()?)))
                     .ok_or_else(|| CallError::Unknown(entry.decl.name.clone()))?;
                 let time = self.time(server);
-                connection.call(&entry.own_name, arguments, time).await?.into()
+                connection
+                    .call(&entry.own_name, arguments, time)
+                    .await?
+                    .into()
             }
             RunBy::Component(place) => {
                 let component = self.inner.components.get(place);

@@ -106,7 +106,10 @@ fn commissioned(
             let granted = grants.tools.commands.iter().find(|line| {
                 // What the commission may say about the environment is what the operator says, too.
                 line.words.iter().eq(words.iter().copied())
-                    && server.env.iter().all(|it| line.env.iter().any(|granted| granted == it))
+                    && server
+                        .env
+                        .iter()
+                        .all(|it| line.env.iter().any(|granted| granted == it))
             });
             let asked = CommandLine {
                 env: server.env.clone(),

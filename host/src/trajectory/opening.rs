@@ -164,9 +164,8 @@ impl Opening {
         let inner = &self.inner;
         // AVP trajectory.md §4.1 (M1): a server that was asked for and cannot be reached is an error
         // before the run starts.
-        let reached = std::mem::take(
-            &mut *inner.reached.lock().unwrap_or_else(PoisonError::into_inner),
-        );
+        let reached =
+            std::mem::take(&mut *inner.reached.lock().unwrap_or_else(PoisonError::into_inner));
         for (server, reason) in reached.failures {
             let message = format!("cannot connect to the MCP server `{server}`: {reason}");
             error_before_start(&inner.ledger, ErrorCode::McpConnectFailed, message)?;

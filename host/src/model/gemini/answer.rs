@@ -61,8 +61,12 @@ impl Decoder for Answer {
     fn reply(&self) -> Result<Reply, Failure> {
         let stop = self.stop();
         let is_refusal = stop == StopCause::Refusal;
-        // Arguments come in one piece, so that none can be broken by being cut off.
-        let mut content = self.assembly.content(BrokenCalls::Fail)?;
+        let broken = match stop {
+            _ if !self.complete() => BrokenCalls::LeaveOut,
+            StopCause::MaxTokens | StopCause::Refusal => BrokenCalls::LeaveOut,
+            _ => BrokenCalls::Fail,
+        };
+        let mut content = self.assembly.content(broken)?;
         if let (Some(id), Some(grounding)) = (&self.search, &self.grounding) {
             let blocks = search_blocks(id, grounding)?;
             content.splice(0..0, blocks);
@@ -241,8 +245,9 @@ impl Answer {
 
     fn media(&mut self, data: &Value) -> Result<(), Failure> {
         let media_type = text(data, "mimeType").unwrap_or_default();
-        let kind = match media_type.split('/').next() {
-            Some(kind @ ("image" | "audio" | "video")) => kind,
+        let family = media_type.split('/').next().unwrap_or_default();
+        let kind = match family {
+            "image" | "audio" | "video" => family,
             _ => "document",
         };
         let bytes = text(data, "data").unwrap_or_default();

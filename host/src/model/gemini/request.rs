@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
 use super::SIGNATURE;
-use crate::model::assembly::{is_made_up, text, unseal};
+use crate::model::assembly::{is_made_up, member, text, unseal};
 use crate::model::media::{Source, document_text};
 use crate::model::wire::Unsupported;
 use crate::model::{Input, Message, Request, ToolChoice};
@@ -120,9 +120,10 @@ fn generation_config(request: &Request) -> Map<String, Value> {
 }
 
 fn contents(request: &Request) -> Result<Value, Unsupported> {
-    let needs_signatures = !["gemini-1", "gemini-2"]
-        .iter()
-        .any(|family| request.model.contains(family));
+    let needs_signatures = request.model.contains("gemini")
+        && !["gemini-1", "gemini-2"]
+            .iter()
+            .any(|family| request.model.contains(family));
     // Results name the function, not only the call.
     let mut names = HashMap::new();
     let mut contents = Vec::new();
@@ -200,7 +201,7 @@ fn response(
 
 fn part(block: &Value) -> Result<Value, Unsupported> {
     match text(block, "type").unwrap_or_default() {
-        "text" => Ok(json!({"text": block["text"]})),
+        "text" => Ok(json!({"text": member(block, "text")})),
         "image" | "audio" | "video" | "document" => {
             let source = Source::of(block)?;
             if let Some(text) = source.inline_text() {
@@ -227,26 +228,28 @@ fn assistant(blocks: &[Block], needs_signatures: bool) -> Vec<Value> {
         let block = serde_json::to_value(block).unwrap_or_default();
         let kind = text(&block, "type").unwrap_or_default();
         let mut part = match kind {
-            "text" => json!({"text": block["text"]}),
-            "refusal" => json!({"text": block["refusal"]}),
+            "text" => json!({"text": member(&block, "text")}),
+            "refusal" => json!({"text": member(&block, "refusal")}),
             "thinking" => {
                 let Some(own) = unseal(SIGNATURE, &block) else {
                     continue;
                 };
-                let Some(thought) = text(&block, "thinking") else {
-                    signature = Some(own.to_owned());
-                    continue;
-                };
-                signature = Some(own.to_owned());
-                json!({"text": thought, "thought": true})
+                // The signature before belonged to a part without content.
+                if let Some(before) = signature.replace(own.to_owned()) {
+                    parts.push(bare(&before));
+                }
+                match text(&block, "thinking") {
+                    Some(thought) => json!({"text": thought, "thought": true}),
+                    None => continue,
+                }
             }
             "tool_use" => {
                 let mut call = Map::new();
                 if let Some(id) = text(&block, "id").filter(|id| !is_made_up(id)) {
                     call.insert("id".to_owned(), id.into());
                 }
-                call.insert("name".to_owned(), block["name"].clone());
-                call.insert("args".to_owned(), block["input"].clone());
+                call.insert("name".to_owned(), member(&block, "name").clone());
+                call.insert("args".to_owned(), member(&block, "input").clone());
                 // Of parallel calls only the first is signed.
                 if needs_signatures && !has_call && signature.is_none() {
                     signature = Some(NO_SIGNATURE.to_owned());
@@ -255,10 +258,10 @@ fn assistant(blocks: &[Block], needs_signatures: bool) -> Vec<Value> {
                 json!({"functionCall": call})
             }
             "server_tool_use" if text(&block, "name") == Some("code_execution") => {
-                json!({"executableCode": block["input"]})
+                json!({"executableCode": member(&block, "input")})
             }
             "server_tool_result" if text(&block, "name") == Some("code_execution") => {
-                json!({"codeExecutionResult": block["content"]})
+                json!({"codeExecutionResult": member(&block, "content")})
             }
             "image" | "audio" | "video" | "document" => match self::part(&block) {
                 Ok(part) => part,
@@ -273,9 +276,14 @@ fn assistant(blocks: &[Block], needs_signatures: bool) -> Vec<Value> {
         parts.push(part);
     }
     if let Some(signature) = signature {
-        parts.push(json!({"text": "", "thoughtSignature": signature}));
+        parts.push(bare(&signature));
     }
     parts
+}
+
+/// A part that is nothing but its signature; streams end with one.
+fn bare(signature: &str) -> Value {
+    json!({"text": "", "thoughtSignature": signature})
 }
 
 fn unsupported(what: impl Into<String>) -> Unsupported {

@@ -250,7 +250,8 @@ impl Answer {
             Some(Value::String(arguments)) => arguments.clone(),
             Some(other) => other.to_string(),
         };
-        let place = match self.find(index, id, name) {
+        let begins_object = matches!(arguments.trim_start().bytes().next(), None | Some(b'{'));
+        let place = match self.find(index, id, name, begins_object) {
             Some(place) => place,
             None if self.calls.len() >= MAX_BLOCKS => {
                 return Err(garbled(format!("more than {MAX_BLOCKS} calls")));
@@ -297,7 +298,13 @@ impl Answer {
     }
 
     /// The call a piece belongs to; none when it begins one.
-    fn find(&self, index: Option<u64>, id: Option<&str>, name: Option<&str>) -> Option<usize> {
+    fn find(
+        &self,
+        index: Option<u64>,
+        id: Option<&str>,
+        name: Option<&str>,
+        begins_object: bool,
+    ) -> Option<usize> {
         let place = match index {
             Some(_) => self.calls.iter().rposition(|call| call.index == index),
             None => self.calls.len().checked_sub(1),
@@ -312,7 +319,8 @@ impl Answer {
             // Without ids a name begins a call, unless the server repeats it with every piece.
             (None, Some(name)) => match (&call.name, call.handle) {
                 (Some(known), Some(handle)) => {
-                    known != name || index.is_none() || self.assembly.is_whole(handle)
+                    let is_next = begins_object && self.assembly.is_whole(handle);
+                    known != name || index.is_none() || is_next
                 }
                 _ => false,
             },

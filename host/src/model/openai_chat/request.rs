@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::REASONING_DETAILS;
-use crate::model::assembly::{seal, text, unseal};
+use crate::model::assembly::{member, seal, text, unseal};
 use crate::model::media::{Source, document_text, title};
 use crate::model::strict_schema::is_strict;
 use crate::model::wire::Unsupported;
@@ -147,7 +147,7 @@ fn user(provider: &str, inputs: &[Input], messages: &mut Vec<Value>) -> Result<(
     let content = match parts.as_slice() {
         [] => return Ok(()),
         // Some servers know no list of parts.
-        [one] if one["type"] == "text" => one["text"].clone(),
+        [one] if member(one, "type") == "text" => member(one, "text").clone(),
         _ => parts.into(),
     };
     messages.push(json!({"role": "user", "content": content}));
@@ -168,7 +168,7 @@ fn result_text(
                 let part = part(provider, block)?;
                 if let Some(text) = text(&part, "text") {
                     words.push(text.to_owned());
-                } else if part["type"] != "text" {
+                } else if member(&part, "type") != "text" {
                     let call = call_id(provider, &result.call_id);
                     let note = format!("Part of the result of call {call}:");
                     words.push("(attached below)".to_owned());
@@ -190,7 +190,7 @@ fn result_text(
 
 fn part(provider: &str, block: &Value) -> Result<Value, Unsupported> {
     match text(block, "type").unwrap_or_default() {
-        "text" => Ok(json!({"type": "text", "text": block["text"]})),
+        "text" => Ok(json!({"type": "text", "text": member(block, "text")})),
         "image" => match Source::of(block)?.url() {
             Some(url) => Ok(json!({"type": "image_url", "image_url": {"url": url}})),
             None => Err(unsupported("a picture by file id")),
@@ -256,7 +256,7 @@ fn assistant(provider: &str, blocks: &[Block]) -> Value {
             "tool_use" => calls.push(json!({
                 "id": call_id(provider, text(&block, "id").unwrap_or_default()),
                 "type": "function",
-                "function": {"name": block["name"], "arguments": block["input"].to_string()},
+                "function": {"name": member(&block, "name"), "arguments": member(&block, "input").to_string()},
             })),
             // A picture the model drew cannot be handed back; that there was one can be said.
             kind @ ("image" | "audio" | "video" | "document") => {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::REASONING;
 use crate::model::assembly::{
-    self, Assembly, BrokenCalls, Handle, MAX_BLOCKS, Prose, count, garbled, seal, text,
+    self, Assembly, BrokenCalls, Handle, MAX_BLOCKS, Prose, count, garbled, member, seal, text,
 };
 use crate::model::openai_chat::{read_cost, stream_failure};
 use crate::model::wire::{Decoder, Failure, ServerEvent};
@@ -63,10 +63,12 @@ impl Decoder for Answer {
         let piece = text(&value, "delta").unwrap_or_default();
         match kind {
             "response.created" | "response.in_progress" | "response.queued" => {
-                self.head(&value["response"]);
+                self.head(member(&value, "response"));
             }
-            "response.output_item.added" => self.added(item, &value["item"], &mut deltas)?,
-            "response.output_item.done" => self.take(item, &value["item"], &mut deltas)?,
+            "response.output_item.added" => {
+                self.added(item, member(&value, "item"), &mut deltas)?;
+            }
+            "response.output_item.done" => self.take(item, member(&value, "item"), &mut deltas)?,
             "response.output_text.delta" | "response.refusal.delta" => {
                 let prose = match kind {
                     "response.refusal.delta" => Prose::Refusal,
@@ -91,7 +93,7 @@ impl Decoder for Answer {
                 }
             }
             "response.completed" | "response.incomplete" | "response.failed" => {
-                self.response(&value["response"], &mut deltas)?;
+                self.response(member(&value, "response"), &mut deltas)?;
             }
             "error" => return Err(stream_failure(&value)),
             _ if value.get("error").is_some_and(|error| !error.is_null()) => {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::REASONING;
-use crate::model::assembly::{text, unseal};
+use crate::model::assembly::{member, text, unseal};
 use crate::model::media::{Source, title};
 use crate::model::openai_chat::effort;
 use crate::model::strict_schema::is_strict;
@@ -164,7 +164,7 @@ fn output(result: &ToolResult) -> Result<Value, Unsupported> {
 
 fn part(block: &Value) -> Result<Value, Unsupported> {
     match text(block, "type").unwrap_or_default() {
-        "text" => Ok(json!({"type": "input_text", "text": block["text"]})),
+        "text" => Ok(json!({"type": "input_text", "text": member(block, "text")})),
         "image" => Ok(match Source::of(block)? {
             Source::File(id) => json!({"type": "input_image", "file_id": id, "detail": "auto"}),
             source => json!({"type": "input_image", "image_url": source.url(), "detail": "auto"}),
@@ -195,17 +195,17 @@ fn assistant(blocks: &[Block], items: &mut Vec<Value>) {
     for block in blocks {
         let block = serde_json::to_value(block).unwrap_or_default();
         let item = match text(&block, "type").unwrap_or_default() {
-            "text" => message(json!({"type": "output_text", "text": block["text"]})),
-            "refusal" => message(json!({"type": "refusal", "refusal": block["refusal"]})),
+            "text" => message(&json!({"type": "output_text", "text": member(&block, "text")})),
+            "refusal" => message(&json!({"type": "refusal", "refusal": member(&block, "refusal")})),
             "thinking" => match reasoning(&block) {
                 Some(item) => item,
                 None => continue,
             },
             "tool_use" => json!({
                 "type": "function_call",
-                "call_id": block["id"],
-                "name": block["name"],
-                "arguments": block["input"].to_string(),
+                "call_id": member(&block, "id"),
+                "name": member(&block, "name"),
+                "arguments": member(&block, "input").to_string(),
             }),
             // The result carries the whole item, see `answer.rs`; others' results are not understood.
             "server_tool_result" => match block.get("content") {
@@ -219,7 +219,7 @@ fn assistant(blocks: &[Block], items: &mut Vec<Value>) {
     }
 }
 
-fn message(part: Value) -> Value {
+fn message(part: &Value) -> Value {
     json!({"type": "message", "role": "assistant", "content": [part]})
 }
 

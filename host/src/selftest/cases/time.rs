@@ -60,6 +60,24 @@ pub(super) const CASES: &[Case] = &[
             .ends(Ending::Limit(&["idle"])),
     ),
     guest(
+        "time-first-call",
+        Wall::Idle,
+        "CWE-400",
+        "A guest that does not begin to do anything is ended when it should have.",
+        Setup::new(Dirs::Nothing)
+            .limits(&[("first-call", "500ms"), ("wall", "5s")])
+            .ends(Ending::Limit(&["first-call"])),
+    ),
+    guest(
+        "time-after-result",
+        Wall::Idle,
+        "CWE-400",
+        "So is one that does nothing with the result of a tool.",
+        Setup::new(Dirs::Nothing)
+            .limits(&[("after-result", "500ms"), ("wall", "5s")])
+            .ends(Ending::Limit(&["after-result"])),
+    ),
+    guest(
         "repeated-call",
         Wall::Repetition,
         "CWE-834",

@@ -307,10 +307,7 @@ enum Broken {
 }
 
 /// The events of a body, each of at most `max` bytes.
-fn events(
-    response: Response<Body>,
-    max: usize,
-) -> BoxStream<'static, Result<Sse, SseError>> {
+fn events(response: Response<Body>, max: usize) -> BoxStream<'static, Result<Sse, SseError>> {
     let mut since_blank = 0_usize;
     let mut last = b'\n';
     let bytes = BodyStream::new(response.into_body()).filter_map(move |frame| {

@@ -185,7 +185,9 @@ where
                 return Some(message);
             }
             if self.unasked > MAX_UNASKED {
-                tracing::warn!("a tool server sends without being asked; it is not used any further");
+                tracing::warn!(
+                    "a tool server sends without being asked; it is not used any further"
+                );
                 return None;
             }
             match self.read_line().await {
@@ -226,9 +228,7 @@ fn request_id(id: &Value) -> Option<RequestId> {
 /// Some servers answer `1` with `"1"`; ours are all numbers.
 fn same(id: &RequestId) -> RequestId {
     match id {
-        RequestId::String(text) => text
-            .parse()
-            .map_or_else(|_| id.clone(), RequestId::Number),
+        RequestId::String(text) => text.parse().map_or_else(|_| id.clone(), RequestId::Number),
         RequestId::Number(_) => id.clone(),
     }
 }
@@ -269,7 +269,10 @@ mod tests {
         for id in ids {
             let request = ClientRequest::PingRequest(PingRequest::default());
             lines
-                .send(ClientJsonRpcMessage::request(request, RequestId::Number(*id)))
+                .send(ClientJsonRpcMessage::request(
+                    request,
+                    RequestId::Number(*id),
+                ))
                 .await
                 .unwrap();
         }
@@ -306,8 +309,20 @@ mod tests {
     #[tokio::test]
     async fn a_line_that_is_too_long_fails_the_call_it_answers() {
         for (long, failed) in [
-            (format!("{{\"jsonrpc\":\"2.0\",\"id\": 2,\"result\":\"{}\"}}\n", "x".repeat(9000)), 1),
-            (format!("{{\"result\":\"{}\",\"jsonrpc\":\"2.0\",\"id\":2}}\n", "x".repeat(9000)), 1),
+            (
+                format!(
+                    "{{\"jsonrpc\":\"2.0\",\"id\": 2,\"result\":\"{}\"}}\n",
+                    "x".repeat(9000)
+                ),
+                1,
+            ),
+            (
+                format!(
+                    "{{\"result\":\"{}\",\"jsonrpc\":\"2.0\",\"id\":2}}\n",
+                    "x".repeat(9000)
+                ),
+                1,
+            ),
             (format!("{}\n", "x".repeat(9000)), 3),
         ] {
             let text = format!("{long}{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{{}}}}\n");
@@ -316,7 +331,10 @@ mod tests {
             let answers = answers(&mut lines).await;
             let failures = answers.iter().filter(|it| it.contains("more than")).count();
             assert_eq!(failures, failed, "{answers:?}");
-            assert!(answers.iter().any(|it| it.starts_with("2 the server")), "{answers:?}");
+            assert!(
+                answers.iter().any(|it| it.starts_with("2 the server")),
+                "{answers:?}"
+            );
         }
     }
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_types::{HeaderName, HeaderValue};
+use rmcp::RoleClient;
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResult, CancelledNotification,
     CancelledNotificationParam, ClientNotification, ClientRequest, GetPromptRequest,
@@ -23,7 +24,6 @@ use rmcp::transport::streamable_http_client::{
     StreamableHttpClientTransportConfig, StreamableHttpClientWorker,
 };
 use rmcp::transport::worker::WorkerTransport;
-use rmcp::RoleClient;
 use serde_json::{Map, Value};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::ChildStderr;
@@ -242,7 +242,11 @@ impl Connection {
             let answer = self.ask(ClientRequest::ListToolsRequest(request)).await;
             let page = match answer {
                 Ok(ServerResult::ListToolsResult(page)) => page,
-                Ok(_) => return Err("it answered the question for its tools with something else".to_owned()),
+                Ok(_) => {
+                    return Err(
+                        "it answered the question for its tools with something else".to_owned()
+                    );
+                }
                 Err(error) => return Err(format!("it does not list its tools: {error}")),
             };
             tools.extend(page.tools);
@@ -466,7 +470,10 @@ impl Drop for Cancel {
             return;
         };
         runtime.spawn(async move {
-            let params = CancelledNotificationParam::new(Some(id), Some("not waited for any more".to_owned()));
+            let params = CancelledNotificationParam::new(
+                Some(id),
+                Some("not waited for any more".to_owned()),
+            );
             let cancelled = CancelledNotification::new(params);
             let _ = peer
                 .send_notification(ClientNotification::CancelledNotification(cancelled))
