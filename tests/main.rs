@@ -29,6 +29,7 @@ mod project;
 mod recording;
 mod run;
 mod running;
+mod secrets;
 mod selftest;
 mod signals;
 mod stdio;
@@ -46,7 +47,7 @@ mod every_guest_has_a_test {
         unused_imports,
         reason = "not every module has a test named after a guest"
     )]
-    use super::{evidence::*, recording::*, run::*, signals::*, stdio::*, tools::*};
+    use super::{evidence::*, recording::*, run::*, secrets::*, signals::*, stdio::*, tools::*};
 
     macro_rules! assert_test_exists {
         ($name:ident) => {

@@ -10,6 +10,7 @@ mod links;
 mod machine;
 mod protected;
 mod required;
+mod secrets;
 mod single_file;
 mod surroundings;
 mod time;
@@ -18,7 +19,7 @@ use super::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let tables: [&'static [Case]; 13] = [
+    let tables: [&'static [Case]; 14] = [
         disk::CASES,
         links::CASES,
         protected::CASES,
@@ -30,6 +31,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         required::CASES,
         surroundings::CASES,
         http::CASES,
+        secrets::CASES,
         artifact::CASES,
         cache::CASES,
     ];
