@@ -64,7 +64,7 @@ fn run(commission: Commission) -> Result<Value> {
         let (head, tail) = form.split_at(form.len() / 2);
         print!("{head}");
         println!("{tail}");
-        note("turn", trajectory::assistant(Turn::text(&form)).is_ok());
+        note("turn", trajectory::assistant(Turn::new().text(&form)).is_ok());
         note("progress", trajectory::progress(&form, None).is_ok());
         note("artifact", session::submit_artifact(format!("a{at}"), "text/plain", form.as_bytes()).is_ok());
         note("checkpoint", session::save(form.as_bytes()).is_ok());
