@@ -25,6 +25,7 @@ mod http;
 mod limits;
 mod one_way_out;
 mod loading;
+mod model;
 mod project;
 mod recording;
 mod run;
@@ -43,11 +44,12 @@ mod every_guest_has_a_test {
         reason = "not every module has a test named after a guest"
     )]
     use super::{avp::*, commission::*, components::*, describe::*, grants::*, http::*, limits::*};
+    use super::{evidence::*, model::*, recording::*, run::*, secrets::*, signals::*};
     #[expect(
         unused_imports,
         reason = "not every module has a test named after a guest"
     )]
-    use super::{evidence::*, recording::*, run::*, secrets::*, signals::*, stdio::*, tools::*};
+    use super::{stdio::*, tools::*};
 
     macro_rules! assert_test_exists {
         ($name:ident) => {

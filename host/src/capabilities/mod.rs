@@ -4,11 +4,13 @@
 //! nothing about how a run is supervised, and knows nobody who starts one.
 
 pub mod activity;
+pub mod content;
 mod contents;
 pub mod filesystem;
 pub(crate) mod http;
 mod link;
 pub mod meters;
+pub mod model;
 pub mod session;
 pub mod state;
 pub mod stdio;
@@ -31,6 +33,7 @@ pub mod bindings {
         // a host that cannot keep the account any more ends the run instead of lying to the guest.
         imports: { default: async | trappable },
         exports: { default: async },
+        with: { "wasm-agent:agent/model.completion": crate::capabilities::model::Arriving },
     });
 
     /// The world of a component that is a tool.

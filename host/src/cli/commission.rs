@@ -31,6 +31,11 @@ pub(super) struct CommissionFlags {
 }
 
 impl CommissionFlags {
+    /// The model the operator names, which is thereby granted.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
     /// The commission for the agent `descriptor` describes.
     pub(super) fn resolve(&self, descriptor: &Descriptor) -> Result<Asked, Failure> {
         let Some(source) = &self.commission else {

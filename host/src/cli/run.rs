@@ -65,7 +65,7 @@ enum Format {
 }
 
 pub(super) async fn run(args: Args) -> Done {
-    let grants = args.grants.resolve()?;
+    let grants = args.grants.resolve_with_model(args.commission.model())?;
     let host = args.host.host()?;
     let (agent, signals) = args.agent.load(&host).await?;
     let asked = args.commission.resolve(agent.descriptor())?;

@@ -35,6 +35,7 @@ use crate::egress::secrets::{Redacted, Secrets};
 use crate::engine::Engine;
 use crate::grants::secrets::Leaks;
 use crate::grants::{Grants, Limits};
+use crate::model;
 use crate::preflight::Refusal;
 use crate::schema::Schema;
 use crate::selftest::sabotage::down;
@@ -62,6 +63,7 @@ pub(super) struct Job {
     pub(super) ledger: Ledger,
     pub(super) egress: Egress,
     pub(super) opening: Opening,
+    pub(super) models: model::Setup,
     /// What the output has to match, where that is required.
     pub(super) output_schema: Option<Schema>,
     pub(super) secrets: Secrets,
@@ -106,7 +108,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         job.opening.refusal(),
         filesystem(&job.grants, &job.workspaces, &job.ledger),
     ) {
-        (Some(refusal), _) => refused(refusal.message),
+        (Some(refusal), _) => refused(refusal),
         (None, Err(error)) => host_fault(error.to_string()),
         (None, Ok(files)) => {
             changes = Some(files.journal());
@@ -204,7 +206,11 @@ fn cannot_start(error: &ComponentError) -> Finish {
     let message = error.to_string();
     Finish {
         error: Some((ErrorCode::Unknown, message.clone())),
-        ..refused(message)
+        ..refused(Refusal {
+            code: ErrorCode::Unknown,
+            message,
+            remedy: None,
+        })
     }
 }
 
@@ -504,6 +510,7 @@ pub(super) fn not_started(
 ) -> Outcome {
     let ended = Ended::Refused {
         message: refusal.message,
+        remedy: refusal.remedy,
     };
     let outcome = Outcome {
         totals: ledger.totals(),

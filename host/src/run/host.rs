@@ -24,12 +24,13 @@ use crate::descriptor::{Descriptor, DescriptorError};
 use crate::egress::secrets::{Guard, SecretError, Vault};
 use crate::egress::{Egress, EgressOptions};
 use crate::engine::artifact::MAX_ARTIFACT;
-use crate::engine::inspect::{self, Import, unmet};
+use crate::engine::inspect::{self, Import, asks_models, unmet};
 use crate::engine::{
     AgentKind, Allocation, Artifact, ArtifactError, Cache, Engine, EngineError, LoadError, Profile,
 };
 use crate::error::Hint;
 use crate::grants::Grants;
+use crate::model;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::tools::Toolbox;
@@ -449,7 +450,14 @@ impl Host {
             return Err(StartError::NoHost { import });
         }
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
-        let secrets = gather(&self.inner.vault, &grants, Some(commission.body()))?;
+        // Who asks no model needs none.
+        let mut models = if asks_models(&agent.artifact) {
+            model::Setup::of(&grants, &commission)
+        } else {
+            Ok(model::Setup::default())
+        };
+        let body = Some(commission.body());
+        let secrets = gather(&self.inner.vault, &grants, body, models.as_mut().ok())?;
         let opened = self.open_account(
             &agent,
             commission.raw(),
@@ -474,6 +482,9 @@ impl Host {
                 account.session_id.clone(),
                 account.ledger.clone(),
             )?;
+            if let Err(refusal) = &models {
+                opening.object(refusal.clone());
+            }
             for subject in left_out {
                 account.ledger.audit(Audit::Narrowed { subject })?;
             }
@@ -507,6 +518,8 @@ impl Host {
             egress: Egress::with(account.ledger.clone(), egress),
             ledger: account.ledger.clone(),
             opening,
+            // A run that was refused asks nobody.
+            models: models.unwrap_or_default(),
             output_schema,
             secrets,
             interrupt: interrupt.clone(),
@@ -528,7 +541,7 @@ impl Host {
         runs: Option<RunsDir>,
     ) -> Result<RunHandle, StartError> {
         let Unsupported { run_id, raw, found } = unsupported;
-        let secrets = gather(&self.inner.vault, grants, None)?;
+        let secrets = gather(&self.inner.vault, grants, None, None)?;
         let guard = secrets.guard();
         let account = self.open_account(agent, raw, run_id, None, grants, guard, runs)?;
         let message = format!(

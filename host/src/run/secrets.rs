@@ -4,6 +4,7 @@ use crate::commission::{Body, McpServer};
 use crate::egress::Caller;
 use crate::egress::secrets::{Bound, Gathering, SecretError, Secrets, Vault};
 use crate::grants::Grants;
+use crate::model;
 use crate::tools::plan::rule_of;
 
 /// What the grants name, and what the commission names and the grants have for it, with its values.
@@ -15,6 +16,7 @@ pub(super) fn gather(
     vault: &Vault,
     grants: &Grants,
     commission: Option<&Body>,
+    models: Option<&mut model::Setup>,
 ) -> Result<Secrets, SecretError> {
     let mut gathering = Gathering::new(vault);
     gathering.granted(&grants.secrets)?;
@@ -43,6 +45,9 @@ pub(super) fn gather(
                 })?;
             }
         }
+    }
+    if let Some(models) = models {
+        models.bind_keys(grants, &mut gathering)?;
     }
     gathering.finish(grants.secrets.leaks)
 }

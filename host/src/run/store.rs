@@ -10,6 +10,7 @@ use super::drive::{Job, Watched};
 use super::host::Entry;
 use super::workspaces::Workspaces;
 use crate::capabilities::Witness;
+use crate::capabilities::content::Remembered;
 use crate::capabilities::filesystem::{self, Extent, Filesystem, Mount, MountError, Protection};
 use crate::capabilities::http::Http;
 use crate::capabilities::meters::Limiter;
@@ -18,6 +19,7 @@ use crate::capabilities::storage::Storage;
 use crate::egress::{Caller, Way};
 use crate::engine::Engine;
 use crate::grants::{self, Access, FileGrant, Grants};
+use crate::model::Models;
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
 use crate::tools::Toolbox;
@@ -84,6 +86,14 @@ pub(super) fn new_store(
         meters: meters.clone(),
         activity: activity.clone(),
         ledger: job.ledger.clone(),
+        models: Models::new(
+            &job.models,
+            &job.egress,
+            job.ledger.clone(),
+            activity.clone(),
+            meters.clone(),
+        ),
+        blocks: Remembered::default(),
         tools,
         storage,
         run_id: Arc::from(job.commission.body().run_id.as_str()),

@@ -181,6 +181,15 @@ impl<'a> Gathering<'a> {
         Ok(secret)
     }
 
+    /// Whether a secret is set.
+    ///
+    /// # Errors
+    ///
+    /// It is set and cannot be used; the store cannot be read.
+    pub fn has(&self, name: &SecretName) -> Result<bool, SecretError> {
+        Ok(self.values.contains_key(name) || self.vault.get(name)?.is_some())
+    }
+
     /// Puts a secret into requests of one caller.
     ///
     /// # Errors
