@@ -7,7 +7,7 @@ mod catalog;
 pub mod component;
 mod mcp;
 mod names;
-mod plan;
+pub(crate) mod plan;
 pub mod result;
 pub(crate) mod watch;
 
@@ -27,6 +27,7 @@ use self::watch::Watch;
 use crate::commission::Body;
 use crate::descriptor::{DialStatus, McpServerDecl, ToolDecl};
 use crate::egress::Egress;
+use crate::egress::secrets::Secrets;
 use crate::grants::{Grants, Limits, ServerSpec};
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
@@ -150,9 +151,10 @@ impl Toolbox {
         own: impl Iterator<Item = String>,
         components: Vec<Component>,
         egress: &Egress,
+        secrets: &Secrets,
         watch: Watch,
     ) -> Toolbox {
-        let wanted = plan::plan(grants, commission, egress);
+        let wanted = plan::plan(grants, commission, egress, secrets);
         let time = Duration::from_millis(grants.limits.tool_dial);
         let dialled = join_all(wanted.iter().map(|wanted| dial(wanted, time, &watch))).await;
         let mut catalog = Catalog::new(grants.limits.tools, own);
