@@ -21,7 +21,9 @@ mod describe;
 mod evidence;
 mod grants;
 mod harness;
+mod http;
 mod limits;
+mod one_way_out;
 mod loading;
 mod model;
 mod project;
@@ -41,7 +43,7 @@ mod every_guest_has_a_test {
         unused_imports,
         reason = "not every module has a test named after a guest"
     )]
-    use super::{avp::*, commission::*, components::*, describe::*, grants::*, limits::*};
+    use super::{avp::*, commission::*, components::*, describe::*, grants::*, http::*, limits::*};
     #[expect(
         unused_imports,
         reason = "not every module has a test named after a guest"

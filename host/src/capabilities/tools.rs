@@ -16,6 +16,8 @@ use super::state::RunState;
 use super::trajectory::{convert_result_content, source_bytes};
 use crate::descriptor::ToolDecl;
 use crate::json;
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 use crate::tools::{CallError, MAX_PARALLEL, Output, Piece, Ready, Toolbox};
 use crate::trajectory::Audit;
 use crate::trajectory::event::Origin;
@@ -189,7 +191,9 @@ impl RunState {
             Err(error) => Step::Refused(CallError::InvalidArguments(format!(
                 "the arguments are not JSON: {error}"
             ))),
-            Ok(input) if !self.ledger.awaits(&id, &name, &input) => {
+            Ok(input)
+                if !self.ledger.awaits(&id, &name, &input) && !down(Wall::ToolAsked) =>
+            {
                 Step::Unasked(match self.tools.refused(&name) {
                     // A model that names a tool it was not shown has had its answer already.
                     Some(denied) => denied.into(),
@@ -243,7 +247,10 @@ impl RunState {
             },
         );
         match recorded {
-            Ok(()) => self.ledger.observed(bytes),
+            Ok(()) => {
+                self.ledger.observed(bytes);
+                self.activity.tool_returned();
+            }
             Err(LedgerError::Journal(error)) => return Err(wasmtime::Error::new(error)),
             Err(LedgerError::Rejected(rejected)) => {
                 return Ok(Err(wit::ToolError::NoSuchCall(rejected.to_string())));

@@ -102,12 +102,14 @@ walls! {
     Pinned, "pinned", "A name is looked up once: what was checked is what is connected to.";
     RequestForm, "request-form", "A request that two servers could read in two ways is not sent.";
     Requests, "requests", "Requests are bounded in number.";
+    Connections, "connections", "Requests under way at once are bounded in number.";
     RequestSize, "request-size", "URLs, headers and bodies of requests are bounded.";
     ResponseSize, "response-size", "Bodies of responses are bounded.";
     HttpGranted, "http-granted", "An agent that makes requests is not started when it may make none.";
     // Tools.
     Commands, "commands", "A commission starts no program but one the operator granted, word by word.";
     ServerEnvironment, "server-environment", "A tool server gets nothing of the host's environment but the path.";
+    ToolAsked, "tool-asked", "A tool is called when a model has asked for it, with these arguments, and never else.";
     ToolAllow, "tool-allow", "A tool of a server that is not granted is neither shown nor called.";
     ToolArguments, "tool-arguments", "Arguments of a tool stay within what the operator says.";
     ToolCalls, "tool-calls", "Calls of tools are bounded in number.";
