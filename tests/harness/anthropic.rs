@@ -1,7 +1,7 @@
 //! A server on loopback that speaks Anthropic's Messages format, scripted by the test, and remembers what
 //! it was asked.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 

@@ -37,12 +37,16 @@ impl wit::Host for RunState {
     async fn budget(&mut self) -> wasmtime::Result<wit::RunBudget> {
         self.looks("budget");
         let left = self.meters.left(&self.grants.limits);
+        let models = self.models.left(&self.grants.limits);
         Ok(wit::RunBudget {
             wall_ms: left.wall_ms,
             cpu_ms: left.cpu_ms,
             memory_bytes: left.memory_bytes,
             events: self.ledger.facts_left(),
             storage_bytes: self.storage.left(),
+            model_calls: models.calls,
+            tokens: models.tokens,
+            money_micro_usd: models.micro_usd,
             low: left.low,
         })
     }
