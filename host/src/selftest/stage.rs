@@ -209,7 +209,9 @@ impl Stage {
             }
             Server::NotGranted => {
                 let asked = json!({"type": "stdio", "id": "s", "command": command});
-                commission["mcp_servers"] = json!([asked]);
+                if let Some(commission) = commission.as_object_mut() {
+                    commission.insert("mcp_servers".to_owned(), json!([asked]));
+                }
                 let [program, selftest, ..] = command.map(str::to_owned);
                 grants.tools.commands.push(CommandLine {
                     words: vec![program, selftest],
