@@ -449,7 +449,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     2 | dirs = [
       |         ^
     unclosed array, expected `]`
-    hint: keys are version, dirs, files, protect, no-protect, env, args, limits and require
+    hint: keys are version, dirs, files, protect, no-protect, env, args, limits, require, hosts, ca-files, proxy, models, providers, prices, secrets, leaks, mcp-servers, commands and tools
     "#);
     lab.file("bytes.toml", b"version = 1\n# \xff\n");
     snapshot!(refused(&lab, &["--grants", "bytes.toml"]), @r#"
@@ -470,7 +470,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     1 |
       | ^
     missing field `version`
-    hint: keys are version, dirs, files, protect, no-protect, env, args, limits and require
+    hint: keys are version, dirs, files, protect, no-protect, env, args, limits, require, hosts, ca-files, proxy, models, providers, prices, secrets, leaks, mcp-servers, commands and tools
     "#);
     lab.folder("folder.toml");
     snapshot!(refused(&lab, &["--grants", "folder.toml"]), @r#"

@@ -31,6 +31,7 @@ mod providers;
 mod recording;
 mod run;
 mod running;
+mod secrets;
 mod selftest;
 mod signals;
 mod stdio;
@@ -44,11 +45,12 @@ mod every_guest_has_a_test {
         reason = "not every module has a test named after a guest"
     )]
     use super::{avp::*, commission::*, components::*, describe::*, grants::*, http::*, limits::*};
+    use super::{evidence::*, model::*, recording::*, run::*, secrets::*, signals::*};
     #[expect(
         unused_imports,
         reason = "not every module has a test named after a guest"
     )]
-    use super::{evidence::*, model::*, recording::*, run::*, signals::*, stdio::*, tools::*};
+    use super::{stdio::*, tools::*};
 
     macro_rules! assert_test_exists {
         ($name:ident) => {

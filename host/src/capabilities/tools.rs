@@ -113,16 +113,22 @@ impl wit::Host for RunState {
 
     async fn resources(&mut self, server: String) -> Answer<Vec<wit::ResourceInfo>> {
         self.activity.function("resources");
-        let resources = self.tools.resources(&server).await;
-        Ok(resources.map_err(Into::into).map(|resources| {
-            let info = resources.into_iter().map(|it| wit::ResourceInfo {
-                uri: it.uri,
-                name: it.name,
-                description: it.description,
-                media_type: it.mime_type,
-            });
-            info.collect()
-        }))
+        let resources = match self.tools.resources(&server).await {
+            Ok(resources) => resources,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let info = resources.into_iter().map(|it| wit::ResourceInfo {
+            uri: it.uri,
+            name: it.name,
+            description: it.description,
+            media_type: it.mime_type,
+        });
+        let info: Vec<_> = info.collect();
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let bytes = info
+            .iter()
+            .map(|it| it.uri.len() + it.name.len() + text(&it.description) + text(&it.media_type));
+        Ok(self.fits(bytes.sum()).map(|()| info))
     }
 
     async fn read_resource(
@@ -142,19 +148,26 @@ impl wit::Host for RunState {
 
     async fn prompts(&mut self, server: String) -> Answer<Vec<wit::PromptInfo>> {
         self.activity.function("prompts");
-        let prompts = self.tools.prompts(&server).await;
-        Ok(prompts.map_err(Into::into).map(|prompts| {
-            let info = prompts.into_iter().map(|it| {
-                let mut arguments = it.arguments.unwrap_or_default();
-                arguments.sort_by_key(|argument| !argument.required.unwrap_or(false));
-                wit::PromptInfo {
-                    name: it.name,
-                    description: it.description,
-                    arguments: arguments.into_iter().map(|it| it.name).collect(),
-                }
-            });
-            info.collect()
-        }))
+        let prompts = match self.tools.prompts(&server).await {
+            Ok(prompts) => prompts,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let info = prompts.into_iter().map(|it| {
+            let mut arguments = it.arguments.unwrap_or_default();
+            arguments.sort_by_key(|argument| !argument.required.unwrap_or(false));
+            wit::PromptInfo {
+                name: it.name,
+                description: it.description,
+                arguments: arguments.into_iter().map(|it| it.name).collect(),
+            }
+        });
+        let info: Vec<_> = info.collect();
+        let bytes = info.iter().map(|it| {
+            let description = it.description.as_ref().map_or(0, String::len);
+            let arguments = it.arguments.iter().map(String::len).sum::<usize>();
+            it.name.len() + description + arguments
+        });
+        Ok(self.fits(bytes.sum()).map(|()| info))
     }
 
     async fn prompt(
@@ -191,10 +204,11 @@ impl RunState {
             Err(error) => Step::Refused(CallError::InvalidArguments(format!(
                 "the arguments are not JSON: {error}"
             ))),
-            Ok(input)
-                if !self.ledger.awaits(&id, &name, &input) && !down(Wall::ToolAsked) =>
-            {
-                Step::Unasked(match self.tools.refused(&name) {
+            Ok(input) if !self.ledger.awaits(&id, &name, &input) && !down(Wall::ToolAsked) => {
+                // Each is on record: counted, so that they are no way to fill a disk.
+                let counted = self.ledger.admit(name.len()).is_ok();
+                let refused = counted.then(|| self.tools.refused(&name)).flatten();
+                Step::Unasked(match refused {
                     // A model that names a tool it was not shown has had its answer already.
                     Some(denied) => denied.into(),
                     None => wit::ToolError::NoSuchCall(format!(
@@ -205,9 +219,16 @@ impl RunState {
                 })
             }
             Ok(input) => match self.ledger.admit(input.to_string().len()) {
-                Ok(()) => match self.tools.prepare(&name, input).await {
-                    Ok(ready) => Step::Ready(ready),
-                    Err(error) => Step::Refused(error),
+                Ok(()) => match self.ledger.leaving_json("the arguments of a tool", input) {
+                    Ok(input) => match self.tools.prepare(&name, input).await {
+                        Ok(ready) => Step::Ready(ready),
+                        Err(error) => Step::Refused(error),
+                    },
+                    Err(LedgerError::Journal(error)) => return Err(wasmtime::Error::new(error)),
+                    Err(LedgerError::Rejected(rejected)) => Step::Refused(CallError::Denied {
+                        subject: name,
+                        rule: rejected.to_string(),
+                    }),
                 },
                 Err(LedgerError::Journal(error)) => return Err(wasmtime::Error::new(error)),
                 Err(LedgerError::Rejected(crate::trajectory::Rejected::Limit { name, max })) => {
@@ -227,7 +248,7 @@ impl RunState {
         let (output, error) = match done {
             Done::Unasked(error) => return Ok(Err(error)),
             Done::Failed(error) => (Output::error(error.to_string()), Some(error)),
-            Done::Output(output) => (output, None),
+            Done::Output(output) => (self.without_secrets(output)?, None),
         };
         let result = convert_output(id, output);
         let content = convert_result_content(result.content.clone());
@@ -259,6 +280,34 @@ impl RunState {
         Ok(match error {
             Some(error) => Err(error.into()),
             None => Ok(result),
+        })
+    }
+
+    /// What a tool says, without the secrets its server may know.
+    fn without_secrets(&self, output: Output) -> wasmtime::Result<Output> {
+        const PLACE: &str = "what a tool answered";
+        if self.ledger.guard().is_none() {
+            return Ok(output);
+        }
+        let mut content = Vec::with_capacity(output.content.len());
+        for piece in output.content {
+            content.push(match piece {
+                Piece::Text(text) => Piece::Text(self.ledger.arriving(PLACE, text)?),
+                other => other,
+            });
+        }
+        let structured = match output.structured {
+            Some(value) => {
+                let text = self.ledger.arriving(PLACE, value.to_string())?;
+                // Cut out of a string of it, a mark leaves it a document.
+                Some(json::parse(&text).unwrap_or(Value::Null))
+            }
+            None => None,
+        };
+        Ok(Output {
+            content,
+            structured,
+            ..output
         })
     }
 

@@ -162,6 +162,7 @@ async fn equip(job: &Job, watched: &Watched) -> Result<Toolbox, Finish> {
     let own = job.agent.descriptor.tools.iter();
     let own: Vec<_> = own.map(|tool| tool.name.clone()).collect();
     let egress = job.egress.clone();
+    let secrets = job.secrets.clone();
     let opened = caught(async {
         // Whoever watches sees what is waited for.
         job.ledger.deliver().await;
@@ -173,7 +174,7 @@ async fn equip(job: &Job, watched: &Watched) -> Result<Toolbox, Finish> {
             components.push(component);
         }
         let own = own.into_iter();
-        Ok(Toolbox::open(&job.grants, body, own, components, &egress, watch).await)
+        Ok(Toolbox::open(&job.grants, body, own, components, &egress, &secrets, watch).await)
     });
     let (tools, ended) = tokio::select! {
         biased;

@@ -456,7 +456,8 @@ impl Host {
         } else {
             Ok(model::Setup::default())
         };
-        let secrets = gather(&self.inner.vault, &grants, models.as_mut().ok())?;
+        let body = Some(commission.body());
+        let secrets = gather(&self.inner.vault, &grants, body, models.as_mut().ok())?;
         let opened = self.open_account(
             &agent,
             commission.raw(),
@@ -540,7 +541,7 @@ impl Host {
         runs: Option<RunsDir>,
     ) -> Result<RunHandle, StartError> {
         let Unsupported { run_id, raw, found } = unsupported;
-        let secrets = gather(&self.inner.vault, grants, None)?;
+        let secrets = gather(&self.inner.vault, grants, None, None)?;
         let guard = secrets.guard();
         let account = self.open_account(agent, raw, run_id, None, grants, guard, runs)?;
         let message = format!(

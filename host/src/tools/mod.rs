@@ -7,7 +7,7 @@ mod catalog;
 pub mod component;
 mod mcp;
 mod names;
-mod plan;
+pub(crate) mod plan;
 pub mod result;
 pub(crate) mod watch;
 
@@ -27,6 +27,7 @@ use self::watch::Watch;
 use crate::commission::Body;
 use crate::descriptor::{DialStatus, McpServerDecl, ToolDecl};
 use crate::egress::Egress;
+use crate::egress::secrets::Secrets;
 use crate::grants::{Grants, Limits, ServerSpec};
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
@@ -150,9 +151,10 @@ impl Toolbox {
         own: impl Iterator<Item = String>,
         components: Vec<Component>,
         egress: &Egress,
+        secrets: &Secrets,
         watch: Watch,
     ) -> Toolbox {
-        let wanted = plan::plan(grants, commission, egress);
+        let wanted = plan::plan(grants, commission, egress, secrets);
         let time = Duration::from_millis(grants.limits.tool_dial);
         let dialled = join_all(wanted.iter().map(|wanted| dial(wanted, time, &watch))).await;
         let mut catalog = Catalog::new(grants.limits.tools, own);
@@ -360,7 +362,7 @@ impl Toolbox {
     /// There is no such server, or it does not answer.
     pub async fn resources(&self, server: &str) -> Result<Vec<Resource>, CallError> {
         let (connection, time) = self.server(server)?;
-        connection.resources(time).await
+        in_all(time, connection.resources(time)).await
     }
 
     /// Reads a resource.
@@ -380,7 +382,7 @@ impl Toolbox {
     /// As [`Toolbox::resources`].
     pub async fn prompts(&self, server: &str) -> Result<Vec<Prompt>, CallError> {
         let (connection, time) = self.server(server)?;
-        connection.prompts(time).await
+        in_all(time, connection.prompts(time)).await
     }
 
     /// Fills in a prompt.
@@ -433,6 +435,16 @@ impl Toolbox {
             watch.note(audit);
         }
     }
+}
+
+/// All pages of a list together take no longer than a call.
+async fn in_all<T>(
+    time: Duration,
+    pages: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let all = timeout(time, pages).await;
+    all.unwrap_or(Err(CallError::TimedOut(millis)))
 }
 
 async fn dial(
