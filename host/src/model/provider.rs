@@ -201,7 +201,11 @@ pub fn reachable(
     asked: Option<&commission::Provider>,
 ) -> Result<BTreeMap<String, Reachable>, Refusal> {
     let specs = grants.models.providers.iter().map(|spec| spec.id.as_str());
-    let ids: BTreeSet<&str> = WELL_KNOWN.iter().map(|known| known.id).chain(specs).collect();
+    let ids: BTreeSet<&str> = WELL_KNOWN
+        .iter()
+        .map(|known| known.id)
+        .chain(specs)
+        .collect();
     let mut reachable = BTreeMap::new();
     for id in ids {
         // A pattern grants models of a provider when it begins with its name, or with what stands for it.
@@ -268,7 +272,10 @@ fn as_asked(
                 .and_then(|uri| egress::Target::of(&uri).ok())
                 .ok_or_else(|| refused("it is not a URL that can be asked".to_owned()))?;
             let hosts = &grants.network.hosts;
-            if !hosts.iter().any(|rule| rule.matches(&Method::POST, &target)) {
+            if !hosts
+                .iter()
+                .any(|rule| rule.matches(&Method::POST, &target))
+            {
                 return Err(refused(format!(
                     "that is not granted; `--allow-host \"{allowed}\"` or `--provider {id}={url}` grants it"
                 )));
@@ -286,7 +293,10 @@ fn as_asked(
                 printable(&handle.vault),
                 provider.secret
             ),
-            remedy: Some(format!("[[providers]] id = \"{id}\", secret = \"{}\"", printable(&handle.vault))),
+            remedy: Some(format!(
+                "[[providers]] id = \"{id}\", secret = \"{}\"",
+                printable(&handle.vault)
+            )),
         });
     }
     Ok(provider)
