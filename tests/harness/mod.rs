@@ -4,6 +4,7 @@ mod account;
 mod anthropic;
 mod disk;
 mod leaks;
+mod provider;
 mod redact;
 
 use std::fs::File;
@@ -19,6 +20,7 @@ pub(crate) use self::account::Account;
 pub(crate) use self::anthropic::{Anthropic, Received};
 pub(crate) use self::disk::SmallDisk;
 pub(crate) use self::leaks::{assert_no_secret, assert_no_secret_in};
+pub(crate) use self::provider::Provider;
 pub(crate) use self::redact::redact;
 
 /// No test waits longer for a process than this; then it is a failure. Far beyond what any needs, as it

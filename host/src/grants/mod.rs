@@ -263,6 +263,9 @@ impl Grants {
                     map.insert("protect".to_owned(), json!(patterns.collect::<Vec<_>>()))
                 }
             };
+            if let Some(servers) = self.tools.to_guest_json() {
+                map.insert("mcp-servers".to_owned(), servers);
+            }
             if !self.network.hosts.is_empty() {
                 let hosts = self.network.hosts.iter().map(ToString::to_string);
                 map.insert("hosts".to_owned(), hosts.collect());
@@ -296,6 +299,7 @@ impl Grants {
             .collect::<Vec<_>>();
         if let Some(map) = json.as_object_mut() {
             map.insert("dirs".to_owned(), json!(dirs));
+            map.extend(self.tools.to_host_json());
             if !self.network.ca_files.is_empty() {
                 map.insert("ca-files".to_owned(), json!(self.network.ca_files));
             }

@@ -20,7 +20,7 @@ use super::validate;
 use crate::capabilities::activity::Activity;
 use crate::capabilities::meters::{LimitHit, Meters};
 use crate::commission::{self, Commission};
-use crate::egress::secrets::{Gathering, SecretError};
+use crate::egress::secrets::{Gathering, SecretError, Vault};
 use crate::egress::{Caller, Egress, Way};
 use crate::error::Hint;
 use crate::grants::{Grants, Limits, ModelsGrant};
@@ -41,7 +41,7 @@ pub struct Setup {
     inner: Arc<Configured>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Configured {
     grants: ModelsGrant,
     limits: Limits,
@@ -101,32 +101,6 @@ pub(super) enum Source {
 }
 
 impl Setup {
-    /// Has the keys of its providers put into the requests to them, as far as they are set.
-    ///
-    /// # Errors
-    ///
-    /// A key is set and cannot be used, or two of them have the same place.
-    pub(crate) fn bind_keys(
-        &mut self,
-        grants: &Grants,
-        gathering: &mut Gathering<'_>,
-    ) -> Result<(), SecretError> {
-        // It is asked for before anybody else has it.
-        let Some(configured) = Arc::get_mut(&mut self.inner) else {
-            return Ok(());
-        };
-        for reachable in configured.providers.values_mut() {
-            // A provider's id may be more than a secret's name can be.
-            if let Some(bound) = reachable.bound(grants)
-                && gathering.has(&bound.name)?
-            {
-                gathering.bind(bound)?;
-                reachable.key = Key::Bound;
-            }
-        }
-        Ok(())
-    }
-
     /// Reads what is needed to ask models, and checks that the commission's own may be asked.
     ///
     /// # Errors
@@ -175,6 +149,23 @@ impl Setup {
         Ok(Setup {
             inner: Arc::new(configured),
         })
+    }
+
+    /// Has the keys of providers that are set put into the requests that are made to them.
+    ///
+    /// # Errors
+    ///
+    /// A key cannot be read or used.
+    pub fn bind_keys(
+        &mut self,
+        vault: &Vault,
+        gathering: &mut Gathering<'_>,
+    ) -> Result<(), SecretError> {
+        let configured = Arc::make_mut(&mut self.inner);
+        for reachable in configured.providers.values_mut() {
+            reachable.bind(vault, gathering)?;
+        }
+        Ok(())
     }
 }
 

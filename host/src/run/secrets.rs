@@ -47,7 +47,7 @@ pub(super) fn gather(
         }
     }
     if let Some(models) = models {
-        models.bind_keys(grants, &mut gathering)?;
+        models.bind_keys(vault, &mut gathering)?;
     }
     gathering.finish(grants.secrets.leaks)
 }

@@ -109,6 +109,7 @@ walls! {
     // Tools.
     Commands, "commands", "A commission starts no program but one the operator granted, word by word.";
     ServerEnvironment, "server-environment", "A tool server gets nothing of the host's environment but the path.";
+    ToolAsked, "tool-asked", "A tool is called when a model has asked for it, with these arguments, and never else.";
     ToolAllow, "tool-allow", "A tool of a server that is not granted is neither shown nor called.";
     ToolArguments, "tool-arguments", "Arguments of a tool stay within what the operator says.";
     ToolCalls, "tool-calls", "Calls of tools are bounded in number.";

@@ -14,12 +14,13 @@ mod secrets;
 mod single_file;
 mod surroundings;
 mod time;
+mod tools;
 
 use super::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let tables: [&'static [Case]; 14] = [
+    let tables: [&'static [Case]; 15] = [
         disk::CASES,
         links::CASES,
         protected::CASES,
@@ -30,6 +31,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         account::CASES,
         required::CASES,
         surroundings::CASES,
+        tools::CASES,
         http::CASES,
         secrets::CASES,
         artifact::CASES,
