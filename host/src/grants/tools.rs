@@ -391,7 +391,8 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_server_is_said() {
         assert!(server(|_| ()).is_ok());
-        let wrong: [(fn(&mut ServerSpec), &str); 9] = [
+        type Change = fn(&mut ServerSpec);
+        let wrong: [(Change, &str); 9] = [
             (|it| it.id = "Time".to_owned(), "lowercase"),
             (|it| it.command.clear(), "neither"),
             (|it| it.url = Some("https://x.org".to_owned()), "both"),
@@ -414,7 +415,7 @@ mod tests {
                     drop(
                         it.arguments
                             .insert("t".to_owned(), serde_json::json!({"type": 7})),
-                    )
+                    );
                 },
                 "schema for the arguments",
             ),

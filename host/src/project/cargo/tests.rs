@@ -73,7 +73,7 @@ fn the_only_candidate_is_the_agent() {
 #[test]
 fn a_program_of_a_workspace_is_an_agent_only_when_something_says_so() {
     let plain = ("host", json!([program("host")]), json!(null));
-    let error = choose(&metadata(&[plain.clone()])).unwrap_err();
+    let error = choose(&metadata(std::slice::from_ref(&plain))).unwrap_err();
     assert!(matches!(error, BuildError::NoAgent { .. }), "{error:?}");
     assert!(error.to_string().contains("program `host`"), "{error}");
     assert!(error.hint().unwrap().contains("wasm-agent-sdk"));
