@@ -91,7 +91,7 @@ fn each_provider_is_asked_in_its_own_way_with_exactly_one_key() {
             gemini,
             "POST /v1beta/models/m:streamGenerateContent?alt=sse HTTP/1.1",
             "x-goog-api-key",
-            format!("{KEY}"),
+            KEY.to_owned(),
         ),
     ] {
         let server = Provider::saying(answer);

@@ -267,7 +267,8 @@ mod tests {
         fits(|_| ()).unwrap();
         fits(|r| r.tool_choice = ToolChoice::Tool("t".to_owned())).unwrap();
         fits(|r| r.sampling.temperature = Some(2.0)).unwrap();
-        let wrong: [(fn(&mut Request), &str); 11] = [
+        type Spoil = fn(&mut Request);
+        let wrong: [(Spoil, &str); 11] = [
             (|r| r.sampling.temperature = Some(2.1), "temperature"),
             (|r| r.sampling.temperature = Some(f64::NAN), "temperature"),
             (|r| r.sampling.top_p = Some(-0.1), "top-p"),
