@@ -189,7 +189,7 @@ impl RunState {
                 blocks
                     .into_iter()
                     .enumerate()
-                    .map(|(index, block)| self.blocks.whole(block).map_err(at(index)))
+                    .map(|(index, block)| self.blocks.given_back(block).map_err(at(index)))
                     .collect::<Result<_, _>>()?,
             ),
         })

@@ -88,7 +88,7 @@ pub(super) async fn send(
     let message = message
         .body(body.boxed_unsync())
         .map_err(|error| Failed::new(Class::Rejected, format!("cannot ask: {error}")))?;
-    let response = way.send(message).await.map_err(|error| refused(&error))?;
+    let response = way.send(message).await.map_err(refused)?;
     let (head, body) = response.into_parts();
     if !head.status.is_success() {
         let retry_after = retry::asked_for(&head.headers, jiff::Timestamp::now());
@@ -145,7 +145,7 @@ impl Exchange {
                         self.take(&data)?;
                     }
                 }
-                Some(Err(error)) => return Err(refused(&error)),
+                Some(Err(error)) => return Err(refused(error)),
                 None => {
                     self.ended = true;
                     self.finish()?;
@@ -208,8 +208,9 @@ async fn beginning(mut body: Body) -> Vec<u8> {
 }
 
 /// What the way out says, as a failure of the provider.
-fn refused(refused: &Refused) -> Failed {
-    let class = match refused {
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn refused(refused: Refused) -> Failed {
+    let class = match &refused {
         Refused::Resolve { .. }
         | Refused::Connect { .. }
         | Refused::Timeout { .. }

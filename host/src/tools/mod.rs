@@ -24,7 +24,7 @@ use self::catalog::{Catalog, Entry, Refusal, RunBy};
 use self::mcp::{Connection, Reach};
 use self::plan::{NotTried, Wanted};
 use self::watch::Watch;
-use crate::commission::Body;
+use crate::commission::{Body, McpServer};
 use crate::descriptor::{DialStatus, McpServerDecl, ToolDecl};
 use crate::egress::Egress;
 use crate::egress::secrets::Secrets;
@@ -123,7 +123,7 @@ impl Toolbox {
     #[must_use]
     pub fn without(reason: &str, grants: &Grants, commission: &Body) -> Toolbox {
         let own = grants.tools.servers.iter().map(|spec| spec.id.as_str());
-        let handed = commission.mcp_servers.iter().map(|server| server.id());
+        let handed = commission.mcp_servers.iter().map(McpServer::id);
         let servers = own.chain(handed).map(|id| Server {
             id: id.to_owned(),
             timeout_ms: None,
