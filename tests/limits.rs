@@ -268,7 +268,14 @@ pub(crate) fn tells_what_is_left() {
         .limit("wall=1m")
         .limit("cpu=30s")
         .limit("memory=64MiB")
-        .args(["--limit", "model-calls=7", "--limit", "tokens=8", "--limit", "money=0.5"])
+        .args([
+            "--limit",
+            "model-calls=7",
+            "--limit",
+            "tokens=8",
+            "--limit",
+            "money=0.5",
+        ])
         .done()
         .exits_with(0);
     let expected = serde_json::json!({

@@ -14,8 +14,8 @@ use wasmtime_wasi_io::bindings::wasi::io;
 
 use super::activity::Nature::{Acts, Looks};
 use super::bindings::wasm_agent::agent;
-use super::{filesystem, http};
 use super::state::RunState;
+use super::{filesystem, http};
 
 /// `wasi:io` works on the table alone.
 struct Io;

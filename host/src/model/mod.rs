@@ -8,8 +8,8 @@ pub mod arrival;
 mod assembly;
 pub mod completion;
 pub mod error;
-pub mod gemini;
 pub mod exchange;
+pub mod gemini;
 mod media;
 pub mod openai_chat;
 pub mod openai_responses;
@@ -23,9 +23,9 @@ pub mod service;
 pub mod spent;
 pub mod sse;
 mod strict_schema;
-pub mod validate;
 #[cfg(test)]
 mod testing;
+pub mod validate;
 pub mod wire;
 
 pub use completion::{Answered, Completion, Piece};

@@ -77,7 +77,10 @@ fn allow(trial: &mut Trial, _: &str) {
 }
 
 fn arguments(trial: &mut Trial, _: &str) {
-    trial.works("what is allowed", asked("c1", "s__echo", r#"{"text":"ls"}"#));
+    trial.works(
+        "what is allowed",
+        asked("c1", "s__echo", r#"{"text":"ls"}"#),
+    );
     for (n, input) in [
         r#"{"text":"rm"}"#,
         r#"{"text":"ls","and":"rm"}"#,

@@ -24,9 +24,13 @@ fuzz_target!(|output: &[u8]| {
     };
     let recorder = Recorder::new(Ids::seeded([1; 16]), "run", None);
     let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), limits, None);
-    let opening =
-        Opening::begin(commission, serde_json::json!({}), "session".into(), ledger.clone())
-            .unwrap();
+    let opening = Opening::begin(
+        commission,
+        serde_json::json!({}),
+        "session".into(),
+        ledger.clone(),
+    )
+    .unwrap();
     let minimal = Descriptor::minimal("agent", "1");
     let binding = Binding::new(ledger.clone(), opening.clone(), minimal.clone());
     let mut stream = Captured::new(ledger.clone(), Lines::Events(binding), limits.fact_bytes);

@@ -13,7 +13,9 @@ fn run(commission: Commission) -> Result<String> {
             Ok(_) => answers += 1,
             Err(error) => {
                 let left = session::budget().model_calls;
-                return Ok(format!("{answers} answers, then {error:?}, {left} calls left"));
+                return Ok(format!(
+                    "{answers} answers, then {error:?}, {left} calls left"
+                ));
             }
         }
     }

@@ -195,9 +195,7 @@ impl Answer {
                     deltas.push(Delta::Text(piece.to_owned()));
                 }
             }
-            ("citations_delta", Growing::Text(_, citations))
-                if citations.len() < MAX_CITATIONS =>
-            {
+            ("citations_delta", Growing::Text(_, citations)) if citations.len() < MAX_CITATIONS => {
                 citations.extend(delta.get("citation").cloned());
             }
             ("thinking_delta", Growing::Thinking(handle)) => {

@@ -183,7 +183,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-fn block_characters(block: &crate::trajectory::content::Block) -> usize {
+fn block_characters(block: &Block) -> usize {
     serde_json::to_string(block).map_or(0, |text| text.chars().count())
 }
 

@@ -108,7 +108,11 @@ fn nothing_called(evidence: &Evidence<'_>) -> Result<(), String> {
 fn results_are_short(evidence: &Evidence<'_>) -> Result<(), String> {
     let longest = evidence
         .events()
-        .filter(|event| event.get("type").is_some_and(|kind| kind == "avp.tool_returned"))
+        .filter(|event| {
+            event
+                .get("type")
+                .is_some_and(|kind| kind == "avp.tool_returned")
+        })
         .filter_map(|event| event.pointer("/data/avp.tool_result"))
         .map(|result| result.to_string().len())
         .max();
