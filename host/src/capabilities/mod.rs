@@ -4,9 +4,12 @@
 //! nothing about how a run is supervised, and knows nobody who starts one.
 
 pub mod activity;
+mod clocks;
 pub mod filesystem;
 mod link;
 pub mod meters;
+mod poll;
+pub mod random;
 pub mod session;
 pub mod state;
 pub mod stdio;

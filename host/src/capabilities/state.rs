@@ -1,5 +1,6 @@
 //! The state of one guest's store: what its host calls work on.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
@@ -8,8 +9,10 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::activity::{Activity, Nature};
 use super::filesystem::{Filesystem, FilesystemView, FsView};
 use super::meters::{Limiter, Meters};
+use super::random::Randomness;
 use super::storage::Storage;
 use crate::grants::Grants;
+use crate::recording::Tape;
 use crate::trajectory::Ledger;
 
 /// The state of one guest's store. It dies with the guest; what has to outlive it is behind an `Arc`.
@@ -23,6 +26,11 @@ pub struct RunState {
     pub(crate) grants: Arc<Grants>,
     pub(crate) ledger: Ledger,
     pub(crate) storage: Storage,
+    /// What answers from outside go through.
+    pub(crate) tape: Tape,
+    pub(crate) random: Randomness,
+    /// Pollables that are timers of virtual time, and their deadlines in microseconds since the start.
+    pub(crate) timers: HashMap<u32, u64>,
     pub(crate) run_id: Arc<str>,
     pub(crate) session_id: Arc<str>,
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use etcetera::{BaseStrategy, choose_base_strategy};
-use wasm_agent::engine::Cache;
+use wasm_agent::engine::{Cache, Profile};
 use wasm_agent::engine::artifact::{Artifact, MAX_ARTIFACT};
 use wasm_agent::project::build::{BuildEvent, Built, build};
 use wasm_agent::project::{AgentSource, resolve_agent};
@@ -32,8 +32,8 @@ pub(super) struct HostFlags {
 }
 
 impl HostFlags {
-    /// The host these flags ask for.
-    pub(super) fn host(&self) -> Result<Host, Failure> {
+    /// The host these flags ask for, for guests that are metered like this.
+    pub(super) fn host(&self, profile: Profile) -> Result<Host, Failure> {
         let dir = self.cache_dir.clone().or_else(|| {
             let strategy = choose_base_strategy().ok()?;
             Some(strategy.cache_dir().join("wasm-agent"))
@@ -41,6 +41,7 @@ impl HostFlags {
         let cache = dir.map_or_else(Cache::disabled, Cache::open_or_disabled);
         Ok(Host::new(HostOptions {
             cache,
+            profile,
             ..HostOptions::default()
         })?)
     }
@@ -86,15 +87,20 @@ pub(super) struct AgentArg {
 impl AgentArg {
     /// Its component, built first when it is a project.
     pub(super) fn artifact(&self) -> Result<Artifact, Failure> {
-        match resolve_agent(&self.agent)? {
-            AgentSource::File(path) => Ok(Artifact::open(path, MAX_ARTIFACT)?),
-            AgentSource::Project(dir) => Ok(project(&dir)?.artifact),
-        }
+        artifact_at(&self.agent)
     }
 
     /// The agent, ready to run.
     pub(super) async fn load(&self, host: &Host) -> Result<Agent, Failure> {
         Ok(host.load_artifact(self.artifact()?).await?)
+    }
+}
+
+/// The component at a path, built first when there is a project.
+pub(super) fn artifact_at(path: &Path) -> Result<Artifact, Failure> {
+    match resolve_agent(path)? {
+        AgentSource::File(path) => Ok(Artifact::open(path, MAX_ARTIFACT)?),
+        AgentSource::Project(dir) => Ok(project(&dir)?.artifact),
     }
 }
 

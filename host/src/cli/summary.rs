@@ -33,6 +33,7 @@ pub(super) fn verdict(outcome: &Outcome) -> (&'static str, Style) {
         Ended::Crashed(_) => ("crashed", RED),
         Ended::Limit(_) => ("limit", RED),
         Ended::Interrupted => ("interrupted", YELLOW),
+        Ended::Diverged(_) => ("diverged", RED),
         Ended::HostFault { .. } => ("host fault", RED),
     }
 }
@@ -53,6 +54,7 @@ fn reason(outcome: &Outcome) -> Option<String> {
             hit.name,
             limits::show(hit.name, hit.max)
         )),
+        Ended::Diverged(divergence) => Some(printable(&divergence.what())),
         Ended::HostFault { message } => Some(printable(message)),
         Ended::Converged | Ended::Stopped { message: None } | Ended::Interrupted => None,
     }
@@ -96,6 +98,11 @@ pub(super) fn details(outcome: &Outcome, stderr: Stderr) -> String {
         if hidden > 0 {
             let more = format!("and {}", plural(hidden as u64, "more call"));
             let _ = write!(text, "\n    {}", styled(DIM, more));
+        }
+    }
+    if let Ended::Diverged(divergence) = &outcome.ended {
+        for call in &divergence.nearby {
+            let _ = write!(text, "\n    {} {}", styled(DIM, "recorded"), printable(call));
         }
     }
     let failed = !matches!(outcome.ended, Ended::Converged | Ended::Stopped { .. });
@@ -142,6 +149,9 @@ fn parts(outcome: &Outcome) -> Vec<String> {
     if outcome.to_apply > 0 {
         parts.push(format!("{} to apply", plural(outcome.to_apply, "change")));
     }
+    if let Some(fuel) = outcome.fuel {
+        parts.push(format!("{fuel} fuel"));
+    }
     if outcome.wall_us > 0 {
         parts.push(duration(outcome.wall()));
     }
@@ -181,6 +191,11 @@ fn hint(outcome: &Outcome) -> Option<String> {
         ));
     }
     match &outcome.ended {
+        Ended::Diverged(divergence) => Some(divergence.hint.clone().unwrap_or_else(|| {
+            "the component and the inputs are the recorded ones: another version of wasm-agent, or a defect \
+             of it"
+                .to_owned()
+        })),
         Ended::Incomplete { missing } => Some(format!(
             "it returned, but did not show what was required; `wasm-agent runs show {}` tells what it \
              did{}",

@@ -1,38 +1,47 @@
 //! Drives one guest from instantiation to the closing of its account.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tempfile::TempDir;
 use wasmtime_wasi::WasiCtx;
 
 use super::caught::caught;
 use super::convert::{commission_for_guest, descriptor_from_guest};
 use super::evidence;
 use super::finish::{
-    Finish, answered, command_ended, crash, failed, host_fault, limit_reached, refused,
+    Finish, answered, by_tape, command_ended, crash, failed, host_fault, interrupted, limit_reached,
+    refused,
 };
 use super::host::{Agent, Entry};
 use super::outcome::{self, Ended, FileChange, Outcome};
-use super::store::{RANDOM_BYTES, armed, filesystem, new_store, table};
+use super::store::{armed, budget, filesystem, new_store, table};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
+use super::taping::hermetic_start;
 use super::trees::Trees;
-use super::watchdog::Policy;
+use super::watchdog::{Pacing, Policy};
 use super::workspaces::Workspaces;
 use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::{self};
 use crate::capabilities::filesystem::{Changes, Filesystem};
 use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
+use crate::capabilities::random::Randomness;
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
 use crate::capabilities::stdio::{Captured, Lines};
 use crate::capabilities::storage::{Storage, Submissions};
 use crate::commission::Commission;
 use crate::descriptor::Descriptor;
-use crate::engine::Engine;
+use crate::digest::Digest;
+use crate::engine::{Engine, Profile};
 use crate::grants::Grants;
 use crate::preflight::Refusal;
+use crate::recording::format::Header;
+use crate::recording::tape::{Closing, TapeError};
+use crate::recording::{RunDigest, Seed, Tape};
 use crate::schema::Schema;
 use crate::trajectory::audit::Stream;
 use crate::trajectory::event::Origin;
@@ -50,7 +59,19 @@ pub(super) struct Job {
     pub(super) grants: Arc<Grants>,
     pub(super) workspaces: Workspaces,
     pub(super) session_id: String,
+    /// The session id as the guest and the trajectory know it: a replay keeps that of its recording.
+    pub(super) known_as: String,
     pub(super) directory: Option<PathBuf>,
+    /// A place for what a run has to keep that has no directory, for as long as it goes on.
+    pub(super) scratch: Option<TempDir>,
+    /// Whether checkpoints and artifacts can be kept.
+    pub(super) storage: bool,
+    pub(super) tape: Tape,
+    pub(super) seed: Seed,
+    /// What the digest of the run begins with, where it has one.
+    pub(super) header: Option<Header>,
+    /// The recording that is written.
+    pub(super) recording: Option<PathBuf>,
     pub(super) ledger: Ledger,
     pub(super) opening: Opening,
     /// What the output has to match, where that is required.
@@ -90,9 +111,10 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     };
     let mut changes = None;
     let mut trees = Trees::default();
+    let mut fuel = None;
     let finish = match (
         job.opening.refusal(),
-        filesystem(&job.grants, &job.workspaces, &job.ledger),
+        filesystem(&job.grants, &job.workspaces, &job.ledger, &job.tape),
     ) {
         (Some(refusal), _) => refused(refusal.message),
         (None, Err(error)) => host_fault(error.to_string()),
@@ -100,9 +122,11 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
             changes = Some(files.journal());
             trees = Trees::before(&job.grants.dirs, &job.workspaces).await;
             // The supervisor, too, and the end of the store: the account is closed whatever fails.
-            let finish = caught(run(&job, &watched, files))
+            let (finish, burned) = caught(run(&job, &watched, files))
                 .await
-                .unwrap_or_else(|panic| host_fault(panic.to_string()));
+                .unwrap_or_else(|panic| (host_fault(panic.to_string()), None));
+            fuel = burned;
+            let finish = by_tape(&job.tape, finish);
             weighed(&job, &watched, finish).await
         }
     };
@@ -110,20 +134,80 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     let diagnosis = diagnosis(&job, &watched, &finish.ended);
     let files = settle(changes).await;
     let trees = trees.after().await;
-    let to_apply = compare(std::mem::take(&mut job.workspaces)).await;
+    let to_apply = match compare(std::mem::take(&mut job.workspaces)).await {
+        // What a replay did in copies has been done by the recorded run, or is for it to apply.
+        _ if job.tape.replays() => 0,
+        paths => paths,
+    };
     let outcome = close(&job, &watched, finish);
-    let outcome = end_account(
-        &job.ledger,
+    let outcome = sealed(
+        &job,
         Outcome {
             files,
             trees,
             to_apply,
             diagnosis,
+            fuel,
+            recording: job.recording.clone(),
             ..outcome
         },
     );
+    let outcome = end_account(&job.ledger, outcome);
     job.ledger.deliver().await;
     outcome
+}
+
+/// Closes the tape: puts the digest of the run together, and ends the recording or compares with its end.
+fn sealed(job: &Job, outcome: Outcome) -> Outcome {
+    let (Some(header), Some(entries), Some(trajectory)) = (
+        &job.header,
+        job.tape.entries_digest(),
+        job.ledger.trajectory_digest(),
+    ) else {
+        return outcome;
+    };
+    if matches!(outcome.ended, Ended::Diverged(_) | Ended::HostFault { .. }) {
+        return outcome;
+    }
+    let text = |value: &Value| Digest::of(value.to_string().as_bytes());
+    let ended = serde_json::to_value(&outcome.ended).unwrap_or_default();
+    let output = outcome.output.as_ref().map(text);
+    let mut digest = RunDigest::new(header, &job.agent.artifact.digest());
+    digest.line("recording", entries);
+    digest.line("trajectory", trajectory);
+    digest.line("ended", text(&ended));
+    if let Some(output) = output {
+        digest.line("output", output);
+    }
+    for file in &outcome.files {
+        digest.line("file", serde_json::to_value(file).unwrap_or_default());
+    }
+    for artifact in &outcome.artifacts {
+        digest.line("artifact", serde_json::to_value(artifact).unwrap_or_default());
+    }
+    if let Some(fuel) = outcome.fuel {
+        digest.line("fuel", fuel);
+    }
+    let run = digest.finish();
+    let closing = Closing {
+        ended,
+        output,
+        trajectory,
+        fuel: outcome.fuel,
+        run,
+    };
+    let outcome = Outcome {
+        run_digest: Some(run),
+        ..outcome
+    };
+    let ended = match job.tape.close(closing) {
+        Ok(()) => return outcome,
+        Err(TapeError::Diverged(divergence)) => Ended::Diverged(divergence),
+        Err(error) => Ended::HostFault {
+            message: error.to_string(),
+        },
+    };
+    Outcome { ended, ..outcome }
 }
 
 /// Returning is a claim. What the operator requires to believe it has to be there, or the run is
@@ -199,18 +283,25 @@ fn captured(job: &Job, stream: Stream) -> Captured {
     Captured::new(job.ledger.clone(), lines, job.grants.limits.event_bytes)
 }
 
-async fn run(job: &Job, watched: &Watched, files: Filesystem) -> Finish {
+/// Runs the guest. Also says how much fuel it has burned, unless it was ended from outside.
+async fn run(job: &Job, watched: &Watched, files: Filesystem) -> (Finish, Option<u64>) {
     let max = job.grants.limits.storage_bytes;
+    let scratch = job.scratch.as_ref().map(TempDir::path);
     let storage = match job
         .directory
         .as_deref()
+        .or(scratch)
+        .filter(|_| job.storage)
         .map(|dir| Storage::open(dir, max))
         .transpose()
     {
         Ok(storage) => storage
             .unwrap_or_else(|| Storage::none(max))
             .listed_in(watched.submissions.clone()),
-        Err(error) => return host_fault(format!("cannot open the run directory: {error}")),
+        Err(error) => {
+            let message = format!("cannot open the run directory: {error}");
+            return (host_fault(message), None);
+        }
     };
     let mut store = new_store(job, watched, files, storage);
     let limits = &job.grants.limits;
@@ -237,28 +328,46 @@ async fn run(job: &Job, watched: &Watched, files: Filesystem) -> Finish {
         activity: &watched.activity,
         ledger: &job.ledger,
         limits,
-        policy: Policy::of(limits),
+        policy: match job.engine.profile() {
+            Profile::Live => Policy::of(limits),
+            Profile::Hermetic if job.tape.replays() => {
+                Policy::of(limits).in_fuel(Pacing::Recording)
+            }
+            Profile::Hermetic => Policy::of(limits).in_fuel(Pacing::Clock),
+        },
         interrupt: &job.interrupt,
+        tape: &job.tape,
     };
     // Caught here as well, so that the store is not dropped while the stack unwinds: a second panic
     // would end the process.
-    match supervise(caught(guest), supervision).await {
+    let finish = match supervise(caught(guest), supervision).await {
         Ok(Ok(Ok(finish))) => {
             watched.activity.finished();
             finish
         }
         Ok(Ok(Err(error))) => failed(job, watched, &error),
-        Ok(Err(panic)) => host_fault(panic.to_string()),
-        Err(Cut::Interrupted) => Finish {
-            ended: Ended::Interrupted,
-            reason: StopReason::Interrupted,
-            output: None,
-            error: None,
-        },
-        Err(Cut::Limit(hit)) => limit_reached(hit),
-        Err(Cut::Journal(error)) => host_fault(error.to_string()),
-        Err(Cut::Policy(error)) => host_fault(format!("cannot supervise the run: {error}")),
+        Ok(Err(panic)) => return (host_fault(panic.to_string()), None),
+        Err(cut) => return (cut_off(job, cut), None),
+    };
+    let left = store.get_fuel().ok();
+    let burned = left.map(|left| budget(&job.grants).saturating_sub(left));
+    (finish, burned)
+}
+
+/// How a run ends that is ended from outside. It is on the tape, as it would not happen again by itself.
+fn cut_off(job: &Job, cut: Cut) -> Finish {
+    let finish = match cut {
+        Cut::Interrupted => interrupted(),
+        Cut::Limit(hit) => limit_reached(hit),
+        // What the recording says of it is taken from the tape.
+        Cut::Recorded => interrupted(),
+        Cut::Journal(error) => return host_fault(error.to_string()),
+        Cut::Policy(error) => return host_fault(format!("cannot supervise the run: {error}")),
+    };
+    if let Ok(ended) = serde_json::to_value(&finish.ended) {
+        job.tape.cut(ended);
     }
+    finish
 }
 
 /// Closes the account. A journal that fails here, too, is the host's fault, and the outcome says so.
@@ -335,6 +444,8 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         cpu_us: micros(meters.cpu()),
         memory_peak: meters.memory_peak(),
         host_calls: activity.seen().host_calls,
+        fuel: None,
+        run_digest: None,
         diagnosis: None,
         stderr_tail: stderr.tail(),
         stdout_tail: match &job.agent.entry {
@@ -342,6 +453,7 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
             Entry::Command(_) => String::new(),
         },
         directory: job.directory.clone(),
+        recording: None,
     }
 }
 
@@ -351,6 +463,7 @@ fn diagnosis(job: &Job, watched: &Watched, ended: &Ended) -> Option<Diagnosis> {
         Ended::Converged
         | Ended::Stopped { .. }
         | Ended::Incomplete { .. }
+        | Ended::Diverged(_)
         | Ended::Refused { .. } => None,
         Ended::Crashed(_) | Ended::Limit(_) | Ended::Interrupted | Ended::HostFault { .. } => Some(
             watched
@@ -428,18 +541,20 @@ pub(super) async fn describe(
     };
     let recorder = Recorder::new(Ids::seeded([1; 16]), "describe", None);
     let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), nothing, None);
-    let files =
-        filesystem(&grants, &Workspaces::default(), &ledger).map_err(|error| error.to_string())?;
+    let (tape, seed) = match engine.profile() {
+        Profile::Live => (Tape::off(), Seed::random().map_err(|error| error.to_string())?),
+        // What an agent says of itself is part of a run that can be repeated.
+        Profile::Hermetic => (Tape::silent(hermetic_start()), Seed::numbered(0)),
+    };
+    let files = filesystem(&grants, &Workspaces::default(), &ledger, &tape)
+        .map_err(|error| error.to_string())?;
     let lines = Lines::Captured {
         stream: Stream::Stderr,
         max: grants.limits.output_bytes,
     };
     let stderr = Captured::new(ledger.clone(), lines, grants.limits.event_bytes);
     let state = RunState {
-        wasi: WasiCtx::builder()
-            .stderr(stderr.clone())
-            .max_random_size(RANDOM_BYTES)
-            .build(),
+        wasi: WasiCtx::builder().stderr(stderr.clone()).build(),
         files,
         table: table(&grants),
         limiter: Limiter::new(meters.clone(), &grants.limits),
@@ -450,6 +565,9 @@ pub(super) async fn describe(
         run_id: Arc::from("describe"),
         session_id: Arc::from("describe"),
         grants: Arc::new(grants.clone()),
+        tape: tape.clone(),
+        random: Randomness::new(&seed),
+        timers: HashMap::new(),
     };
     let mut store = armed(engine, state, &grants);
     let guest = async {
@@ -467,6 +585,7 @@ pub(super) async fn describe(
             ..Policy::of(&grants.limits)
         },
         interrupt: &Interrupt::default(),
+        tape: &tape,
     };
     match supervise(caught(guest), supervision).await {
         Ok(Ok(Ok(descriptor))) => descriptor_from_guest(descriptor),
@@ -479,7 +598,7 @@ pub(super) async fn describe(
             })
         }
         Ok(Err(panic)) => Err(panic.to_string()),
-        Err(Cut::Interrupted) => Err("interrupted".to_owned()),
+        Err(Cut::Interrupted | Cut::Recorded) => Err("interrupted".to_owned()),
         Err(Cut::Journal(error)) => Err(error.to_string()),
         Err(Cut::Policy(error)) => Err(error.to_string()),
         Err(Cut::Limit(hit)) => Err(format!("limit `{}` is reached ({} ms)", hit.name, hit.max)),

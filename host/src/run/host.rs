@@ -9,23 +9,27 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use wasmtime::component::Linker;
 
-use super::directory::{self, DirectoryError, RunsDir};
+use super::directory::{self, DirectoryError, RunDir, RunsDir};
 use super::drive::{self, Job};
 use super::evidence::{self, EvidenceError};
 use super::outcome::Outcome;
 use super::supervise::Interrupt;
+use super::taping::{Mode, Planned, Taped, copies};
 use super::workspaces::{Workspaces, WorkspacesError};
 use crate::capabilities::state::RunState;
 use crate::capabilities::{bindings, link};
-use crate::commission::Commission;
+use crate::commission::{Commission, CommissionError};
 use crate::descriptor::{Descriptor, DescriptorError};
 use crate::engine::artifact::MAX_ARTIFACT;
 use crate::engine::inspect::{Import, unmet};
 use crate::engine::{
     AgentKind, Allocation, Artifact, ArtifactError, Cache, Engine, EngineError, LoadError, Profile,
 };
-use crate::error::Hint;
-use crate::grants::Grants;
+use crate::error::{Exit, Hint};
+use crate::grants::recorded::RecordedError;
+use crate::grants::{DirSpec, FileSpec, GrantError, Grants};
+use crate::recording::tape::TapeError;
+use crate::recording::{InputError, Recording, RecordingError};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::trajectory::journal::{Journal, JournalError, Link};
@@ -47,14 +51,17 @@ pub struct HostOptions {
     pub cache: Cache,
     /// Largest component in bytes.
     pub max_component_bytes: u64,
+    /// How guests are metered: in time, or in fuel, so that their runs can be repeated.
+    pub profile: Profile,
 }
 
 impl Default for HostOptions {
-    /// No cache, and components of up to 128 MiB.
+    /// No cache, components of up to 128 MiB, metered in time.
     fn default() -> HostOptions {
         HostOptions {
             cache: Cache::disabled(),
             max_component_bytes: MAX_ARTIFACT,
+            profile: Profile::Live,
         }
     }
 }
@@ -237,6 +244,35 @@ pub enum StartError {
     Evidence(#[from] EvidenceError),
     #[error("cannot get random numbers from the operating system: {0}")]
     Random(getrandom::Error),
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error(transparent)]
+    Tape(#[from] TapeError),
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    #[error(transparent)]
+    Recorded(#[from] RecordedError),
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    #[error("cannot read the commission of the recording: {0}")]
+    Commission(CommissionError),
+    #[error("cannot record to the run directory: this run has none")]
+    NoRecording,
+    #[error("cannot repeat runs on a host that meters guests in time")]
+    Profile,
+    #[error("cannot make a place for what the run keeps: {0}")]
+    Scratch(std::io::Error),
+}
+
+impl StartError {
+    /// How a process ends that could not start a run.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            StartError::Input(InputError::Changed { .. }) => Exit::Diverged,
+            _ => Exit::CannotRun,
+        }
+    }
 }
 
 impl Hint for StartError {
@@ -246,7 +282,14 @@ impl Hint for StartError {
             StartError::Journal(error) => error.hint(),
             StartError::Workspaces(error) => error.hint(),
             StartError::Evidence(error) => error.hint(),
-            StartError::Random(_) => None,
+            StartError::Input(error) => error.hint(),
+            StartError::Recording(error) => error.hint(),
+            StartError::Recorded(error) => error.hint(),
+            StartError::Grant(error) => error.hint(),
+            StartError::Commission(error) => error.hint(),
+            StartError::NoRecording => Some("name a file".to_owned()),
+            StartError::Profile => Some("set `HostOptions::profile` to hermetic".to_owned()),
+            StartError::Random(_) | StartError::Tape(_) | StartError::Scratch(_) => None,
         }
     }
 }
@@ -260,13 +303,13 @@ fn list(imports: &[Import]) -> String {
 }
 
 impl Host {
-    /// A host for live runs.
+    /// A host.
     ///
     /// # Errors
     ///
     /// This machine cannot run the engine.
     pub fn new(options: HostOptions) -> Result<Host, HostError> {
-        let engine = Engine::new(Profile::Live, Allocation::OnDemand)?;
+        let engine = Engine::new(options.profile, Allocation::OnDemand)?;
         let mut linker = Linker::new(engine.wasmtime());
         link(&mut linker).map_err(|error| HostError::Linker(format!("{error:#}")))?;
         Ok(Host {
@@ -356,12 +399,26 @@ impl Host {
     /// The run directory cannot be written, a directory granted copy-on-write cannot be copied, or the
     /// output has to match a schema that is missing or cannot be used. The copying is done before this returns.
     pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
+        self.start_in(Mode::Live, request)
+    }
+
+    /// Starts a run that is recorded, or has nothing but its inputs; see [`Mode`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::start`]; and when this host meters guests in time, the recording cannot be written, or a
+    /// granted directory cannot be read or has too much in it.
+    pub fn start_in(&self, mode: Mode, request: RunRequest) -> Result<RunHandle, StartError> {
         let RunRequest {
-            agent,
+            mut agent,
             commission,
-            mut grants,
+            grants: granted,
             runs,
         } = request;
+        if !mode.fits(self.inner.engine.profile()) {
+            return Err(StartError::Profile);
+        }
+        let mut grants = granted.clone();
         let left_out = agent
             .artifact
             .ask()
@@ -375,26 +432,73 @@ impl Host {
             .map(|provider| provider.id.clone());
         let run_id = commission.body().run_id.clone();
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
-        let account =
-            self.open_account(&agent, commission.raw(), &run_id, provider, &grants, runs)?;
-        let (opening, workspaces) = account.or_removed(|account| {
-            let workspaces = Workspaces::prepare(account.directory.as_deref(), &grants.dirs)?;
-            let opening = Opening::begin(
-                commission.clone(),
-                grants.to_guest_json(),
-                account.session_id.clone(),
-                account.ledger.clone(),
-            )?;
-            for subject in left_out {
-                account.ledger.audit(Audit::Narrowed { subject })?;
-            }
-            if let Entry::Agent(_) = agent.entry {
-                opening.describe(&agent.descriptor)?;
-                if opening.refusal().is_none() {
-                    opening.start(&agent.descriptor)?;
+        let inputs = mode.inputs(&grants)?;
+        let replayed = match &mode {
+            Mode::Replay(recording) => {
+                recording.finished()?;
+                if let Entry::Command(_) = agent.entry {
+                    // It has no name but that of its file.
+                    let name = &recording.header.component.name;
+                    agent.descriptor.agent_name.clone_from(name);
                 }
+                true
             }
-            Ok((opening, workspaces))
+            _ => false,
+        };
+        let scratch = match runs {
+            None if replayed => Some(tempfile::tempdir().map_err(StartError::Scratch)?),
+            _ => None,
+        };
+        let directory = runs.map(|runs| runs.create()).transpose()?;
+        let session_id = session_id(directory.as_ref());
+        let name = mode.name();
+        let planned = Planned {
+            agent: &agent,
+            commission: &commission,
+            granted: &granted,
+            effective: &grants,
+        };
+        let opened = mode
+            .prepare(&planned, inputs, directory.as_ref(), &session_id)
+            .and_then(|taped| {
+                let place = directory.as_ref().map(RunDir::path);
+                let place = place.or(scratch.as_ref().map(tempfile::TempDir::path));
+                let workspaces = if replayed {
+                    copies(place, &mut grants)?
+                } else {
+                    Workspaces::prepare(place, &grants.dirs)?
+                };
+                let asked = Asked {
+                    agent: &agent,
+                    commission: commission.raw(),
+                    run_id: &run_id,
+                    provider,
+                    grants: &grants,
+                    mode: name,
+                };
+                let account = self.open_account(&asked, directory.as_ref(), &session_id, &taped)?;
+                let opening = Opening::begin(
+                    commission.clone(),
+                    taped.guest_grants.clone(),
+                    taped.known_as.clone(),
+                    account.ledger.clone(),
+                )?;
+                for subject in left_out {
+                    account.ledger.audit(Audit::Narrowed { subject })?;
+                }
+                if let Entry::Agent(_) = agent.entry {
+                    opening.describe(&agent.descriptor)?;
+                    if opening.refusal().is_none() {
+                        opening.start(&agent.descriptor)?;
+                    }
+                }
+                Ok((taped, workspaces, account, opening))
+            });
+        // Where that fails no guest has run, and no half-written run is left behind.
+        let (taped, workspaces, account, opening) = opened.inspect_err(|_| {
+            if let Some(directory) = &directory {
+                remove(directory.path());
+            }
         })?;
         let interrupt = Interrupt::default();
         let job = Job {
@@ -404,13 +508,50 @@ impl Host {
             grants: Arc::new(grants),
             workspaces,
             session_id: account.session_id.clone(),
+            known_as: taped.known_as,
             directory: account.directory.clone(),
+            scratch,
+            storage: taped.storage,
+            tape: taped.tape,
+            seed: taped.seed,
+            header: taped.header,
+            recording: taped.recording,
             ledger: account.ledger.clone(),
             opening,
             output_schema,
             interrupt: interrupt.clone(),
         };
         Ok(account.handle(interrupt, tokio::spawn(drive::drive(job))))
+    }
+
+    /// Repeats a recorded run: nothing is reached, nobody is asked, no time passes, and what the run was let
+    /// change itself is copied first. The outcome says where it diverged, if it did.
+    ///
+    /// `agent` may be another one than was recorded: it then has to do the same and return the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::start_in`]; and when the recording does not go to its end, or a directory is not what it was.
+    pub fn replay(
+        &self,
+        agent: Agent,
+        recording: Arc<Recording>,
+        places: &Places,
+        runs: Option<RunsDir>,
+    ) -> Result<RunHandle, StartError> {
+        let header = &recording.header;
+        let commission = Commission::parse(header.commission.get().as_bytes())
+            .map_err(StartError::Commission)?;
+        let grants = Grants::from_recorded(&header.grants, &places.dirs, &places.files)?;
+        self.start_in(
+            Mode::Replay(recording),
+            RunRequest {
+                agent,
+                commission,
+                grants,
+                runs,
+            },
+        )
     }
 
     /// Keeps the account of a run that cannot be started, because its commission is of a version of AVP
@@ -427,7 +568,24 @@ impl Host {
         runs: Option<RunsDir>,
     ) -> Result<RunHandle, StartError> {
         let Unsupported { run_id, raw, found } = unsupported;
-        let account = self.open_account(agent, raw, run_id, None, grants, runs)?;
+        let directory = runs.map(|runs| runs.create()).transpose()?;
+        let session_id = session_id(directory.as_ref());
+        let asked = Asked {
+            agent,
+            commission: raw,
+            run_id,
+            provider: None,
+            grants,
+            mode: None,
+        };
+        let taped = Taped::live(&session_id, grants)?;
+        let account = self
+            .open_account(&asked, directory.as_ref(), &session_id, &taped)
+            .inspect_err(|_| {
+                if let Some(directory) = &directory {
+                    remove(directory.path());
+                }
+            })?;
         let message = format!(
             "commission has schema_version `{found}`; this host reads `{}`",
             crate::commission::SCHEMA_VERSION
@@ -454,53 +612,58 @@ impl Host {
 
     fn open_account(
         &self,
-        agent: &Agent,
-        commission: &RawValue,
-        run_id: &str,
-        provider: Option<String>,
-        grants: &Grants,
-        runs: Option<RunsDir>,
+        asked: &Asked<'_>,
+        directory: Option<&RunDir>,
+        session_id: &str,
+        taped: &Taped,
     ) -> Result<Account, StartError> {
-        let mut seed = [0; 16];
-        getrandom::fill(&mut seed).map_err(StartError::Random)?;
-        let directory = runs.map(|runs| runs.create()).transpose()?;
-        let session_id = directory
-            .as_ref()
-            .map_or_else(directory::new_session_id, |dir| dir.session_id().to_owned());
-        let run_json = self.request_json(agent, commission, grants, &session_id);
-        let journal = match &directory {
+        let run_json = self.request_json(asked, session_id, taped);
+        let journal = match directory {
             Some(dir) => {
-                let opened = dir
-                    .write_request(&run_json)
-                    .map_err(StartError::from)
-                    .and_then(|bytes| Ok(Journal::create(Link::of(&bytes), &dir.events())?));
-                opened.inspect_err(|_| remove(dir.path()))?
+                let bytes = dir.write_request(&run_json)?;
+                Journal::create(Link::of(&bytes), &dir.events())?
             }
             None => Journal::in_memory(Link::of(run_json.to_string().as_bytes())),
         };
-        let recorder = Recorder::new(Ids::seeded(seed), run_id, provider);
+        let Asked {
+            run_id,
+            provider,
+            grants,
+            ..
+        } = asked;
+        let ids = Ids::seeded(taped.seed.bytes("trajectory ids"));
+        let recorder = Recorder::new(ids, run_id, provider.clone());
         let limits = FactLimits {
             facts: grants.limits.events,
             fact_bytes: grants.limits.event_bytes,
             total_bytes: grants.limits.trajectory_bytes,
         };
         let (sender, events) = mpsc::channel(LISTENER_BUFFER);
+        let ledger = if taped.tape.is_off() {
+            Ledger::new(recorder, journal, limits, Some(sender))
+        } else {
+            let clock = Arc::new(taped.tape.clone());
+            let ledger = Ledger::with_clock(recorder, journal, limits, Some(sender), clock);
+            ledger.digest_trajectory();
+            ledger
+        };
         Ok(Account {
-            session_id,
+            session_id: session_id.to_owned(),
             directory: directory.map(|dir| dir.path().to_owned()),
-            ledger: Ledger::new(recorder, journal, limits, Some(sender)),
+            ledger,
             events,
         })
     }
 
-    fn request_json(
-        &self,
-        agent: &Agent,
-        commission: &RawValue,
-        grants: &Grants,
-        session_id: &str,
-    ) -> Value {
-        json!({
+    fn request_json(&self, asked: &Asked<'_>, session_id: &str, taped: &Taped) -> Value {
+        let Asked {
+            agent,
+            commission,
+            grants,
+            mode,
+            ..
+        } = asked;
+        let mut json = json!({
             "format": directory::FORMAT,
             "session_id": session_id,
             "started": crate::trajectory::event::Rfc3339(jiff::Timestamp::now()).to_string(),
@@ -517,8 +680,38 @@ impl Host {
                 "version": env!("CARGO_PKG_VERSION"),
                 "profile": format!("{:?}", self.inner.engine.profile()).to_lowercase(),
             },
-        })
+        });
+        if let (Some(mode), Some(map)) = (mode, json.as_object_mut()) {
+            // The trajectory of a run that can be repeated has the session id of its recording.
+            let taping = json!({ "mode": mode, "session_id": taped.known_as });
+            map.insert("taping".to_owned(), taping);
+        }
+        json
     }
+}
+
+/// The name of a run: its directory's, if it has one.
+fn session_id(directory: Option<&RunDir>) -> String {
+    directory.map_or_else(directory::new_session_id, |dir| dir.session_id().to_owned())
+}
+
+/// What an account begins with.
+struct Asked<'a> {
+    agent: &'a Agent,
+    commission: &'a RawValue,
+    run_id: &'a str,
+    provider: Option<String>,
+    grants: &'a Grants,
+    mode: Option<&'static str>,
+}
+
+/// Where on this host is what a recorded run had: those that say nothing are where they were.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// Directories, by their path in the guest.
+    pub dirs: Vec<DirSpec>,
+    /// Single files, by theirs.
+    pub files: Vec<FileSpec>,
 }
 
 impl Agent {

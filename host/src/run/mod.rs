@@ -12,6 +12,7 @@ pub mod host;
 pub mod outcome;
 mod store;
 pub mod supervise;
+pub mod taping;
 mod trees;
 pub mod watchdog;
 pub mod workspaces;
@@ -20,8 +21,10 @@ pub use directory::{RunDir, RunsDir};
 pub use evidence::EvidenceError;
 pub use history::{HistoryError, PastEvent, PastRun, State};
 pub use host::{
-    Agent, AgentError, Host, HostError, HostOptions, RunHandle, RunRequest, StartError, Unsupported,
+    Agent, AgentError, Host, HostError, HostOptions, Places, RunHandle, RunRequest, StartError, Unsupported,
 };
 pub use outcome::{Ended, Outcome};
+pub use store::FUEL_PER_MS;
 pub use supervise::Interrupt;
+pub use taping::{Mode, RecordTo};
 pub use workspaces::{Workspaces, WorkspacesError};
