@@ -343,6 +343,16 @@ impl Tape {
         }
     }
 
+    /// Whether the run was ended from outside: how far it had come by then is not repeated exactly.
+    #[must_use]
+    pub fn was_cut(&self) -> bool {
+        match self.state().as_deref() {
+            None => false,
+            Some(State::Record(writer, _)) => writer.was_cut(),
+            Some(State::Replay(player)) => matches!(player.stopped(), Some(Stop::Cut(_))),
+        }
+    }
+
     /// Whether the recorded run was ended at the point this replay has reached.
     #[must_use]
     pub fn at_cut(&self) -> bool {

@@ -125,8 +125,8 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
             let (finish, burned) = caught(run(&job, &watched, files))
                 .await
                 .unwrap_or_else(|panic| (host_fault(panic.to_string()), None));
-            fuel = burned;
             let finish = by_tape(&job.tape, finish);
+            fuel = burned.filter(|_| !job.tape.was_cut());
             weighed(&job, &watched, finish).await
         }
     };

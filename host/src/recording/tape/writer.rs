@@ -61,6 +61,7 @@ pub(super) struct Writer {
     /// Readings that are not written yet.
     by: Vec<Reader>,
     us: Vec<u64>,
+    was_cut: bool,
     failed: Option<String>,
 }
 
@@ -84,12 +85,17 @@ impl Writer {
             last: 0,
             by: Vec::new(),
             us: Vec::new(),
+            was_cut: false,
             failed: None,
         }
     }
 
     pub(super) fn failed(&self) -> Option<String> {
         self.failed.clone()
+    }
+
+    pub(super) fn was_cut(&self) -> bool {
+        self.was_cut
     }
 
     pub(super) fn reading(&mut self, by: Reader, now: u64) -> Result<(), TapeError> {
@@ -119,6 +125,7 @@ impl Writer {
     }
 
     pub(super) fn cut(&mut self, ended: Value) -> Result<(), TapeError> {
+        self.was_cut = true;
         self.flush()?;
         self.entry(&Entry::Cut {
             n: self.next,
