@@ -205,7 +205,7 @@ fn a_commission_that_is_too_large() {
     exit 2
     ----- stdout -----
     ----- stderr -----
-    error: commission has 4194305 bytes; at most 4194304 are read
+    error: commission has more than 4194304 bytes
     hint: put large inputs into a directory and grant it with --dir
     "#);
 }

@@ -435,8 +435,8 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     exit 2
     ----- stdout -----
     ----- stderr -----
-    error: there is no limit `memroy`
-    hint: limits are memory, wall, cpu, events, event-bytes, trajectory-bytes, output-bytes, storage-bytes, hostcall-bytes, table-elements, instances, handles, disk-bytes, file-bytes, files, idle, idle-notice, soft, host-calls, host-call-rate, repeated-error, repeated-call
+    error: cannot use the grants file `limit.toml`: there is no limit `memroy`
+    hint: limits are memory, wall, cpu, events, event-bytes, trajectory-bytes, output-bytes, storage-bytes, hostcall-bytes, table-elements, instances, handles, disk-bytes, file-bytes, files, idle, idle-notice, first-call, after-result, soft, host-calls, host-call-rate, repeated-error, repeated-call
     "#);
     lab.file("syntax.toml", "version = 1\ndirs = [\n");
     snapshot!(refused(&lab, &["--grants", "syntax.toml"]), @r#"
@@ -515,7 +515,7 @@ fn what_is_wrong_with_other_grants_is_said() {
     ----- stdout -----
     ----- stderr -----
     error: there is no limit `speed`
-    hint: limits are memory, wall, cpu, events, event-bytes, trajectory-bytes, output-bytes, storage-bytes, hostcall-bytes, table-elements, instances, handles, disk-bytes, file-bytes, files, idle, idle-notice, soft, host-calls, host-call-rate, repeated-error, repeated-call
+    hint: limits are memory, wall, cpu, events, event-bytes, trajectory-bytes, output-bytes, storage-bytes, hostcall-bytes, table-elements, instances, handles, disk-bytes, file-bytes, files, idle, idle-notice, first-call, after-result, soft, host-calls, host-call-rate, repeated-error, repeated-call
     "#);
     snapshot!(refused(&lab, &["--limit", "memory=lots"]), @r#"
     $ wasm-agent run agent.wasm x --limit memory=lots
@@ -548,4 +548,46 @@ fn what_is_wrong_with_other_grants_is_said() {
     ----- stderr -----
     error: limit `event-bytes` (67108864) must not be greater than `hostcall-bytes` (33554432)
     "#);
+}
+
+/// What was granted is shown in the words it was granted with.
+#[test]
+fn files_and_protection_are_shown_afterwards() {
+    let lab = Lab::new();
+    let file = lab.file("settings.toml", "x");
+    let work = lab.folder("work");
+    let call = lab.run(guests::ANSWERS_WITH_TEXT, "x");
+    call.args(["--file", &file, "--protect", "*.pem"])
+        .args(["--dir", &format!("{work}::/data:rw")])
+        .done()
+        .exits_with(0);
+    let shown = lab.call(["runs", "show"]).done().exits_with(0).stdout();
+    assert!(
+        shown.contains("--file ") && shown.contains("settings.toml:ro"),
+        "{shown}"
+    );
+    assert!(shown.contains("--protect *.pem"), "{shown}");
+    assert!(!shown.contains("--no-protect"), "{shown}");
+
+    let lab = Lab::new();
+    lab.run(guests::ANSWERS_WITH_TEXT, "x")
+        .arg("--no-protect")
+        .done()
+        .exits_with(0);
+    let shown = lab.call(["runs", "show"]).done().exits_with(0).stdout();
+    assert!(shown.contains("--no-protect"), "{shown}");
+}
+
+#[test]
+fn a_limit_that_is_wrong_names_its_file() {
+    let lab = Lab::new();
+    let file = lab.file("grants.toml", "version = 1\n[limits]\nwall = \"soon\"\n");
+    let call = lab.run(guests::ANSWERS_WITH_TEXT, "x");
+    let done = call.args(["--grants", &file]).done().exits_with(2);
+    let said = done.stderr();
+    assert!(
+        said.contains("grants.toml`: cannot set the limit `wall`"),
+        "{said}"
+    );
+    assert!(said.contains("hint: write it like"), "{said}");
 }

@@ -119,6 +119,18 @@ pub(crate) fn copes_with_refused_memory() {
     assert_eq!(lab.account().limits_hit(), ["memory"]);
 }
 
+/// The limit was hit, and is not what ended it.
+#[test]
+pub(crate) fn crashes_after_coping_with_refused_memory() {
+    let lab = Lab::new();
+    lab.run(guests::CRASHES_AFTER_COPING_WITH_REFUSED_MEMORY, "x")
+        .done()
+        .exits_with(1);
+    let account = lab.account();
+    assert_eq!(account.outcome()["ended"]["kind"], "crashed");
+    assert_eq!(account.limits_hit(), ["memory"]);
+}
+
 #[test]
 fn a_component_that_needs_more_memory_than_there_is_does_not_start() {
     let lab = Lab::new();

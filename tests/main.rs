@@ -10,6 +10,7 @@
     reason = "tests say what they expect by panicking when it is not so"
 )]
 
+mod assistant;
 mod avp;
 mod commission;
 mod components;
@@ -21,12 +22,15 @@ mod evidence;
 mod grants;
 mod harness;
 mod limits;
+mod loading;
 mod project;
 mod recording;
 mod run;
+mod running;
 mod selftest;
 mod signals;
 mod stdio;
+mod tools;
 
 /// Guests whose tests are elsewhere would go unnoticed: without a test of its name, a guest does not
 /// compile.
@@ -40,7 +44,7 @@ mod every_guest_has_a_test {
         unused_imports,
         reason = "not every module has a test named after a guest"
     )]
-    use super::{evidence::*, recording::*, run::*, signals::*, stdio::*};
+    use super::{evidence::*, recording::*, run::*, signals::*, stdio::*, tools::*};
 
     macro_rules! assert_test_exists {
         ($name:ident) => {

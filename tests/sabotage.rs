@@ -69,6 +69,11 @@ fn every_wall_that_is_down_is_noticed() {
         unnoticed.is_empty(),
         "down, and nobody noticed: {unnoticed:?}"
     );
+    let idle: Vec<_> = rows.iter().flat_map(|row| &row.green).collect();
+    assert!(
+        idle.is_empty(),
+        "their wall is down, and they hold all the same: {idle:?}"
+    );
 }
 
 fn sabotage(wall: Wall) -> Row {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::bindings::wasm_agent::agent::types::{ErrorCode, ErrorReport, Failure};
+use crate::model::ModelError;
 
 /// The result of anything an agent does.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -99,8 +100,12 @@ impl fmt::Debug for Error {
     }
 }
 
-impl<E: std::error::Error> From<E> for Error {
+impl<E: std::error::Error + 'static> From<E> for Error {
     fn from(error: E) -> Self {
+        // AVP has codes for what goes wrong with models.
+        let code = (&error as &dyn std::any::Any)
+            .downcast_ref::<ModelError>()
+            .map_or(ErrorCode::Unknown, ModelError::code);
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
@@ -112,7 +117,7 @@ impl<E: std::error::Error> From<E> for Error {
             }
             source = cause.source();
         }
-        Self::new(message)
+        Self::code(code, message)
     }
 }
 

@@ -17,6 +17,23 @@
 //! # fn main() {}
 //! ```
 //!
+//! With a model it is an [`AgentLoop`](agent_loop::AgentLoop), which describes itself:
+//!
+//! ```
+//! use wasm_agent_sdk::agent;
+//! use wasm_agent_sdk::agent_loop::AgentLoop;
+//! use wasm_agent_sdk::session::Access;
+//!
+//! agent!(librarian);
+//!
+//! fn librarian() -> AgentLoop {
+//!     AgentLoop::new()
+//!         .system("You answer questions about the files in /work.")
+//!         .files("/work", Access::ReadOnly)
+//! }
+//! # fn main() {}
+//! ```
+//!
 //! Built for `wasm32-wasip2` as a `cdylib`, that is a component `wasm-agent run` takes.
 //!
 //! # What an agent can do
@@ -24,6 +41,9 @@
 //! It starts with nothing. What the operator granted is there: directories through `std::fs` and
 //! [`tools`], variables through `std::env`. Everything else is refused with an error it can handle.
 //!
+//! - [`model`] asks the language models the operator granted; the host holds the keys.
+//! - [`granted`] uses the tools the operator granted: MCP servers and tool components.
+//! - [`agent_loop`] makes an agent of both, and of tools of its own.
 //! - [`trajectory`] reports what only the agent knows: a turn of a model, a tool it ran, a sub-agent.
 //! - [`session`] says what is granted and what is left, keeps checkpoints, takes results.
 //! - [`tools`] reads, lists and searches files in the form a model expects.
@@ -53,25 +73,34 @@
 //! assert_eq!(trial.result, Ok(Output::text("Hello, Ada!")));
 //! ```
 //!
+//! Models and granted tools are closures there: [`TestHost::model`](testing::TestHost::model),
+//! [`TestHost::replies`](testing::TestHost::replies), [`TestHost::granted`](testing::TestHost::granted).
+//!
 //! # Features
 //!
 //! Both are on unless switched off; an agent of text alone is smaller without.
 //!
-//! - `json`: typed output, schemas and tool arguments through serde.
+//! - `json`: typed output, schemas and tool arguments through serde; the [`agent_loop`] module.
 //! - `tools`: the [`tools`] module.
 
 // `agent!` and the generated bindings name this crate the way an agent does.
 extern crate self as wasm_agent_sdk;
 
 mod agent;
+#[cfg(feature = "json")]
+pub mod agent_loop;
 #[doc(hidden)]
 pub mod bindings;
 mod commission;
 mod descriptor;
 mod error;
+pub mod granted;
 mod host;
 mod json;
+pub mod model;
 mod output;
+#[cfg(feature = "json")]
+mod schema;
 pub mod session;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;

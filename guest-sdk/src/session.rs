@@ -65,7 +65,7 @@ pub fn load() -> Result<Option<Vec<u8>>, SessionError> {
 /// # Errors
 /// [`SessionError::Exists`] the second time.
 pub fn complete(summary: &str) -> Result<(), SessionError> {
-    Ok(host::complete(summary)?)
+    Ok(host::declare_complete(summary)?)
 }
 
 /// Hands over a result as a document. `name` is a file name, `[A-Za-z0-9._-]{1,128}` without a leading

@@ -18,14 +18,21 @@
 //! ```
 
 use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use crate::agent::Runnable;
+use crate::granted::{CallError, Offered};
+use crate::model::{ModelError, Reply, Request};
 use crate::session::{Access, Artifact, Directory, RunBudget, RunInfo};
-use crate::trajectory::{SubagentCall, SubagentResult, ToolResult, Turn, Usage};
-use crate::{Commission, ErrorCode, Output, Result};
+use crate::trajectory::{SubagentCall, SubagentResult, ToolCall, ToolResult, Turn, Usage};
+use crate::{Commission, ErrorCode, Output, Result, Tool};
 
 pub(crate) mod calls;
+pub(crate) mod granted;
+pub(crate) mod model;
 
 /// What an agent told its host, in order. Only what the host accepted.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +40,10 @@ pub(crate) mod calls;
 pub enum Fact {
     /// A model turn, or a chunk of one.
     Turn(Turn),
+    /// What the model was asked, and what it answered.
+    Asked(Box<Request>, Result<Reply, ModelError>),
+    /// A granted tool was called; this is its result.
+    Called(ToolCall, Result<ToolResult, CallError>),
     /// Tokens and cost after the content.
     Usage {
         /// The turn they are of; none for whichever is open.
@@ -70,6 +81,33 @@ pub enum Fact {
     Artifact(Artifact),
 }
 
+type Script = dyn FnMut(&Request) -> Result<Reply, ModelError>;
+
+/// What answers in place of a model.
+#[derive(Clone)]
+struct ScriptedModel(Rc<RefCell<Script>>);
+
+impl fmt::Debug for ScriptedModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ScriptedModel")
+    }
+}
+
+type Answer = dyn Fn(&ToolCall) -> Result<ToolResult, CallError>;
+
+/// A tool and what answers in its place.
+#[derive(Clone)]
+struct GrantedTool {
+    offered: Offered,
+    call: Rc<Answer>,
+}
+
+impl fmt::Debug for GrantedTool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("GrantedTool").field(&self.offered).finish()
+    }
+}
+
 /// A run that is over.
 #[derive(Debug)]
 pub struct Trial {
@@ -88,11 +126,29 @@ impl Trial {
             _ => None,
         })
     }
+
+    /// What the model was asked, in order.
+    pub fn requests(&self) -> impl Iterator<Item = &Request> {
+        self.facts.iter().filter_map(|fact| match fact {
+            Fact::Asked(request, _) => Some(&**request),
+            _ => None,
+        })
+    }
+
+    /// The results of tool calls, in order: those the agent reported and those of granted tools.
+    pub fn tool_results(&self) -> impl Iterator<Item = &ToolResult> {
+        self.facts.iter().filter_map(|fact| match fact {
+            Fact::ToolResult(result) | Fact::Called(_, Ok(result)) => Some(result),
+            _ => None,
+        })
+    }
 }
 
 /// A host to be, with nothing granted and plenty of everything.
 #[derive(Clone, Debug)]
 pub struct TestHost {
+    model: Option<ScriptedModel>,
+    granted: Vec<GrantedTool>,
     info: RunInfo,
     mounts: Vec<(String, PathBuf)>,
     budget: RunBudget,
@@ -103,6 +159,8 @@ pub struct TestHost {
 impl Default for TestHost {
     fn default() -> Self {
         Self {
+            model: None,
+            granted: Vec::new(),
             info: RunInfo {
                 run_id: "test".into(),
                 session_id: "test-session".into(),
@@ -168,6 +226,58 @@ impl TestHost {
     #[must_use]
     pub fn tools<T: Into<String>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
         self.tools = Some(names.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Grants a model that answers with what `script` makes of each request. Before it is asked, a
+    /// request is held to what the real host holds it to; replies get their step and their refused calls
+    /// from this host.
+    #[must_use]
+    pub fn model(
+        mut self,
+        script: impl FnMut(&Request) -> Result<Reply, ModelError> + 'static,
+    ) -> Self {
+        self.model = Some(ScriptedModel(Rc::new(RefCell::new(script))));
+        self
+    }
+
+    /// Grants a model that answers with these replies, in order, and panics when it is asked once more.
+    #[must_use]
+    #[expect(clippy::panic, reason = "tests say what is wrong by panicking")]
+    pub fn replies(self, replies: impl IntoIterator<Item = Reply, IntoIter: 'static>) -> Self {
+        let mut replies = replies.into_iter();
+        self.model(move |request| match replies.next() {
+            Some(reply) => Ok(reply),
+            None => panic!("the model has no reply left for {:?}", request.messages),
+        })
+    }
+
+    /// Grants a tool, as that of an MCP server.
+    #[must_use]
+    pub fn granted(
+        self,
+        tool: Tool,
+        call: impl Fn(&ToolCall) -> Result<ToolResult, CallError> + 'static,
+    ) -> Self {
+        let offered = Offered {
+            tool,
+            read_only: false,
+            parallel: false,
+        };
+        self.granted_as(offered, call)
+    }
+
+    /// Grants a tool of which more is known.
+    #[must_use]
+    pub fn granted_as(
+        mut self,
+        offered: Offered,
+        call: impl Fn(&ToolCall) -> Result<ToolResult, CallError> + 'static,
+    ) -> Self {
+        self.granted.push(GrantedTool {
+            offered,
+            call: Rc::new(call),
+        });
         self
     }
 
@@ -244,6 +354,25 @@ pub fn commission(prompt: impl Into<String>) -> Commission {
     }
 }
 
+/// A commission with this prompt for one agent: with its tools, sub-agents, skills and system prompt, as
+/// the host fills them in.
+pub fn commission_for<K>(agent: &impl Runnable<K>, prompt: impl Into<String>) -> Commission {
+    let descriptor = agent.describe("test", "0.0.0");
+    Commission {
+        system_prompt: descriptor.system_prompt,
+        tools: (descriptor.tools.into_iter())
+            .map(|tool| tool.name)
+            .collect(),
+        subagents: (descriptor.subagents.into_iter())
+            .map(|subagent| subagent.name)
+            .collect(),
+        builtin_skills: (descriptor.skills.into_iter())
+            .map(|skill| skill.name)
+            .collect(),
+        ..commission(prompt)
+    }
+}
+
 /// Where a path the agent knows is on this machine; none when it is not in a granted directory.
 #[must_use]
 pub fn path(guest: impl AsRef<Path>) -> Option<PathBuf> {
@@ -273,6 +402,8 @@ struct State {
     facts: Vec<Fact>,
     /// Call id, and whether its result is known.
     calls: Vec<(String, bool)>,
+    /// The tool of each call a model made.
+    names: HashMap<String, String>,
     /// Invocation id, and whether it is closed.
     frames: Vec<(String, bool)>,
     /// Key of the open turn and the calls in it.

@@ -75,10 +75,8 @@ pub enum CommissionError {
     #[error("both the task and the commission say what to do")]
     TwoPrompts,
     /// The text is too long.
-    #[error("commission has {bytes} bytes; at most {max} are read")]
+    #[error("commission has more than {max} bytes")]
     TooLarge {
-        /// Its size in bytes.
-        bytes: usize,
         /// [`MAX_BYTES`].
         max: usize,
     },
@@ -117,10 +115,7 @@ impl Commission {
     /// Names what is wrong and where; nothing is repaired or ignored.
     pub fn parse(bytes: &[u8]) -> Result<Self, CommissionError> {
         if bytes.len() > MAX_BYTES {
-            return Err(CommissionError::TooLarge {
-                bytes: bytes.len(),
-                max: MAX_BYTES,
-            });
+            return Err(CommissionError::TooLarge { max: MAX_BYTES });
         }
         let text = std::str::from_utf8(bytes).map_err(|error| CommissionError::NotUtf8 {
             offset: error.valid_up_to(),
@@ -199,10 +194,7 @@ impl Commission {
                     .len()
                     .saturating_add(slots.saturating_mul(task.len()));
                 if bytes > MAX_BYTES {
-                    return Err(CommissionError::TooLarge {
-                        bytes,
-                        max: MAX_BYTES,
-                    });
+                    return Err(CommissionError::TooLarge { max: MAX_BYTES });
                 }
                 prompt.replace(TASK_SLOT, task)
             }
@@ -242,10 +234,7 @@ impl Commission {
             _subagents: serde::de::IgnoredAny,
         }
         if built_in_json.len() > MAX_BYTES {
-            return Err(CommissionError::TooLarge {
-                bytes: built_in_json.len(),
-                max: MAX_BYTES,
-            });
+            return Err(CommissionError::TooLarge { max: MAX_BYTES });
         }
         let built_in: BuiltIn = serde_json::from_slice(built_in_json).map_err(|error| {
             CommissionError::field("built-in", json::printable(&error.to_string()))

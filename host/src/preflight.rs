@@ -25,12 +25,8 @@ pub struct Effective {
     pub subagents: Vec<SubagentDecl>,
     /// The agent's skills after the allow-list, then the commission's, described by their front matter.
     pub skills: Vec<SkillDecl>,
-    /// The agent's MCP servers after the allow-list, then the commission's with status `failed`: this
-    /// version of the host cannot dial.
+    /// The agent's MCP servers after the allow-list.
     pub mcp_servers: Vec<McpServerDecl>,
-    /// Ids of the commission's MCP servers. Each needs an `error_occurred` with
-    /// [`ErrorCode::McpConnectFailed`] before `agent_started`.
-    pub undialled: Vec<String>,
 }
 
 /// Why the agent is not run: becomes `error_occurred`, followed by `agent_stopped` with reason `error`.
@@ -43,11 +39,16 @@ pub struct Refusal {
     pub message: String,
 }
 
-/// Checks a commission against the agent that is to act on it (C§3.3, C§4, D§2.7).
+/// Checks a commission against the agent that is to act on it (C§3.3, C§4, D§2.7). `granted` are the ids of
+/// the operator's MCP servers.
 ///
 /// # Errors
 /// The first check that fails.
-pub fn preflight(commission: &Commission, descriptor: &Descriptor) -> Result<Effective, Refusal> {
+pub fn preflight(
+    commission: &Commission,
+    descriptor: &Descriptor,
+    granted: &[String],
+) -> Result<Effective, Refusal> {
     let body = commission.body();
     let agent = descriptor.agent_name.as_str();
     if let Some(pin) = body.agent_versions.get(agent)
@@ -64,7 +65,7 @@ pub fn preflight(commission: &Commission, descriptor: &Descriptor) -> Result<Eff
         });
     }
     let allowed = Allowed::new(body, descriptor)?;
-    collisions(body, descriptor)?;
+    collisions(body, descriptor, granted)?;
     if let Some(patterns) = &descriptor.supported_models
         && !patterns
             .iter()
@@ -199,17 +200,6 @@ impl<'a> Allowed<'a> {
                 ..SkillDecl::default()
             }))
             .collect();
-        let undialled: Vec<String> = body
-            .mcp_servers
-            .iter()
-            .map(|server| server.id().to_owned())
-            .collect();
-        let failed = undialled.iter().map(|id| McpServerDecl {
-            id: id.clone(),
-            status: Some(DialStatus::Failed),
-            ..McpServerDecl::default()
-        });
-        let mcp_servers = mcp_servers.iter().cloned().chain(failed).collect();
         Effective {
             prompt: body.prompt.clone().or_else(|| descriptor.prompt.clone()),
             system_prompt: body
@@ -220,16 +210,30 @@ impl<'a> Allowed<'a> {
             subagents,
             skills,
             mcp_servers,
-            undialled,
         }
     }
 }
 
 /// Ids and names that both sides use (C§3.3). The name in a skill's front matter counts like its id: it
 /// is the name the model gets to read.
-fn collisions(body: &Body, descriptor: &Descriptor) -> Result<(), Refusal> {
+fn collisions(body: &Body, descriptor: &Descriptor, granted: &[String]) -> Result<(), Refusal> {
     let agent = printable(&descriptor.agent_name);
     let own = names(&descriptor.mcp_servers, |server| &server.id);
+    if let Some(id) = granted.iter().find(|id| own.contains(id.as_str())) {
+        return Err(collision(format!(
+            "MCP server `{id}` of the grants is one of agent `{agent}`'s own"
+        )));
+    }
+    if let Some(server) = body
+        .mcp_servers
+        .iter()
+        .find(|server| granted.iter().any(|id| id == server.id()))
+    {
+        return Err(collision(format!(
+            "MCP server `{}` of the commission has the id of one of the grants",
+            server.id()
+        )));
+    }
     if let Some(server) = body
         .mcp_servers
         .iter()

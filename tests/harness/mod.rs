@@ -1,6 +1,7 @@
 //! Runs the program and reads what it leaves behind.
 
 mod account;
+mod anthropic;
 mod disk;
 mod redact;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 pub(crate) use self::account::Account;
+pub(crate) use self::anthropic::{Anthropic, Received};
 pub(crate) use self::disk::SmallDisk;
 pub(crate) use self::redact::redact;
 

@@ -46,11 +46,11 @@ pub(crate) fn assistant(turn: &Turn) -> Result<Receipt, Rejected> {
         }
         let mut refused = Vec::new();
         for call in &calls {
-            let allowed =
-                (state.host.tools.as_ref()).is_none_or(|names| names.contains(&call.name));
+            let allowed = state.knows_tool(&call.name);
             if !allowed {
                 refused.push(call.id.clone());
             }
+            state.names.insert(call.id.clone(), call.name.clone());
             state.calls.push((call.id.clone(), !allowed));
         }
         if let Some(key) = &turn.key {
@@ -219,7 +219,7 @@ pub(crate) fn submit_artifact(artifact: &Artifact) -> Result<Stored, SessionErro
 
 impl State {
     /// The flag of the frame with this id, which says whether it is closed; it is open now.
-    fn open_frame(&mut self, id: &str) -> Result<&mut bool, Rejected> {
+    pub(super) fn open_frame(&mut self, id: &str) -> Result<&mut bool, Rejected> {
         (self.frames.iter_mut())
             .find(|(known, closed)| known == id && !closed)
             .map(|(_, closed)| closed)
@@ -252,7 +252,7 @@ fn record(fact: Fact) {
 }
 
 #[cfg(feature = "json")]
-fn object(field: &str, text: &str) -> Result<(), Rejected> {
+pub(super) fn object(field: &str, text: &str) -> Result<(), Rejected> {
     match serde_json::from_str(text) {
         Ok(serde_json::Value::Object(_)) => Ok(()),
         Ok(_) => Err(Rejected::Invalid(format!("{field} is not a JSON object"))),
@@ -261,7 +261,7 @@ fn object(field: &str, text: &str) -> Result<(), Rejected> {
 }
 
 #[cfg(not(feature = "json"))]
-fn object(field: &str, text: &str) -> Result<(), Rejected> {
+pub(super) fn object(field: &str, text: &str) -> Result<(), Rejected> {
     if text.trim_start().starts_with('{') {
         Ok(())
     } else {

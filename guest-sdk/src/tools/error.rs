@@ -17,6 +17,8 @@ pub enum ToolError {
     NotGranted(String),
     /// The path leads out of the workspace.
     Outside(String),
+    /// The path is in a directory that is granted for reading only.
+    ReadOnly(String),
     /// There is nothing at this path.
     NotFound(String),
     /// A directory, or something else, where a file is needed.
@@ -67,6 +69,9 @@ impl fmt::Display for ToolError {
             Self::Argument { argument, problem } => write!(f, "`{argument}` {problem}"),
             Self::NotGranted(path) => write!(f, "`{path}` is in no directory granted to this run"),
             Self::Outside(path) => write!(f, "`{path}` leads out of the workspace"),
+            Self::ReadOnly(path) => {
+                write!(f, "`{path}` is in a directory granted for reading only")
+            }
             Self::NotFound(path) => write!(f, "`{path}` does not exist"),
             Self::NotAFile(path) => write!(f, "`{path}` is not a file"),
             Self::NotADirectory(path) => write!(f, "`{path}` is not a directory"),

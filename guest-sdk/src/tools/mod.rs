@@ -25,6 +25,7 @@
 //! # }
 //! ```
 
+mod edit_file;
 mod error;
 mod glob;
 mod grep_files;
@@ -34,7 +35,9 @@ mod read_file;
 mod truncate;
 mod walk;
 mod workspace;
+mod write_file;
 
+pub use edit_file::{EditFile, edit_file};
 pub use error::ToolError;
 pub use glob::Glob;
 pub use grep_files::{GrepFiles, grep_files};
@@ -43,3 +46,4 @@ pub use read_file::{Indentation, Mode, ReadFile, read_file};
 pub use truncate::{DEFAULT_MAX_TOKENS, token_count, truncate};
 pub use walk::{Entry, Kind, Walk};
 pub use workspace::Workspace;
+pub use write_file::{WriteFile, write_file};

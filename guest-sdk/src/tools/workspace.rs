@@ -81,6 +81,19 @@ impl Workspace {
         Ok(full)
     }
 
+    /// The path for `std::fs` of something that is to be written.
+    ///
+    /// # Errors
+    /// [`ToolError::ReadOnly`] where the operator granted reading only, others as [`path`](Self::path).
+    pub fn writable(&self, path: &str) -> Result<PathBuf, ToolError> {
+        let full = self.path(path)?;
+        if self.is_writable() {
+            Ok(full)
+        } else {
+            Err(ToolError::ReadOnly(path.into()))
+        }
+    }
+
     /// A file of the workspace, open for reading.
     ///
     /// # Errors
@@ -183,9 +196,18 @@ pub(super) mod tests {
 
     /// A workspace called `/work` over an empty directory; dropping either of the others ends it.
     pub(crate) fn workspace() -> (Workspace, tempfile::TempDir, Installed) {
+        granted(Access::ReadOnly)
+    }
+
+    /// The same, granted for writing too.
+    pub(crate) fn writable() -> (Workspace, tempfile::TempDir, Installed) {
+        granted(Access::ReadWrite)
+    }
+
+    fn granted(access: Access) -> (Workspace, tempfile::TempDir, Installed) {
         let dir = tempfile::tempdir().unwrap();
         let host = TestHost::new()
-            .directory("/work", dir.path(), Access::ReadOnly)
+            .directory("/work", dir.path(), access)
             .install();
         (Workspace::open("/work").unwrap(), dir, host)
     }

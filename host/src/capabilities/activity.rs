@@ -82,6 +82,10 @@ pub struct Seen {
     pub host_calls: u64,
     /// Epochs it has computed through.
     pub epochs: u64,
+    /// It has called the host to do something, at least once.
+    pub begun: bool,
+    /// When it was given the result of a tool, if it has done nothing since.
+    pub result_at: Option<Duration>,
 }
 
 /// [`Doing`], in one word.
@@ -149,6 +153,13 @@ struct Inner {
     rate_max: u64,
     rate_hit: bool,
     heartbeat: u64,
+    /// Calls that did something, the one it is in included.
+    acts: u64,
+    /// Those of them that are more than words on a standard stream.
+    deeds: u64,
+    result_at: Option<Duration>,
+    /// As they were before the call it is in, in case that turns out to look only.
+    before: (u64, u64, Option<Duration>),
 }
 
 impl Activity {
@@ -170,6 +181,10 @@ impl Activity {
                 rate_max: sabotage::limit(Wall::HostCallRate, limits.host_call_rate),
                 rate_hit: false,
                 heartbeat: 0,
+                acts: 0,
+                deeds: 0,
+                result_at: None,
+                before: (0, 0, None),
             }),
         }
     }
@@ -189,6 +204,14 @@ impl Activity {
             function: None,
             nature,
         });
+        inner.before = (inner.acts, inner.deeds, inner.result_at);
+        if nature != Nature::Looks {
+            inner.acts = inner.acts.saturating_add(1);
+            // Whatever a guest says while it dies goes through a stream.
+            let says = interface == "wasi:io/streams" || interface == "wasi:cli/exit";
+            inner.deeds = inner.deeds.saturating_add(u64::from(!says));
+            inner.result_at = None;
+        }
         inner.since = inner.now;
         inner.host_calls = inner.host_calls.saturating_add(1);
         if inner.now.saturating_sub(inner.second_began) >= Duration::from_secs(1) {
@@ -207,9 +230,19 @@ impl Activity {
 
     /// The call that was entered last only looks.
     pub fn looks(&self) {
-        if let Some(call) = &mut self.lock().call {
-            call.nature = Nature::Looks;
-        }
+        self.lock().only_looks();
+    }
+
+    /// The guest has just been given, or has told of, the result of a tool.
+    pub fn tool_returned(&self) {
+        let mut inner = self.lock();
+        inner.result_at = Some(inner.now);
+    }
+
+    /// Calls that did something but speak, so far. Says whether a guest went on after a moment.
+    #[must_use]
+    pub fn deeds(&self) -> u64 {
+        self.lock().deeds
     }
 
     /// The call that was entered last says what the guest is doing. Saying the same again is a
@@ -220,9 +253,15 @@ impl Activity {
         let heartbeat = hasher.finish();
         let mut inner = self.lock();
         let repeated = std::mem::replace(&mut inner.heartbeat, heartbeat) == heartbeat;
-        if let (true, Some(call)) = (repeated, &mut inner.call) {
-            call.nature = Nature::Looks;
+        if repeated {
+            inner.only_looks();
         }
+    }
+
+    /// What the guest waits for in the call it entered last makes progress: a piece of an answer arrived.
+    pub fn progress(&self) {
+        let mut inner = self.lock();
+        inner.last_activity = inner.now;
     }
 
     /// The guest has computed to the end of an epoch.
@@ -265,6 +304,8 @@ impl Activity {
             last_activity: inner.last_activity,
             host_calls: inner.host_calls,
             epochs: inner.epochs,
+            begun: inner.acts > 0,
+            result_at: inner.result_at,
         }
     }
 
@@ -326,6 +367,14 @@ impl Activity {
 }
 
 impl Inner {
+    /// The call it is in does nothing after all.
+    fn only_looks(&mut self) {
+        if let Some(call) = &mut self.call {
+            call.nature = Nature::Looks;
+            (self.acts, self.deeds, self.result_at) = self.before;
+        }
+    }
+
     /// Noted by whatever comes next, so at most one epoch late.
     fn left_call(&mut self) {
         if self
@@ -411,6 +460,28 @@ mod tests {
         activity.computing();
         assert_eq!(activity.seen().last_activity, at(3));
         assert_eq!(activity.seen().host_calls, 5);
+    }
+
+    #[test]
+    fn looking_is_no_beginning_and_no_answer_to_a_result() {
+        let activity = activity();
+        activity.enter("wasi:clocks/wall-clock", Nature::Looks);
+        activity.enter("wasm-agent:agent/session", Nature::Acts);
+        activity.looks();
+        assert!(!activity.seen().begun);
+        activity.tick(at(3));
+        activity.enter("wasm-agent:agent/trajectory", Nature::Acts);
+        activity.tool_returned();
+        assert!(activity.seen().begun);
+        assert_eq!(activity.seen().result_at, Some(at(3)));
+
+        activity.tick(at(4));
+        activity.enter("wasi:io/poll", Nature::Looks);
+        activity.enter("wasm-agent:agent/session", Nature::Acts);
+        activity.looks();
+        assert_eq!(activity.seen().result_at, Some(at(3)), "it only looked");
+        activity.enter("wasm-agent:agent/model", Nature::Acts);
+        assert_eq!(activity.seen().result_at, None, "it asks a model");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use wasmtime_wasi_io::bindings::wasi::io;
 
 use super::activity::Nature::{Acts, Looks};
 use super::bindings::wasm_agent::agent;
-use super::filesystem;
+use super::{filesystem, http};
 use super::state::RunState;
 
 /// `wasi:io` works on the table alone.
@@ -61,6 +61,14 @@ pub(crate) fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
         agent::session,
         Own,
         "wasm-agent:agent/session",
+        Acts,
+        |state| state
+    );
+    link!(
+        linker,
+        agent::tools,
+        Own,
+        "wasm-agent:agent/tools",
         Acts,
         |state| state
     );
@@ -192,6 +200,7 @@ pub(crate) fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
 
     // Ours, which notes what is entered by itself; wasmtime-wasi's is not linked.
     filesystem::add_to_linker(linker)?;
+    http::add_to_linker(linker)?;
 
     // Refused by the context; asking for it is nothing done.
     link!(

@@ -1,13 +1,14 @@
 //! What a run has used, and the limits that refuse it more.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use wasmtime::ResourceLimiter;
 
+use super::activity::Activity;
 use crate::grants::{Limits, limits};
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
@@ -45,7 +46,15 @@ pub struct Meters {
     cpu_nanos: AtomicU64,
     memory: AtomicU64,
     memory_peak: AtomicU64,
-    refused: Mutex<Option<LimitHit>>,
+    refused: Mutex<Refused>,
+}
+
+/// Resources a guest was refused.
+#[derive(Clone, Copy, Debug, Default)]
+struct Refused {
+    first: Option<LimitHit>,
+    /// The last, with what the guest had done by then; nothing once it got some after it.
+    last: Option<(LimitHit, u64)>,
 }
 
 /// What is left of the budgets of a run.
@@ -68,7 +77,7 @@ impl Default for Meters {
             cpu_nanos: AtomicU64::new(0),
             memory: AtomicU64::new(0),
             memory_peak: AtomicU64::new(0),
-            refused: Mutex::new(None),
+            refused: Mutex::default(),
         }
     }
 }
@@ -95,7 +104,15 @@ impl Meters {
     /// The first resource the guest was refused, if it was.
     #[must_use]
     pub fn refused(&self) -> Option<LimitHit> {
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().first
+    }
+
+    /// The resource a guest that crashed may have crashed for want of: it was refused it, and has done nothing
+    /// since that shows that it coped. `deeds` is [`Activity::deeds`](super::activity::Activity::deeds) now.
+    #[must_use]
+    pub fn wanting(&self, deeds: u64) -> Option<LimitHit> {
+        let (hit, then) = self.lock().last?;
+        (then == deeds).then_some(hit)
     }
 
     /// What is left of `limits`.
@@ -127,11 +144,19 @@ impl Meters {
         Duration::from_nanos(before.saturating_add(nanos))
     }
 
-    fn note_refused(&self, name: &'static str, max: u64) {
-        self.refused
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_or_insert(LimitHit { name, max });
+    fn note_refused(&self, name: &'static str, max: u64, deeds: u64) {
+        let hit = LimitHit { name, max };
+        let mut refused = self.lock();
+        refused.first.get_or_insert(hit);
+        refused.last = Some((hit, deeds));
+    }
+
+    fn note_granted(&self) {
+        self.lock().last = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Refused> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,6 +173,7 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 #[derive(Debug)]
 pub struct Limiter {
     meters: Arc<Meters>,
+    activity: Arc<Activity>,
     memory_max: u64,
     elements: u64,
     elements_max: u64,
@@ -157,9 +183,10 @@ pub struct Limiter {
 impl Limiter {
     /// A limiter for one store.
     #[must_use]
-    pub fn new(meters: Arc<Meters>, limits: &Limits) -> Limiter {
+    pub fn new(meters: Arc<Meters>, activity: Arc<Activity>, limits: &Limits) -> Limiter {
         Limiter {
             meters,
+            activity,
             memory_max: limits.memory,
             elements: 0,
             elements_max: limits.table_elements,
@@ -182,9 +209,11 @@ impl ResourceLimiter for Limiter {
         let used = self.meters.memory.load(Ordering::Relaxed);
         let total = used.saturating_add(desired.saturating_sub(current) as u64);
         if total > sabotage::limit(Wall::Memory, self.memory_max) {
-            self.meters.note_refused("memory", self.memory_max);
+            let deeds = self.activity.deeds();
+            self.meters.note_refused("memory", self.memory_max, deeds);
             return Ok(false);
         }
+        self.meters.note_granted();
         self.meters.memory.store(total, Ordering::Relaxed);
         self.meters.memory_peak.fetch_max(total, Ordering::Relaxed);
         Ok(true)
@@ -203,8 +232,9 @@ impl ResourceLimiter for Limiter {
             .elements
             .saturating_add(desired.saturating_sub(current) as u64);
         if total > sabotage::limit(Wall::Tables, self.elements_max) {
+            let deeds = self.activity.deeds();
             self.meters
-                .note_refused("table-elements", self.elements_max);
+                .note_refused("table-elements", self.elements_max, deeds);
             return Ok(false);
         }
         self.elements = total;
@@ -227,6 +257,7 @@ impl ResourceLimiter for Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::capabilities::activity::Nature;
 
     #[test]
     fn memories_are_counted_together() {
@@ -235,13 +266,23 @@ mod tests {
             memory: 100,
             ..Limits::default()
         };
-        let mut limiter = Limiter::new(meters.clone(), &limits);
+        let activity = Arc::new(Activity::new(&limits));
+        let mut limiter = Limiter::new(meters.clone(), activity.clone(), &limits);
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(
             !limiter.memory_growing(0, 60, None).unwrap(),
             "a second memory of 60"
         );
+        assert_eq!(meters.wanting(0), meters.refused());
+        activity.enter("wasm-agent:agent/trajectory", Nature::Acts);
+        assert_eq!(meters.wanting(activity.deeds()), None, "it went on");
+        assert!(!limiter.memory_growing(0, 60, None).unwrap());
+        activity.enter("wasi:cli/stderr", Nature::Looks);
+        activity.enter("wasi:io/streams", Nature::Acts);
+        let last_words = meters.wanting(activity.deeds());
+        assert_eq!(last_words, meters.refused(), "its last words are no deed");
         assert!(limiter.memory_growing(0, 40, None).unwrap());
+        assert_eq!(meters.wanting(activity.deeds()), None, "it took less");
         assert_eq!(
             meters.refused(),
             Some(LimitHit {

@@ -6,6 +6,7 @@
 pub mod activity;
 mod clocks;
 pub mod filesystem;
+pub(crate) mod http;
 mod link;
 pub mod meters;
 mod poll;
@@ -14,6 +15,7 @@ pub mod session;
 pub mod state;
 pub mod stdio;
 pub mod storage;
+pub mod tools;
 pub mod trajectory;
 mod witness;
 
@@ -32,4 +34,18 @@ pub mod bindings {
         imports: { default: async | trappable },
         exports: { default: async },
     });
+
+    /// The world of a component that is a tool.
+    pub mod tool {
+        wasmtime::component::bindgen!({
+            path: "wit",
+            world: "tool-component",
+            imports: { default: async | trappable },
+            exports: { default: async },
+            with: {
+                "wasm-agent:agent/types": super::wasm_agent::agent::types,
+                "wasm-agent:agent/trajectory": super::wasm_agent::agent::trajectory,
+            },
+        });
+    }
 }

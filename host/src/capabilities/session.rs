@@ -14,6 +14,8 @@ use crate::digest::Digest;
 use crate::grants::{Access, Evidence};
 use crate::recording::tape::Pace;
 use crate::schema::{Violation, document, document_with_content};
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 use crate::trajectory::Audit;
 
 type Answer<T> = wasmtime::Result<Result<T, wit::SessionError>>;
@@ -132,7 +134,7 @@ impl RunState {
     }
 
     /// Notes a call that reads and changes nothing: a guest that only does this is idle.
-    fn looks(&self, function: &'static str) {
+    pub(super) fn looks(&self, function: &'static str) {
         self.activity.function(function);
         self.activity.looks();
     }
@@ -170,6 +172,9 @@ async fn weigh(required: &Evidence, artifact: &wit::Artifact) -> Result<(), Viol
     let Some(required) = required.artifact(&artifact.name) else {
         return Ok(());
     };
+    if down(Wall::Required) {
+        return Ok(());
+    }
     match &required.schema {
         Some((_, schema)) => schema.check(document(&artifact.data)?).await,
         // Nobody can do anything with a JSON file that is not JSON.

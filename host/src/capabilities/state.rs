@@ -8,11 +8,13 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::activity::{Activity, Nature};
 use super::filesystem::{Filesystem, FilesystemView, FsView};
+use super::http::Http;
 use super::meters::{Limiter, Meters};
 use super::random::Randomness;
 use super::storage::Storage;
 use crate::grants::Grants;
 use crate::recording::Tape;
+use crate::tools::Toolbox;
 use crate::trajectory::Ledger;
 
 /// The state of one guest's store. It dies with the guest; what has to outlive it is behind an `Arc`.
@@ -20,11 +22,13 @@ pub struct RunState {
     pub(crate) wasi: WasiCtx,
     pub(crate) table: ResourceTable,
     pub(crate) files: Filesystem,
+    pub(crate) http: Http,
     pub(crate) limiter: Limiter,
     pub(crate) meters: Arc<Meters>,
     pub(crate) activity: Arc<Activity>,
     pub(crate) grants: Arc<Grants>,
     pub(crate) ledger: Ledger,
+    pub(crate) tools: Toolbox,
     pub(crate) storage: Storage,
     /// What answers from outside go through.
     pub(crate) tape: Tape,

@@ -7,9 +7,12 @@ use serde_json::{Map, Value, json};
 use super::bindings::wasm_agent::agent::trajectory as wit;
 use super::bindings::wasm_agent::agent::types;
 use super::state::RunState;
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 use crate::trajectory::content::{Block, check_result_content};
 use crate::trajectory::event::Origin;
 use crate::trajectory::ledger::LedgerError;
+use crate::trajectory::recorder::amount;
 use crate::trajectory::{Audit, ErrorCode, Rejected, StopReason, fact};
 
 type Answer<T> = wasmtime::Result<Result<T, wit::Rejected>>;
@@ -63,7 +66,9 @@ impl wit::Host for RunState {
                     .transpose()?,
                 is_error: result.is_error,
             };
-            state.ledger.tool_result(Origin::Claimed, result)
+            state.ledger.tool_result(Origin::Claimed, result)?;
+            state.activity.tool_returned();
+            Ok(())
         });
         self.ledger.deliver().await;
         answer
@@ -240,14 +245,7 @@ fn convert_usage(usage: wit::Usage) -> fact::Usage {
 }
 
 fn convert_subagent_usage(usage: wit::SubagentUsage) -> Result<fact::SubagentUsage, Rejected> {
-    if usage
-        .cost_usd
-        .is_some_and(|cost| !cost.is_finite() || cost < 0.0)
-    {
-        return Err(Rejected::Invalid(
-            "usage.cost-usd: has to be zero or more".to_owned(),
-        ));
-    }
+    amount("usage.cost-usd", usage.cost_usd)?;
     Ok(fact::SubagentUsage {
         cost_usd: usage.cost_usd,
         tokens_input: usage.tokens_input,
@@ -319,7 +317,7 @@ fn convert_source(source: types::Source) -> Value {
 }
 
 /// A result that is only text is a string on the wire, as providers have it.
-fn convert_result_content(mut blocks: Vec<wit::ResultBlock>) -> Result<Value, Rejected> {
+pub(super) fn convert_result_content(mut blocks: Vec<wit::ResultBlock>) -> Result<Value, Rejected> {
     if let [wit::ResultBlock::Text(text)] = blocks.as_mut_slice() {
         return Ok(Value::String(std::mem::take(text)));
     }
@@ -336,7 +334,10 @@ fn convert_result_content(mut blocks: Vec<wit::ResultBlock>) -> Result<Value, Re
 }
 
 fn parse_text(field: &str, text: &str) -> Result<Value, String> {
-    serde_json::from_str(text).map_err(|error| format!("{field}: not valid JSON: {error}"))
+    match serde_json::from_str(text) {
+        Err(_) if down(Wall::Facts) => Ok(Value::Null),
+        parsed => parsed.map_err(|error| format!("{field}: not valid JSON: {error}")),
+    }
 }
 
 fn parse(field: &str, text: &str) -> Result<Value, Rejected> {
@@ -346,6 +347,7 @@ fn parse(field: &str, text: &str) -> Result<Value, Rejected> {
 fn map(field: &str, text: &str) -> Result<Map<String, Value>, Rejected> {
     match parse(field, text)? {
         Value::Object(map) => Ok(map),
+        _ if down(Wall::Facts) => Ok(Map::new()),
         _ => Err(Rejected::Invalid(format!(
             "{field}: has to be a JSON object"
         ))),
@@ -398,7 +400,7 @@ fn result_block_bytes(block: &wit::ResultBlock) -> usize {
 }
 
 /// Bytes become base64 on the wire: four for every three.
-fn source_bytes(source: &types::Source) -> usize {
+pub(super) fn source_bytes(source: &types::Source) -> usize {
     match source {
         types::Source::Bytes(media) => media.media_type.len() + media.data.len().div_ceil(3) * 4,
         types::Source::Url(text) | types::Source::File(text) => text.len(),

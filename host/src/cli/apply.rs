@@ -23,6 +23,7 @@ pub(super) struct Args {
 
 pub(super) fn apply(args: &Args) -> Done {
     let run = args.runs.dir()?.find(&args.run)?;
+    run.is_over_to("apply")?;
     let workspaces = Workspaces::open(run.path())?;
     if args.discard {
         workspaces.discard()?;

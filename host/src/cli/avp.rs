@@ -22,7 +22,6 @@ use super::live::Live;
 use super::load::{AgentArg, HostFlags};
 use super::out::print;
 use super::run::{Sink, follow};
-use super::signals::Signals;
 use super::usage;
 
 #[derive(clap::Args)]
@@ -83,7 +82,7 @@ pub(super) async fn avp(args: Args) -> Done {
         }
         Call::Describe { out } => {
             let host = args.host.host(Profile::Live)?;
-            let agent = args.agent.load(&host).await?;
+            let (agent, _) = args.agent.load(&host).await?;
             let json = serde_json::to_string(agent.descriptor())
                 .map_err(|error| Failure::new(error.into()))?;
             match out {
@@ -104,11 +103,11 @@ pub(super) async fn avp(args: Args) -> Done {
                 **commission = commission.with_built_in(&built_in)?;
             }
             let host = args.host.host(Profile::Live)?;
-            let agent = args.agent.load(&host).await?;
+            let (agent, signals) = args.agent.load(&host).await?;
             let sink = Sink::open(&out.to_string_lossy())?;
             let live = Live::new(&agent.descriptor().agent_name, false);
             let runs = args.host.runs()?;
-            let signals = Signals::catch();
+            signals.hold();
             let handle = asked.start(&host, agent, grants, runs, Mode::Live)?;
             let outcome = follow(handle, signals, Some(sink), live).await?;
             Ok(match outcome.ended {

@@ -18,7 +18,7 @@ pub(super) struct Args {
 
 pub(super) async fn describe(args: Args) -> Done {
     let host = args.host.host(Profile::Live)?;
-    let agent = args.agent.load(&host).await?;
+    let (agent, _) = args.agent.load(&host).await?;
     print_json(agent.descriptor())?;
     Ok(Exit::Success)
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use wasm_agent::grants::models::ProviderSpec;
 use wasm_agent::grants::secrets::{Leaks, SecretSpec};
-use wasm_agent::grants::tools::ServerSpec;
+use wasm_agent::grants::tools::{CommandLine, ServerSpec};
 use wasm_agent::grants::{DirSpec, FileSpec, GrantError, Grants, GrantsFile};
 
 use super::failure::Failure;
@@ -204,7 +204,8 @@ impl GrantFlags {
             if reached.starts_with("http://") || reached.starts_with("https://") {
                 server.url = Some(reached);
             } else {
-                server.command = reached.split_whitespace().map(str::to_owned).collect();
+                let line = CommandLine::split(&reached);
+                (server.env, server.command) = (line.env, line.words);
             }
             flags.mcp_servers.push(server);
         }

@@ -78,6 +78,7 @@ fn component(out: &mut Out, artifact: &Artifact, inspection: &Inspection) -> Res
         "kind",
         match inspection.kind {
             AgentKind::Agent => "agent (exports `describe` and `run`)".to_owned(),
+            AgentKind::Tool => "tool (exports `tool-provider`; for `--tool`)".to_owned(),
             AgentKind::Command => {
                 "command (wasi:cli/run; reads its commission from standard input)".to_owned()
             }
@@ -150,7 +151,7 @@ fn imports(out: &mut Out, inspection: &Inspection) -> Result<(), Failure> {
         }
         let needs = match import.need {
             Need::Nothing => Cell::styled(DIM, "always there"),
-            Need::Dir | Need::Env => format!("needs {}", import.need.grant()).into(),
+            Need::Dir | Need::Env | Need::Tools => format!("needs {}", import.need.grant()).into(),
             Need::Denied => Cell::styled(DIM, "always refused"),
             Need::Network | Need::Unknown => {
                 Cell::styled(RED, format!("cannot start: {}", import.need.grant()))
@@ -194,6 +195,7 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
         ]);
     }
     protection(&mut table, authority);
+    network(&mut table, authority);
     let mut head = "variables";
     for env in &authority.env {
         let note = if env.effective {
@@ -228,7 +230,6 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
     ]);
     let fixed = &authority.fixed;
     for (name, value) in [
-        ("network", fixed.network),
         ("sockets", fixed.sockets),
         ("processes", fixed.processes),
         ("clocks", fixed.clocks),
@@ -271,6 +272,25 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Which requests it may make.
+fn network(table: &mut Table, authority: &Authority) {
+    let mut head = "hosts";
+    for rule in &authority.hosts {
+        table.row([std::mem::take(&mut head).into(), printable(rule).into()]);
+    }
+    if authority.hosts.is_empty() {
+        table.row([head.into(), none()]);
+    }
+    let mut head = "trusts";
+    for path in &authority.ca_files {
+        let path = printable(&path.display().to_string());
+        table.row([std::mem::take(&mut head).into(), path.into()]);
+    }
+    if let Some(proxy) = &authority.proxy {
+        table.row(["proxy".into(), printable(proxy).into()]);
+    }
 }
 
 /// What stays as it is where something can be written, or where the operator has said something about it.

@@ -1,17 +1,20 @@
 //! Where an agent comes from: a component file, or a project that is built first.
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 use wasm_agent::engine::{Cache, Profile};
 use wasm_agent::engine::artifact::{Artifact, MAX_ARTIFACT};
+use wasm_agent::grants::limits::Unit;
 use wasm_agent::project::build::{BuildEvent, Built, build};
 use wasm_agent::project::{AgentSource, resolve_agent};
 use wasm_agent::run::{Agent, Host, HostOptions, RunsDir};
 
 use super::failure::Failure;
 use super::out::note;
+use super::signals::Signals;
 use super::text::{duration, plural};
 
 /// Options of the host itself.
@@ -29,6 +32,20 @@ pub(super) struct HostFlags {
         hide_env_values = true
     )]
     cache_dir: Option<PathBuf>,
+
+    /// Longest time to wait for a component to be compiled, like 30s or 5m [default: 2m]
+    #[arg(
+        long,
+        value_name = "TIME",
+        value_parser = time,
+        env = "WASM_AGENT_LOAD_TIMEOUT",
+        hide_env_values = true
+    )]
+    load_timeout: Option<Duration>,
+}
+
+fn time(text: &str) -> Result<Duration, &'static str> {
+    Unit::Duration.parse(text).map(Duration::from_millis)
 }
 
 impl HostFlags {
@@ -39,10 +56,12 @@ impl HostFlags {
             Some(strategy.cache_dir().join("wasm-agent"))
         });
         let cache = dir.map_or_else(Cache::disabled, Cache::open_or_disabled);
+        let defaults = HostOptions::default();
         Ok(Host::new(HostOptions {
             cache,
             profile,
-            ..HostOptions::default()
+            load_time: self.load_timeout.unwrap_or(defaults.load_time),
+            ..defaults
         })?)
     }
 
@@ -76,6 +95,9 @@ impl RunsFlags {
     }
 }
 
+/// A person who waits wonders by then what for.
+const A_WHILE: Duration = Duration::from_secs(1);
+
 /// The agent of a command.
 #[derive(clap::Args)]
 pub(super) struct AgentArg {
@@ -90,9 +112,21 @@ impl AgentArg {
         artifact_at(&self.agent)
     }
 
-    /// The agent, ready to run.
-    pub(super) async fn load(&self, host: &Host) -> Result<Agent, Failure> {
-        Ok(host.load_artifact(self.artifact()?).await?)
+    /// The agent, ready to run, and the signals from here on: the first one ends the process until there is
+    /// a run it can end.
+    pub(super) async fn load(&self, host: &Host) -> Result<(Agent, Signals), Failure> {
+        let artifact = self.artifact()?;
+        let signals = Signals::catch();
+        let mut loading = std::pin::pin!(host.load_artifact(artifact));
+        let agent = tokio::select! {
+            biased;
+            loaded = &mut loading => loaded?,
+            () = tokio::time::sleep(A_WHILE), if std::io::stderr().is_terminal() => {
+                note(&format!("loading {}", self.agent.display()));
+                loading.await?
+            }
+        };
+        Ok((agent, signals))
     }
 }
 

@@ -109,14 +109,14 @@ pub(super) async fn run(args: Args) -> Done {
     let mode = args.taping.mode()?;
     let grants = args.grants.resolve()?;
     let host = args.host.host(taping::profile(&mode))?;
-    let agent = args.agent.load(&host).await?;
+    let (agent, signals) = args.agent.load(&host).await?;
     let asked = args
         .commission
         .resolve(agent.descriptor(), args.taping.run_id())?;
     let sink = args.result.sink()?;
     let runs = args.host.runs()?;
     let live = Live::new(&agent.descriptor().agent_name, args.result.quiet);
-    let signals = Signals::catch();
+    signals.hold();
     let handle = asked.start(&host, agent, grants, runs, mode)?;
     let outcome = follow(handle, signals, sink, live).await?;
     args.result.print(&outcome)?;

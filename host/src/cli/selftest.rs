@@ -1,10 +1,11 @@
 //! `wasm-agent selftest`.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
 
 use anyhow::anyhow;
 use wasm_agent::error::Exit;
-use wasm_agent::selftest::{self, Case, CaseReport, Report, Verdict, Wall};
+use wasm_agent::selftest::{self, Case, CaseReport, Racer, Report, Verdict, Wall};
 
 use super::Done;
 use super::failure::Failure;
@@ -27,9 +28,32 @@ pub(super) struct Args {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+
+    /// Exchange two paths until standard input ends: what the cases about races start
+    #[arg(long, hide = true, num_args = 2, exclusive = true)]
+    exchange: Vec<PathBuf>,
+
+    /// Be a tool server of this manner: what the cases and tests about tools start
+    #[arg(long, hide = true, exclusive = true, value_name = "MANNER")]
+    tool_server: Option<String>,
 }
 
 pub(super) fn selftest(args: &Args) -> Done {
+    if let [one, other] = args.exchange.as_slice() {
+        // The case that started this process says what came of it.
+        return Ok(match selftest::exchange(one, other) {
+            Ok(()) => Exit::Success,
+            Err(_) => Exit::Failed,
+        });
+    }
+    if let Some(manner) = &args.tool_server {
+        let manner = selftest::Manner::find(manner)
+            .ok_or_else(|| Failure::new(anyhow!("there is no manner `{manner}`")))?;
+        return Ok(match selftest::serve(manner) {
+            Ok(()) => Exit::Success,
+            Err(_) => Exit::Failed,
+        });
+    }
     let cases = select(args)?;
     if args.list {
         return list(&cases, args.json);
@@ -43,10 +67,15 @@ pub(super) fn selftest(args: &Args) -> Done {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(anyhow!("cannot start the runtime: {error}")))?;
+    let racer = Racer {
+        program: std::env::current_exe()
+            .map_err(|error| Failure::new(anyhow!("cannot find this program: {error}")))?,
+        arguments: vec!["selftest".into(), "--exchange".into()],
+    };
     let total = cases.len();
     let mut tried = 0;
     let live = std::io::stderr().is_terminal() && !args.json;
-    let report = runtime.block_on(selftest::run(cases, threads * 2, |case| {
+    let report = runtime.block_on(selftest::run(cases, threads * 2, racer, |case| {
         tried += 1;
         if live {
             let _ = write!(std::io::stderr(), "\r\x1b[K{tried}/{total} {}", case.id);

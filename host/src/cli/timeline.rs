@@ -160,6 +160,7 @@ fn audit(audit: &Value) -> Parts {
                 YELLOW,
             )
         }
+        "request" => request(&data, audit),
         "supervision" => {
             let seen = Fields(audit.get("diagnosis")?);
             let quiet = duration(Duration::from_millis(seen.number("quiet_ms")));
@@ -239,6 +240,33 @@ fn audit(audit: &Value) -> Parts {
     })
 }
 
+/// `GET https://example.com/ → 200, 12 KiB in 34 ms`.
+fn request(data: &Fields<'_>, audit: &Value) -> (&'static str, String, Style) {
+    let took = duration(Duration::from_millis(data.number("milliseconds")));
+    let what = format!(
+        "{} {}",
+        data.text("method"),
+        clipped(&data.text("url"), QUOTE)
+    );
+    let status = audit.get("status").and_then(Value::as_u64);
+    match (status, audit.get("error")) {
+        (None, _) => ("request", format!("{what}: {}", data.text("error")), YELLOW),
+        (Some(status), Some(_)) => (
+            "request",
+            format!("{what} → {status}: {}", data.text("error")),
+            YELLOW,
+        ),
+        (Some(status), None) => {
+            let bytes = size(data.number("bytes_in"));
+            (
+                "request",
+                format!("{what} → {status}, {bytes} in {took}"),
+                Style::new(),
+            )
+        }
+    }
+}
+
 /// `message (42 %)`.
 pub(super) fn progress(message: &str, fraction: Option<&Value>) -> String {
     match fraction.and_then(Value::as_f64) {
@@ -300,6 +328,17 @@ mod tests {
         assert_eq!(show(limit).unwrap(), "limit: memory (1MiB)");
         let progress = r#""audit":{"kind":"progress","message":"reading","fraction":0.42}"#;
         assert_eq!(show(progress).unwrap(), "progress: reading (42 %)");
+        let request = r#""audit":{"kind":"request","caller":"guest","method":"GET","url":"https://a.example/",
+            "status":200,"bytes_out":0,"bytes_in":2048,"milliseconds":34}"#;
+        assert_eq!(
+            show(request).unwrap(),
+            "request: GET https://a.example/ → 200, 2.0 KiB in 34 ms"
+        );
+        let denied = r#""audit":{"kind":"request","method":"GET","url":"https://a.example/","error":"no rule"}"#;
+        assert_eq!(
+            show(denied).unwrap(),
+            "request: GET https://a.example/: no rule"
+        );
         assert_eq!(show(r#""audit":{"kind":"run_ended","outcome":{}}"#), None);
         assert_eq!(show(r#""audit":{"kind":"of a later version"}"#), None);
     }

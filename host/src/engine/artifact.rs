@@ -38,6 +38,8 @@ pub enum AgentKind {
     Agent,
     /// It exports `wasi:cli/run@0.2.x`; it speaks AVP's stdio binding.
     Command,
+    /// It exports `wasm-agent:agent/tool-provider`: no agent, but what one may be given.
+    Tool,
 }
 
 impl Artifact {
@@ -141,10 +143,22 @@ fn kind(outline: &Outline) -> Option<AgentKind> {
                 })
         })
     };
+    let tool = || {
+        outline.exports.iter().any(|export| {
+            export.kind == ItemKind::Interface
+                && export.interface().is_some_and(|name| {
+                    name.package == "wasm-agent:agent"
+                        && name.interface == "tool-provider"
+                        && name.on_track(0, 1)
+                })
+        })
+    };
     if function("describe") && function("run") {
         Some(AgentKind::Agent)
     } else if command() {
         Some(AgentKind::Command)
+    } else if tool() {
+        Some(AgentKind::Tool)
     } else {
         None
     }

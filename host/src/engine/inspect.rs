@@ -24,9 +24,11 @@ pub enum Need {
     Dir,
     /// An environment variable. Without one it is there and there are none.
     Env,
+    /// A tool server or a tool component. Without one it is there and there are no tools.
+    Tools,
     /// It is there so that programs start, every use of it is refused, and nothing can be granted.
     Denied,
-    /// The network, which this version does not grant: an agent that imports it cannot start.
+    /// A host. Without one, an agent that imports it is not started: it could do nothing with it.
     Network,
     /// This host does not have it: an agent that imports it cannot start.
     Unknown,
@@ -35,7 +37,7 @@ pub enum Need {
 impl Need {
     /// Whether an agent with such an import can be started at all.
     pub fn is_linked(self) -> bool {
-        !matches!(self, Self::Network | Self::Unknown)
+        self != Self::Unknown
     }
 
     /// What an operator grants for it, in the words of the command line, or why nothing.
@@ -44,8 +46,9 @@ impl Need {
             Self::Nothing => "nothing",
             Self::Dir => "--dir",
             Self::Env => "--env",
+            Self::Tools => "--mcp, --tool",
             Self::Denied => "always denied",
-            Self::Network => "network is not granted by this version",
+            Self::Network => "--allow-host",
             Self::Unknown => "this host does not have it",
         }
     }
@@ -56,7 +59,6 @@ struct Known {
     package: &'static str,
     /// Versions of one `major.minor` are compatible; this is the one the host has.
     track: (u64, u64),
-    /// `*` stands for every interface of the package not named before.
     interface: &'static str,
     need: Need,
     meaning: &'static str,
@@ -89,6 +91,7 @@ const KNOWN: &[Known] = &[
     known(OURS, V0_1, "types", Need::Nothing, "types of the contract"),
     known(OURS, V0_1, "trajectory", Need::Nothing, "reports facts for the trajectory"),
     known(OURS, V0_1, "session", Need::Nothing, "asks about its run and budget, saves state, submits artifacts"),
+    known(OURS, V0_1, "tools", Need::Tools, "uses tools of servers and components"),
 
     known("wasi:io", V0_2, "error", Need::Nothing, "stream errors"),
     known("wasi:io", V0_2, "poll", Need::Nothing, "waits"),
@@ -118,7 +121,8 @@ const KNOWN: &[Known] = &[
     known("wasi:sockets", V0_2, "udp", Need::Denied, "UDP sockets"),
     known("wasi:sockets", V0_2, "udp-create-socket", Need::Denied, "UDP sockets"),
 
-    known("wasi:http", V0_2, "*", Need::Network, "HTTP"),
+    known("wasi:http", V0_2, "types", Need::Nothing, "puts requests together, reads responses"),
+    known("wasi:http", V0_2, "outgoing-handler", Need::Network, "makes HTTP requests"),
 ];
 
 /// Looks an import up: what it needs, and what it means in a few words.
@@ -131,7 +135,7 @@ fn look_up(item: &Item) -> (Need, Option<&'static str>) {
     };
     let found = KNOWN.iter().find(|known| {
         known.package == name.package
-            && (known.interface == name.interface || known.interface == "*")
+            && known.interface == name.interface
             && name.on_track(known.track.0, known.track.1)
     });
     match found {
@@ -241,6 +245,14 @@ impl Inspection {
     }
 }
 
+/// The import through which `artifact` makes HTTP requests, if it does.
+pub fn makes_requests(artifact: &Artifact) -> Option<String> {
+    let mut imports = artifact.imports().iter();
+    imports
+        .find(|item| look_up(item).0 == Need::Network)
+        .map(|item| item.name.clone())
+}
+
 /// The imports of `artifact` that this host does not link. An agent that has any cannot be started.
 pub fn unmet(artifact: &Artifact) -> Vec<Import> {
     let mut imports: Vec<_> = artifact.imports().iter().map(Import::new).collect();
@@ -347,7 +359,7 @@ mod tests {
         assert_eq!(inspection.imports[1].version.as_deref(), Some("0.2.6"));
 
         let error = Unmet::check(&artifact).unwrap_err();
-        assert_eq!(error.imports.len(), 6);
+        assert_eq!(error.imports.len(), 5);
         let text = error.to_string();
         for import in &error.imports {
             assert!(text.contains(&import.item.name), "{text}");
@@ -367,6 +379,11 @@ mod tests {
                 }
             }
         }
+        impl wasmtime_wasi_http::WasiHttpView for State {
+            fn http(&mut self) -> wasmtime_wasi_http::WasiHttpCtxView<'_> {
+                unreachable!("nothing is called")
+            }
+        }
         /// One thing of each interface that is not simply called after it.
         const ITEMS: &[(&str, &str)] = &[
             ("error", "[method]error.to-debug-string"),
@@ -382,7 +399,9 @@ mod tests {
             ("terminal-stdin", "get-terminal-stdin"),
             ("terminal-stdout", "get-terminal-stdout"),
             ("terminal-stderr", "get-terminal-stderr"),
+            ("wasi:http/types", "http-error-code"),
             ("types", "filesystem-error-code"),
+            ("outgoing-handler", "handle"),
             ("preopens", "get-directories"),
             ("ip-name-lookup", "resolve-addresses"),
             ("tcp", "tcp-socket"),
@@ -394,8 +413,11 @@ mod tests {
         let engine = wasmtime::Engine::new(&wasmtime::Config::new()).unwrap();
         let mut linker = wasmtime::component::Linker::<State>::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).unwrap();
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker).unwrap();
         for known in KNOWN.iter().filter(|known| known.package != OURS) {
-            let named = ITEMS.iter().find(|item| item.0 == known.interface);
+            let path = format!("{}/{}", known.package, known.interface);
+            let named = ITEMS.iter().find(|item| item.0 == path);
+            let named = named.or_else(|| ITEMS.iter().find(|item| item.0 == known.interface));
             let item = named.map_or(known.interface, |item| item.1);
             let instance = format!("{}/{}@0.2.12", known.package, known.interface);
             // Nothing can be defined twice: what cannot be defined is there.

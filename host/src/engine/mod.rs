@@ -95,6 +95,7 @@ impl Engine {
             return Ok(component);
         }
         let started = std::time::Instant::now();
+        tracing::debug!(digest = %artifact.digest(), "compiling");
         let component = self.compile(artifact)?;
         tracing::debug!(digest = %artifact.digest(), elapsed = ?started.elapsed(), "compiled");
         if cache.is_enabled() {

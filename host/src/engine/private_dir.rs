@@ -133,7 +133,10 @@ mod unix {
         /// are refused.
         pub(in crate::engine) fn read(&self, name: &str) -> Result<File, NotPrivate> {
             // Without NONBLOCK, opening a FIFO would wait for ever.
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let mut flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            if down(Wall::CachePrivate) {
+                flags -= OFlags::NOFOLLOW;
+            }
             let file =
                 rustix::fs::openat(&self.0, name, flags, Mode::empty()).map_err(io::Error::from)?;
             let stat = rustix::fs::fstat(&file).map_err(io::Error::from)?;

@@ -22,6 +22,12 @@ pub struct Authority {
     pub files: Vec<DirAuthority>,
     /// What stays as it is in those that can be written to.
     pub protection: ProtectionAuthority,
+    /// Rules of the requests it may make.
+    pub hosts: Vec<String>,
+    /// PEM files of authorities that are trusted besides the platform's.
+    pub ca_files: Vec<PathBuf>,
+    /// The proxy every request goes through.
+    pub proxy: Option<String>,
     /// Names of the variables that were granted, and whether the agent gets each.
     pub env: Vec<EnvAuthority>,
     /// Arguments.
@@ -71,7 +77,6 @@ pub struct EnvAuthority {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the words are for a table")]
 pub struct Fixed {
-    pub network: &'static str,
     pub sockets: &'static str,
     pub processes: &'static str,
     pub clocks: &'static str,
@@ -140,11 +145,18 @@ impl Authority {
                     .map(ToString::to_string)
                     .collect(),
             },
+            hosts: grants
+                .network
+                .hosts
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            ca_files: grants.network.ca_files.clone(),
+            proxy: grants.network.proxy.as_ref().map(ToString::to_string),
             env: env.collect(),
             args: narrowed.args.clone(),
             missing: ask.map(|ask| missing(&narrowed, ask)).unwrap_or_default(),
             fixed: Fixed {
-                network: "none",
                 sockets: "none",
                 processes: "none",
                 clocks: "real",

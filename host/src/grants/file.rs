@@ -49,7 +49,7 @@ use serde_json::{Map, Value, json};
 
 use super::GrantError;
 use super::dir::DirSpec;
-use super::limits::TABLE;
+use super::limits::{LimitError, Limits, TABLE};
 use super::models::ProviderSpec;
 use super::require::Require;
 use super::secrets::{Leaks, SecretSpec};
@@ -119,6 +119,8 @@ pub enum FileError {
     TooLarge { path: PathBuf },
     #[error("cannot read the grants file `{}`: {reason}", path.display())]
     Syntax { path: PathBuf, reason: String },
+    #[error("cannot use the grants file `{}`: {source}", path.display())]
+    Limit { path: PathBuf, source: LimitError },
     #[error("cannot read the grants file `{}`: it has version {found}, this host reads {VERSION}", path.display())]
     Version { path: PathBuf, found: i64 },
 }
@@ -132,6 +134,7 @@ impl Hint for FileError {
                  commands and tools"
                     .to_owned(),
             ),
+            FileError::Limit { source, .. } => source.hint(),
             FileError::Version { .. } => Some(format!("write `version = {VERSION}`")),
             FileError::Unreadable { .. } | FileError::TooLarge { .. } => None,
         }
@@ -292,7 +295,16 @@ impl GrantsFile {
                     "limit `{name}` has to be a string or a number"
                 ))),
             })
-            .collect::<Result<_, FileError>>()?;
+            .collect::<Result<Vec<_>, FileError>>()?;
+        // Here, where it is known which file says so.
+        for (name, value) in &limits {
+            Limits::default()
+                .set(name, value)
+                .map_err(|source| FileError::Limit {
+                    path: path.to_owned(),
+                    source,
+                })?;
+        }
         Ok(GrantsFile {
             dirs,
             files,
@@ -382,6 +394,17 @@ mod tests {
         }
         let misspelt: Value = toml::from_str("version = 1\n[limits]\nmemroy = 5").unwrap();
         assert!(!schema.is_valid(&misspelt));
+    }
+
+    #[test]
+    fn a_limit_that_is_wrong_names_the_file() {
+        for text in ["memroy = 5", "memory = 'a lot'", "wall = 0"] {
+            let error = parse(&format!("version = 1\n[limits]\n{text}")).unwrap_err();
+            assert!(error.contains("`/etc/grants.toml`"), "{error}");
+        }
+        let error = GrantsFile::parse("version = 1\n[limits]\nwall = 'x'", Path::new("g"));
+        let hint = error.unwrap_err().hint().unwrap();
+        assert!(hint.starts_with("write it like"), "{hint}");
     }
 
     #[test]

@@ -30,11 +30,27 @@ pub struct Limits {
     pub files: u64,
     pub idle: u64,
     pub idle_notice: u64,
+    pub first_call: u64,
+    pub after_result: u64,
     pub soft: u64,
     pub host_calls: u64,
     pub host_call_rate: u64,
     pub repeated_error: u64,
     pub repeated_call: u64,
+    pub requests: u64,
+    pub connections: u64,
+    pub request_bytes: u64,
+    pub response_bytes: u64,
+    pub header_bytes: u64,
+    pub url_bytes: u64,
+    pub http_connect: u64,
+    pub http_head: u64,
+    pub http_idle: u64,
+    pub tools: u64,
+    pub tool_dial: u64,
+    pub tool_call: u64,
+    pub tool_calls: u64,
+    pub tool_result_bytes: u64,
 }
 
 /// How the value of a limit is written.
@@ -220,6 +236,22 @@ pub const TABLE: &[Limit] = &[
         "a person who watches wonders by then"
     ),
     limit!(
+        "first-call",
+        first_call,
+        Duration,
+        "168h",
+        "time until the agent first does something: a fact, output, a call but to clocks, randomness and pollables; the run is interrupted",
+        "a week, which is never: `idle` and `cpu` end it anyway; for agents that are known to begin at once"
+    ),
+    limit!(
+        "after-result",
+        after_result,
+        Duration,
+        "168h",
+        "time after the result of a tool until the agent does something; the run is interrupted",
+        "a week, which is never: `idle` ends it anyway; for agents that are known to go on at once"
+    ),
+    limit!(
         "soft",
         soft,
         Percent,
@@ -259,6 +291,118 @@ pub const TABLE: &[Limit] = &[
         "times the same tool is called with the same input and gives the same answer in a row, or eight fifths as often in ten minutes without any change; the run is interrupted",
         "an agent that has not learned from five equal answers is in a loop"
     ),
+    limit!(
+        "requests",
+        requests,
+        Count,
+        "10000",
+        "HTTP requests of the run, those for models and tools included; further ones are refused",
+        "a crawl of a large site; whoever needs more says so"
+    ),
+    limit!(
+        "connections",
+        connections,
+        Count,
+        "16",
+        "requests under way at once, of the agent, of its models and of its tools, each; further ones wait, and are refused when `http-connect` is over",
+        "what browsers open to a few hosts at once"
+    ),
+    limit!(
+        "request-bytes",
+        request_bytes,
+        Bytes,
+        "32MiB",
+        "bytes of the body of one request; a longer one is cut off and fails",
+        "what providers of models take at most"
+    ),
+    limit!(
+        "response-bytes",
+        response_bytes,
+        Bytes,
+        "64MiB",
+        "bytes of the body of one response; a longer one is cut off and fails",
+        "a document with its pictures; archives are fetched by whoever grants them"
+    ),
+    limit!(
+        "header-bytes",
+        header_bytes,
+        Bytes,
+        "64KiB",
+        "bytes of the headers of one request, and of one response; with more it fails",
+        "servers take 8 to 32 KiB"
+    ),
+    limit!(
+        "url-bytes",
+        url_bytes,
+        Bytes,
+        "16KiB",
+        "bytes of a URL; a request with a longer one is refused",
+        "servers take 8 KiB"
+    ),
+    limit!(
+        "http-connect",
+        http_connect,
+        Duration,
+        "15s",
+        "time to look a host up, connect to it and agree on TLS; then the request fails",
+        "three lost packets in a row; a server that takes longer is down"
+    ),
+    limit!(
+        "http-head",
+        http_head,
+        Duration,
+        "5m",
+        "time from the last byte of a request to the head of its response; then it fails",
+        "a model that does not stream answers within minutes; `idle` ends the run then anyway"
+    ),
+    limit!(
+        "http-idle",
+        http_idle,
+        Duration,
+        "2m",
+        "time between two pieces of a response; then it fails",
+        "streams of models and tools keep themselves alive every few seconds"
+    ),
+    limit!(
+        "tools",
+        tools,
+        Count,
+        "512",
+        "tools of granted servers and components together; a server with more than are left is not used",
+        "a model reads all of them on every turn, and chooses badly among hundreds"
+    ),
+    limit!(
+        "tool-dial",
+        tool_dial,
+        Duration,
+        "30s",
+        "time to connect to one tool server and to list its tools, before the agent starts; a server that takes longer is not used",
+        "a server that is downloaded first, as by `npx` or `uv`, takes some ten seconds"
+    ),
+    limit!(
+        "tool-call",
+        tool_call,
+        Duration,
+        "2m",
+        "time of one call of a granted tool; the call is cancelled and fails",
+        "what programs that use MCP give one call; the `timeout` of a server says otherwise"
+    ),
+    limit!(
+        "tool-calls",
+        tool_calls,
+        Count,
+        "1000",
+        "calls of granted tools; further ones are refused",
+        "a long run has some hundreds"
+    ),
+    limit!(
+        "tool-result-bytes",
+        tool_result_bytes,
+        Bytes,
+        "1MiB",
+        "bytes of one result of a granted tool; a longer one is cut, and says so",
+        "more than a model reads: about 200,000 tokens"
+    ),
 ];
 
 impl Default for Limits {
@@ -281,11 +425,27 @@ impl Default for Limits {
             files: 0,
             idle: 0,
             idle_notice: 0,
+            first_call: 0,
+            after_result: 0,
             soft: 0,
             host_calls: 0,
             host_call_rate: 0,
             repeated_error: 0,
             repeated_call: 0,
+            requests: 0,
+            connections: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            header_bytes: 0,
+            url_bytes: 0,
+            http_connect: 0,
+            http_head: 0,
+            http_idle: 0,
+            tools: 0,
+            tool_dial: 0,
+            tool_call: 0,
+            tool_calls: 0,
+            tool_result_bytes: 0,
         };
         for limit in TABLE {
             // A test parses every default, so none of them is left at zero.
@@ -375,6 +535,8 @@ impl Limits {
             ),
             (("idle", self.idle), ("wall", self.wall)),
             (("idle-notice", self.idle_notice), ("idle", self.idle)),
+            (("first-call", self.first_call), ("wall", self.wall)),
+            (("after-result", self.after_result), ("wall", self.wall)),
         ];
         let defaults = Limits::default();
         for ((small, small_value), (large, large_value)) in pairs {
@@ -383,6 +545,8 @@ impl Limits {
             let never = match small {
                 "idle" => self.idle == defaults.idle,
                 "idle-notice" => self.idle_notice == defaults.idle_notice,
+                "first-call" => self.first_call == defaults.first_call,
+                "after-result" => self.after_result == defaults.after_result,
                 _ => false,
             };
             if small_value > large_value && !never {
@@ -464,7 +628,12 @@ impl Unit {
     /// Longest duration: a week. Longer runs are a service, not a task.
     const MAX_MILLIS: u64 = 7 * 24 * 60 * 60 * 1000;
 
-    fn parse(self, text: &str) -> Result<u64, &'static str> {
+    /// The value of what is written.
+    ///
+    /// # Errors
+    ///
+    /// Why it is none, in words.
+    pub fn parse(self, text: &str) -> Result<u64, &'static str> {
         let digits = text
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(text.len());

@@ -33,7 +33,7 @@ pub use protect::Protection;
 pub use require::{Evidence, Require};
 pub use secrets::SecretsGrant;
 pub use single_file::{FileGrant, FileSpec};
-pub use tools::ToolsGrant;
+pub use tools::{CommandLine, ServerSpec, ToolsGrant};
 
 use crate::error::Hint;
 
@@ -85,6 +85,9 @@ pub enum GrantError {
     /// A grant of a host is wrong.
     #[error(transparent)]
     Network(#[from] network::NetworkError),
+    /// A grant of a tool is wrong.
+    #[error(transparent)]
+    Tools(#[from] tools::ToolsError),
     /// An environment variable is wrong.
     #[error("cannot grant the environment variable `{name}`: {reason}")]
     Env {
@@ -104,6 +107,7 @@ impl Hint for GrantError {
             GrantError::Limit(error) => error.hint(),
             GrantError::Require(error) => error.hint(),
             GrantError::Network(error) => error.hint(),
+            GrantError::Tools(error) => error.hint(),
             GrantError::Env { .. } => Some("write `NAME=VALUE`".to_owned()),
         }
     }
@@ -164,21 +168,13 @@ impl Grants {
             bindings: file.secrets.into_iter().chain(flags.secrets).collect(),
             leaks: flags.leaks.or(file.leaks).unwrap_or_default(),
         };
-        let words = |line: String| line.split_whitespace().map(str::to_owned).collect();
-        let tools = ToolsGrant {
-            servers: file
-                .mcp_servers
-                .into_iter()
-                .chain(flags.mcp_servers)
-                .collect(),
-            commands: file
-                .commands
-                .into_iter()
-                .chain(flags.commands)
-                .map(words)
-                .collect(),
-            components: file.tools.into_iter().chain(flags.tools).collect(),
-        };
+        let commands: Vec<_> = file.commands.into_iter().chain(flags.commands).collect();
+        let servers = file.mcp_servers.into_iter().chain(flags.mcp_servers);
+        let tools = tools::resolve(
+            servers.collect(),
+            &commands,
+            file.tools.into_iter().chain(flags.tools).collect(),
+        )?;
         Ok(Grants {
             dirs,
             files,
@@ -258,6 +254,10 @@ impl Grants {
                     map.insert("protect".to_owned(), json!(patterns.collect::<Vec<_>>()))
                 }
             };
+            if !self.network.hosts.is_empty() {
+                let hosts = self.network.hosts.iter().map(ToString::to_string);
+                map.insert("hosts".to_owned(), hosts.collect());
+            }
             if !self.require.is_empty() {
                 map.insert("require".to_owned(), self.require.to_guest_json());
             }
@@ -276,6 +276,12 @@ impl Grants {
             .collect::<Vec<_>>();
         if let Some(map) = json.as_object_mut() {
             map.insert("dirs".to_owned(), json!(dirs));
+            if !self.network.ca_files.is_empty() {
+                map.insert("ca-files".to_owned(), json!(self.network.ca_files));
+            }
+            if let Some(proxy) = &self.network.proxy {
+                map.insert("proxy".to_owned(), json!(proxy.to_string()));
+            }
             if let Some(require) = map.get_mut("require") {
                 *require = self.require.to_host_json();
             }

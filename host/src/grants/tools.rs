@@ -6,13 +6,18 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::limits::Unit;
+use crate::error::Hint;
+use crate::schema::{Schema, SchemaError};
+
 /// An MCP server as written: a command the host starts, or a URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ServerSpec {
     /// Unique among the servers of a run, `[a-z0-9_-]+`.
     pub id: String,
-    /// The program and its arguments. It runs outside the sandbox, with an empty environment.
+    /// The program and its arguments. It runs outside the sandbox, with the operator's `PATH`, a `HOME`
+    /// and a `TMPDIR` of its own, and nothing else in its environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
     /// Where it listens (streamable HTTP), instead of a command.
@@ -44,7 +49,367 @@ pub struct ToolsGrant {
     /// MCP servers of the operator's.
     pub servers: Vec<ServerSpec>,
     /// Command lines a commission's MCP servers may be started with, word by word as written there.
-    pub commands: Vec<Vec<String>>,
+    pub commands: Vec<CommandLine>,
     /// Components that are tools.
     pub components: Vec<PathBuf>,
+}
+
+/// A grant of a tool cannot be given as it was written.
+#[derive(Debug, thiserror::Error)]
+#[expect(
+    missing_docs,
+    reason = "the message of each variant says what it means"
+)]
+pub enum ToolsError {
+    #[error("cannot grant the MCP server `{id}`: {reason}")]
+    Server { id: String, reason: String },
+    #[error(
+        "cannot use the schema for the arguments of `{tool}` of the MCP server `{id}`: {source}"
+    )]
+    Arguments {
+        id: String,
+        tool: String,
+        source: SchemaError,
+    },
+    #[error("cannot grant the command `{line}`: it names no program")]
+    Command { line: String },
+    #[error("cannot grant the tool component `{}`: {reason}", path.display())]
+    Component { path: PathBuf, reason: String },
+}
+
+impl Hint for ToolsError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            ToolsError::Server { .. } => Some(
+                "write `--mcp ID=URL`, `--mcp ID=COMMAND` or a [[mcp-servers]] table with an id and \
+                 either a command or a url"
+                    .to_owned(),
+            ),
+            ToolsError::Arguments { source, .. } => source.hint(),
+            ToolsError::Command { .. } => {
+                Some("write the program and its arguments, as the commission has them".to_owned())
+            }
+            ToolsError::Component { .. } => None,
+        }
+    }
+}
+
+/// A command line the host may start: variables, then the program and its arguments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommandLine {
+    /// Variables the program gets.
+    pub env: BTreeMap<String, String>,
+    /// The program and its arguments; not empty.
+    pub words: Vec<String>,
+}
+
+impl CommandLine {
+    /// Reads a line: words separated by spaces, the first of which may be `NAME=VALUE`. There is no shell
+    /// and there are no quotes.
+    #[must_use]
+    pub fn split(line: &str) -> CommandLine {
+        let mut words = line.split_whitespace().peekable();
+        let mut env = BTreeMap::new();
+        while let Some((name, value)) = words.peek().and_then(|word| assignment(word)) {
+            env.insert(name.to_owned(), value.to_owned());
+            words.next();
+        }
+        CommandLine {
+            env,
+            words: words.map(str::to_owned).collect(),
+        }
+    }
+}
+
+impl std::fmt::Display for CommandLine {
+    /// Without the values of variables.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for name in self.env.keys() {
+            write!(f, "{name}=… ")?;
+        }
+        f.write_str(&self.words.join(" "))
+    }
+}
+
+fn assignment(word: &str) -> Option<(&str, &str)> {
+    word.split_once('=').filter(|(name, _)| is_variable(name))
+}
+
+fn is_variable(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+impl ServerSpec {
+    /// Whether the operator lets a tool of this name be used.
+    #[must_use]
+    pub fn allows(&self, tool: &str) -> bool {
+        let patterns = self.tools.as_deref();
+        patterns.is_none_or(|patterns| patterns.iter().any(|pattern| matches(pattern, tool)))
+    }
+
+    /// The longest one call may take, in milliseconds, where that is said.
+    #[must_use]
+    pub fn timeout_ms(&self) -> Option<u64> {
+        let text = self.timeout.as_deref()?;
+        Unit::Duration.parse(text).ok()
+    }
+
+    fn check(&self) -> Result<(), ToolsError> {
+        let wrong = |reason: &str| {
+            Err(ToolsError::Server {
+                id: self.id.clone(),
+                reason: reason.to_owned(),
+            })
+        };
+        let is_id = |text: &str| {
+            !text.is_empty()
+                && text.len() <= MAX_ID
+                && text.bytes().all(|b| {
+                    b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-')
+                })
+        };
+        if !is_id(&self.id) {
+            return wrong("an id has up to 64 lowercase letters, digits, `_` and `-`");
+        }
+        match (&self.url, self.command.as_slice()) {
+            (None, []) => return wrong("it has neither a command nor a url"),
+            (Some(_), [_, ..]) => return wrong("it has both a command and a url"),
+            (Some(url), []) => {
+                let url = match url::Url::parse(url) {
+                    Ok(url) => url,
+                    Err(error) => return wrong(&format!("its url is wrong: {error}")),
+                };
+                if !matches!(url.scheme(), "http" | "https") {
+                    return wrong("its url is neither http nor https");
+                }
+                if !url.username().is_empty() || url.password().is_some() {
+                    return wrong("its url has a user or a password in it; name a secret instead");
+                }
+                if !self.env.is_empty() || !self.env_secrets.is_empty() {
+                    return wrong("only a command has an environment");
+                }
+            }
+            (None, [program, ..]) => {
+                if program.is_empty() {
+                    return wrong("it names no program");
+                }
+                if self.command.iter().any(|word| word.contains('\0')) {
+                    return wrong("its command contains a zero byte");
+                }
+                if self.secret.is_some() {
+                    return wrong("only a url has a secret; give a command `env-secrets`");
+                }
+            }
+        }
+        if let Some(name) = self
+            .env
+            .keys()
+            .chain(self.env_secrets.keys())
+            .find(|name| !is_variable(name))
+        {
+            return wrong(&format!("`{name}` is not the name of a variable"));
+        }
+        if self.env.values().any(|value| value.contains('\0')) {
+            return wrong("a variable contains a zero byte");
+        }
+        if let Some(name) = self
+            .env_secrets
+            .keys()
+            .find(|name| self.env.contains_key(*name))
+        {
+            return wrong(&format!("the variable `{name}` is given twice"));
+        }
+        if let Some(text) = &self.timeout
+            && let Err(reason) = Unit::Duration.parse(text)
+        {
+            return wrong(&format!("its timeout `{text}` is wrong: {reason}"));
+        }
+        for (tool, schema) in &self.arguments {
+            Schema::parse(schema.to_string().as_bytes()).map_err(|source| {
+                ToolsError::Arguments {
+                    id: self.id.clone(),
+                    tool: tool.clone(),
+                    source,
+                }
+            })?;
+            if !self.allows(tool) {
+                return wrong(&format!(
+                    "`{tool}` has a schema for its arguments and is not allowed"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Longest id of a server: it is part of the names of its tools.
+const MAX_ID: usize = 64;
+
+/// Whether `text` matches `pattern`, in which `*` stands for any characters. Linear in their product.
+#[must_use]
+pub fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        // There is no `*` in it.
+        return rest.is_empty();
+    };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+/// Checks what was written.
+///
+/// # Errors
+///
+/// See [`ToolsError`].
+pub(super) fn resolve(
+    servers: Vec<ServerSpec>,
+    commands: &[String],
+    components: Vec<PathBuf>,
+) -> Result<ToolsGrant, ToolsError> {
+    let mut ids = std::collections::BTreeSet::new();
+    for server in &servers {
+        server.check()?;
+        if !ids.insert(server.id.as_str()) {
+            return Err(ToolsError::Server {
+                id: server.id.clone(),
+                reason: "another server has this id".to_owned(),
+            });
+        }
+    }
+    let commands = commands.iter().map(|line| {
+        let command = CommandLine::split(line);
+        if command.words.is_empty() || line.contains('\0') {
+            return Err(ToolsError::Command { line: line.clone() });
+        }
+        Ok(command)
+    });
+    let commands = commands.collect::<Result<_, _>>()?;
+    for path in &components {
+        if !path.is_file() {
+            return Err(ToolsError::Component {
+                path: path.clone(),
+                reason: "there is no such file".to_owned(),
+            });
+        }
+    }
+    Ok(ToolsGrant {
+        servers,
+        commands,
+        components,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn server(edit: impl FnOnce(&mut ServerSpec)) -> Result<ToolsGrant, String> {
+        let mut spec = ServerSpec {
+            id: "time".to_owned(),
+            command: vec!["server".to_owned()],
+            ..ServerSpec::default()
+        };
+        edit(&mut spec);
+        resolve(vec![spec], &[], Vec::new()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_server_is_said() {
+        assert!(server(|_| ()).is_ok());
+        let wrong: [(fn(&mut ServerSpec), &str); 9] = [
+            (|it| it.id = "Time".to_owned(), "lowercase"),
+            (|it| it.command.clear(), "neither"),
+            (|it| it.url = Some("https://x.org".to_owned()), "both"),
+            (
+                |it| (it.command, it.url) = (vec![], Some("ftp://x.org".to_owned())),
+                "neither http",
+            ),
+            (
+                |it| (it.command, it.url) = (vec![], Some("https://me:pw@x.org".to_owned())),
+                "user or a password",
+            ),
+            (|it| it.timeout = Some("soon".to_owned()), "timeout"),
+            (|it| it.secret = Some("x".to_owned()), "only a url"),
+            (
+                |it| drop(it.env.insert("A B".to_owned(), String::new())),
+                "not the name of a variable",
+            ),
+            (
+                |it| {
+                    drop(
+                        it.arguments
+                            .insert("t".to_owned(), serde_json::json!({"type": 7})),
+                    )
+                },
+                "schema for the arguments",
+            ),
+        ];
+        for (edit, reason) in wrong {
+            let error = server(edit).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+        let twice = vec![
+            ServerSpec {
+                id: "a".into(),
+                command: vec!["b".into()],
+                ..ServerSpec::default()
+            };
+            2
+        ];
+        let error = resolve(twice, &[], Vec::new()).unwrap_err().to_string();
+        assert!(error.contains("another server"), "{error}");
+    }
+
+    #[test]
+    fn a_command_line_is_words_after_variables() {
+        let line = CommandLine::split("HOME=/x A= uv run a=b.py");
+        assert_eq!(line.words, ["uv", "run", "a=b.py"]);
+        assert_eq!(line.env.len(), 2);
+        assert_eq!(line.to_string(), "A=… HOME=… uv run a=b.py");
+        assert!(resolve(vec![], &["A=b".to_owned()], Vec::new()).is_err());
+    }
+
+    #[test]
+    fn stars_stand_for_any_characters() {
+        for (pattern, text, fits) in [
+            ("echo", "echo", true),
+            ("echo", "echoes", false),
+            ("get-*", "get-sum", true),
+            ("get-*", "forget-sum", false),
+            ("*-sum", "get-sum", true),
+            ("*", "", true),
+            ("", "x", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*a", "a", false),
+            ("a*b*b", "ab", false),
+        ] {
+            assert_eq!(matches(pattern, text), fits, "{pattern} {text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_matches_itself_with_anything_left_out(text in "[a-zäß_-]{0,12}", at in 0usize..13, len in 0usize..13) {
+            prop_assert!(matches(&text, &text) || text.contains('*'));
+            let chars: Vec<char> = text.chars().collect();
+            let at = at.min(chars.len());
+            let end = (at + len).min(chars.len());
+            let pattern: String = chars[..at].iter().chain(['*'].iter()).chain(&chars[end..]).collect();
+            prop_assert!(matches(&pattern, &text));
+        }
+    }
 }

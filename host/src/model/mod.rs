@@ -3,6 +3,15 @@
 //! `wire.rs` is the seam: each provider's format turns a [`Request`] into HTTP and a stream of
 //! server-sent events into a [`Reply`]. Nothing here knows a guest; `capabilities/model.rs` does.
 
+mod assembly;
+pub mod gemini;
+mod media;
+pub mod openai_chat;
+pub mod openai_responses;
+mod provider_error;
+mod strict_schema;
+#[cfg(test)]
+mod testing;
 pub mod wire;
 
 use serde_json::Value;

@@ -47,7 +47,11 @@ pub trait Wire: Send + Sync {
     fn outgoing(&self, endpoint: &Endpoint, request: &Request) -> Result<Outgoing, Unsupported>;
 
     /// A decoder for the answer to one request.
-    fn decoder(&self) -> Box<dyn Decoder>;
+    ///
+    /// `inference` is the number of this request within the run, attempts counted: ids of calls that the
+    /// provider leaves out are made from it, because they have to be unique within the run and the same
+    /// when the run is repeated.
+    fn decoder(&self, inference: u64) -> Box<dyn Decoder>;
 
     /// What an answer with an error status says. `body` is its beginning, 64 KiB at most.
     fn failure(&self, status: http::StatusCode, body: &[u8]) -> Failure;

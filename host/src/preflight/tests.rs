@@ -14,7 +14,11 @@ fn descriptor() -> Descriptor {
 fn run(members: &str) -> Result<Effective, Refusal> {
     let text =
         format!(r#"{{"schema_version":"0.1","run_id":"r","model":"anthropic/claude"{members}}}"#);
-    preflight(&Commission::parse(text.as_bytes()).unwrap(), &descriptor())
+    preflight(
+        &Commission::parse(text.as_bytes()).unwrap(),
+        &descriptor(),
+        &["granted".to_owned()],
+    )
 }
 
 fn names<'a, T>(list: &'a [T], name: impl Fn(&'a T) -> &'a String) -> Vec<&'a str> {
@@ -31,7 +35,6 @@ fn without_allow_lists_everything_that_works_is_there() {
     assert_eq!(names(&effective.subagents, |s| &s.name), ["scout"]);
     assert_eq!(names(&effective.skills, |s| &s.name), ["tidy"]);
     assert_eq!(effective.prompt.as_deref(), Some("own"));
-    assert_eq!(effective.undialled, Vec::<String>::new());
 }
 
 #[test]
@@ -47,12 +50,8 @@ fn the_commission_overrides_prompts_and_adds_skills_and_servers() {
         ["tidy", "Fold", "s2"]
     );
     assert_eq!(effective.skills[1].description.as_deref(), Some("Folds."));
-    assert_eq!(effective.undialled, ["outer"]);
-    let outer = effective.mcp_servers.last().unwrap();
-    assert_eq!(
-        (outer.id.as_str(), outer.status),
-        ("outer", Some(DialStatus::Failed))
-    );
+    // The host tells of it once it has tried to reach it.
+    assert_eq!(names(&effective.mcp_servers, |s| &s.id), ["inner", "down"]);
 }
 
 #[test]
@@ -113,10 +112,22 @@ fn skills_may_not_share_a_name() {
 }
 
 #[test]
+fn a_granted_server_has_an_id_of_its_own() {
+    let server = r#","mcp_servers":[{"id":"granted","type":"http","url":"https://x"}]"#;
+    assert_eq!(
+        run(server).unwrap_err().code,
+        ErrorCode::CommissionCollision
+    );
+    let commission = Commission::for_task("r", "anthropic/claude", None).unwrap();
+    let refusal = preflight(&commission, &descriptor(), &["inner".to_owned()]).unwrap_err();
+    assert_eq!(refusal.code, ErrorCode::CommissionCollision);
+}
+
+#[test]
 fn models_outside_the_patterns_are_refused() {
     let with_model = |model: &str| {
         let commission = Commission::for_task("r", model, None).unwrap();
-        preflight(&commission, &descriptor())
+        preflight(&commission, &descriptor(), &[])
     };
     assert!(with_model("openai/gpt-4o").is_ok());
     assert_eq!(
@@ -127,9 +138,9 @@ fn models_outside_the_patterns_are_refused() {
     none.supported_models = Some(Vec::new());
     let commission = Commission::for_task("r", "a/b", None).unwrap();
     assert_eq!(
-        preflight(&commission, &none).unwrap_err().code,
+        preflight(&commission, &none, &[]).unwrap_err().code,
         ErrorCode::UnsupportedModel
     );
     none.supported_models = None;
-    assert!(preflight(&commission, &none).is_ok());
+    assert!(preflight(&commission, &none, &[]).is_ok());
 }

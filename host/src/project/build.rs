@@ -201,6 +201,18 @@ pub enum BuildError {
         /// The folder.
         dir: PathBuf,
     },
+    /// The workspace has programs, and nothing says that one of them is an agent.
+    #[error(
+        "building `{}`: no package of the workspace says that it is an agent; there is {}",
+        dir.display(),
+        list(programs)
+    )]
+    NoAgent {
+        /// The folder.
+        dir: PathBuf,
+        /// The programs.
+        programs: Vec<String>,
+    },
     /// Several targets could be the agent.
     #[error("building `{}`: it could be {}", dir.display(), candidates.join(", or "))]
     Ambiguous {
@@ -293,6 +305,9 @@ impl Hint for BuildError {
             }
             Self::NothingToBuild { .. } => {
                 "an agent is a library: `[lib] crate-type = [\"cdylib\"]`"
+            }
+            Self::NoAgent { .. } => {
+                "name the folder of an agent; a program is one that depends on `wasm-agent-sdk` or has `[package.metadata.wasm-agent]`"
             }
             Self::Ambiguous { .. } => {
                 "name a package's folder, or choose with `component = \"name\"` in `[package.metadata.wasm-agent]`"

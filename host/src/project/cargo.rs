@@ -217,7 +217,14 @@ pub(super) struct Package {
     manifest_path: PathBuf,
     targets: Vec<Target>,
     #[serde(default)]
+    dependencies: Vec<Dependency>,
+    #[serde(default)]
     metadata: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -257,7 +264,18 @@ pub(super) struct Settings {
     pub(super) ask: Option<serde_json::Value>,
 }
 
+/// The package agents in Rust are written with.
+const SDK: &str = "wasm-agent-sdk";
+
 impl Package {
+    /// Whether anything says that it is an agent. A program alone does not: most programs are none.
+    fn says_agent(&self) -> bool {
+        let is_library = |target: &Target| target.shape() == Some(Shape::Library);
+        self.targets.iter().any(is_library)
+            || self.dependencies.iter().any(|other| other.name == SDK)
+            || self.metadata.get("wasm-agent").is_some()
+    }
+
     pub(super) fn settings(&self) -> Result<Settings, BuildError> {
         match self.metadata.get("wasm-agent") {
             None => Ok(Settings::default()),
@@ -346,10 +364,22 @@ impl Metadata {
                     .workspace_default_members
                     .as_ref()
                     .unwrap_or(&self.workspace_members);
+                // Nobody has named a package: what is no agent must not be taken for one.
+                let mut others = Vec::new();
                 for package in &self.packages {
                     if members.contains(&package.id) {
-                        candidates.extend(package.candidates()?);
+                        let some = package.candidates()?;
+                        match package.says_agent() {
+                            true => candidates.extend(some),
+                            false => others.extend(some),
+                        }
                     }
+                }
+                if candidates.is_empty() && !others.is_empty() {
+                    return Err(BuildError::NoAgent {
+                        dir: dir.to_owned(),
+                        programs: others.iter().map(ToString::to_string).collect(),
+                    });
                 }
             }
         }

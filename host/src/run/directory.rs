@@ -7,7 +7,7 @@
 //!                     artifacts/      what the agent handed over
 //! ```
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -32,6 +32,17 @@ pub struct RunDir {
     session_id: String,
 }
 
+/// Whether somebody still writes to a run directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// A host does.
+    Running,
+    /// Nobody does: the run is over, or its host died.
+    Over,
+    /// It cannot be told: the file system has no locks.
+    Unknown,
+}
+
 /// A run directory cannot be made, read or removed.
 #[derive(Debug, thiserror::Error)]
 #[expect(
@@ -49,6 +60,8 @@ pub enum DirectoryError {
     },
     #[error("there is no run `{id}` in `{}`", runs.display())]
     NoSuchRun { id: String, runs: PathBuf },
+    #[error("cannot {action} run `{id}`: it still goes on")]
+    Running { action: &'static str, id: String },
     #[error("`{id}` is the beginning of more than one run: {}", matches.join(", "))]
     Ambiguous { id: String, matches: Vec<String> },
 }
@@ -68,6 +81,9 @@ impl Hint for DirectoryError {
             },
             DirectoryError::NoSuchRun { .. } => {
                 Some("`wasm-agent runs list` shows what there is".to_owned())
+            }
+            DirectoryError::Running { .. } => {
+                Some("interrupt it, or wait until it is over".to_owned())
             }
             DirectoryError::Ambiguous { .. } => Some("write more of the id".to_owned()),
         }
@@ -235,12 +251,42 @@ impl RunDir {
         serde_json::from_slice(&bytes).map_err(|error| io(io::Error::other(error)))
     }
 
+    /// Whether a host still writes to it. Asked by locking the log for a moment, which its journal has locked.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        let Ok(log) = File::open(self.events()) else {
+            // It is created with the run.
+            return Life::Over;
+        };
+        match log.try_lock_shared() {
+            Ok(()) => Life::Over,
+            Err(TryLockError::WouldBlock) => Life::Running,
+            Err(TryLockError::Error(_)) => Life::Unknown,
+        }
+    }
+
+    /// Refuses to `action` a run that goes on.
+    ///
+    /// # Errors
+    ///
+    /// It goes on.
+    pub fn is_over_to(&self, action: &'static str) -> Result<(), DirectoryError> {
+        match self.life() {
+            Life::Running => Err(DirectoryError::Running {
+                action,
+                id: self.session_id.clone(),
+            }),
+            Life::Over | Life::Unknown => Ok(()),
+        }
+    }
+
     /// Removes the directory and everything in it.
     ///
     /// # Errors
     ///
-    /// Something in it cannot be removed.
+    /// The run goes on, or something in it cannot be removed.
     pub fn remove(self) -> Result<(), DirectoryError> {
+        self.is_over_to("remove")?;
         fs::remove_dir_all(&self.path).map_err(|source| DirectoryError::Io {
             action: "remove",
             path: self.path.clone(),

@@ -1,55 +1,55 @@
 //! Drives one guest from instantiation to the closing of its account.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
-use wasmtime_wasi::WasiCtx;
 
+use super::alone::alone;
 use super::caught::caught;
 use super::convert::{commission_for_guest, descriptor_from_guest};
 use super::evidence;
 use super::finish::{
-    Finish, answered, by_tape, command_ended, crash, failed, host_fault, interrupted, limit_reached,
-    refused,
+    Finish, answered, by_tape, command_ended, failed, host_fault, interrupted, limit_reached, refused,
 };
-use super::host::{Agent, Entry};
+use super::host::{Agent, Entry, Host};
 use super::outcome::{self, Ended, FileChange, Outcome};
-use super::store::{armed, budget, filesystem, new_store, table};
+use super::sealed::sealed;
+use super::store::{budget, filesystem, new_store};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
-use super::taping::hermetic_start;
+use super::tool;
 use super::trees::Trees;
 use super::watchdog::{Pacing, Policy};
 use super::workspaces::Workspaces;
 use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::{self};
 use crate::capabilities::filesystem::{Changes, Filesystem};
-use crate::capabilities::meters::{LimitHit, Limiter, Meters, micros, millis};
-use crate::capabilities::random::Randomness;
+use crate::capabilities::meters::{LimitHit, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
 use crate::capabilities::stdio::{Captured, Lines};
 use crate::capabilities::storage::{Storage, Submissions};
 use crate::commission::Commission;
 use crate::descriptor::Descriptor;
-use crate::digest::Digest;
+use crate::egress::Egress;
 use crate::engine::{Engine, Profile};
-use crate::grants::Grants;
+use crate::grants::{Grants, Limits};
 use crate::preflight::Refusal;
 use crate::recording::format::Header;
-use crate::recording::tape::{Closing, TapeError};
-use crate::recording::{RunDigest, Seed, Tape};
+use crate::recording::{Seed, Tape};
 use crate::schema::Schema;
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
+use crate::tools::watch::Watch;
+use crate::tools::{ComponentError, Toolbox};
 use crate::trajectory::audit::Stream;
 use crate::trajectory::event::Origin;
-use crate::trajectory::journal::{Journal, JournalError, Link};
-use crate::trajectory::ledger::{FactLimits, Ledger, LedgerError};
-use crate::trajectory::opening::Opening;
-use crate::trajectory::recorder::Ids;
-use crate::trajectory::{Audit, ErrorCode, Recorder, StopReason};
+use crate::trajectory::journal::JournalError;
+use crate::trajectory::ledger::{Ledger, LedgerError};
+use crate::trajectory::opening::{Opening, Reached};
+use crate::trajectory::{Audit, ErrorCode, StopReason};
 
 /// Everything one run needs; owned by its task.
 pub(super) struct Job {
@@ -58,6 +58,8 @@ pub(super) struct Job {
     pub(super) commission: Commission,
     pub(super) grants: Arc<Grants>,
     pub(super) workspaces: Workspaces,
+    /// Loads components that are tools.
+    pub(super) host: Host,
     pub(super) session_id: String,
     /// The session id as the guest and the trajectory know it: a replay keeps that of its recording.
     pub(super) known_as: String,
@@ -73,6 +75,7 @@ pub(super) struct Job {
     /// The recording that is written.
     pub(super) recording: Option<PathBuf>,
     pub(super) ledger: Ledger,
+    pub(super) egress: Egress,
     pub(super) opening: Opening,
     /// What the output has to match, where that is required.
     pub(super) output_schema: Option<Schema>,
@@ -90,11 +93,13 @@ pub(super) struct Watched {
 
 /// Runs the guest, closes its account whatever happened, and sums it up.
 pub(super) async fn drive(mut job: Job) -> Outcome {
+    let activity = Arc::new(Activity::new(&job.grants.limits));
     let stdout = match &job.agent.entry {
         Entry::Agent(_) => captured(&job, Stream::Stdout),
         Entry::Command(_) => {
             let minimal = job.agent.descriptor.clone();
-            let binding = Binding::new(job.ledger.clone(), job.opening.clone(), minimal);
+            let (ledger, opening) = (job.ledger.clone(), job.opening.clone());
+            let binding = Binding::new(ledger, opening, minimal, activity.clone());
             Captured::new(
                 job.ledger.clone(),
                 Lines::Events(binding),
@@ -104,7 +109,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     };
     let watched = Watched {
         meters: Arc::new(Meters::default()),
-        activity: Arc::new(Activity::new(&job.grants.limits)),
+        activity,
         stderr: captured(&job, Stream::Stderr),
         stdout,
         submissions: Submissions::default(),
@@ -121,12 +126,21 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         (None, Ok(files)) => {
             changes = Some(files.journal());
             trees = Trees::before(&job.grants.dirs, &job.workspaces).await;
-            // The supervisor, too, and the end of the store: the account is closed whatever fails.
-            let (finish, burned) = caught(run(&job, &watched, files))
-                .await
-                .unwrap_or_else(|panic| (host_fault(panic.to_string()), None));
+            let finish = match equip(&job, &watched).await {
+                Ok(tools) => {
+                    // The supervisor, too, and the end of the store: the account is closed whatever fails.
+                    let finish = caught(run(&job, &watched, files, tools.clone())).await;
+                    // While its account is open: what it still says belongs there.
+                    tools.close().await;
+                    let (finish, burned) =
+                        finish.unwrap_or_else(|panic| (host_fault(panic.to_string()), None));
+                    fuel = burned;
+                    finish
+                }
+                Err(finish) => finish,
+            };
             let finish = by_tape(&job.tape, finish);
-            fuel = burned.filter(|_| !job.tape.was_cut());
+            fuel = fuel.filter(|_| !job.tape.was_cut());
             weighed(&job, &watched, finish).await
         }
     };
@@ -157,57 +171,76 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     outcome
 }
 
-/// Closes the tape: puts the digest of the run together, and ends the recording or compares with its end.
-fn sealed(job: &Job, outcome: Outcome) -> Outcome {
-    let (Some(header), Some(entries), Some(trajectory)) = (
-        &job.header,
-        job.tape.entries_digest(),
-        job.ledger.trajectory_digest(),
-    ) else {
-        return outcome;
-    };
-    if matches!(outcome.ended, Ended::Diverged(_) | Ended::HostFault { .. }) {
-        return outcome;
+/// Connects to the tool servers of the run and writes `agent_started`.
+///
+/// # Errors
+///
+/// How the run ends without a guest.
+async fn equip(job: &Job, watched: &Watched) -> Result<Toolbox, Finish> {
+    let body = job.commission.body();
+    if let Entry::Command(_) = job.agent.entry {
+        // Its trajectory opens with its first line.
+        return Ok(Toolbox::default());
     }
-    let text = |value: &Value| Digest::of(value.to_string().as_bytes());
-    let ended = serde_json::to_value(&outcome.ended).unwrap_or_default();
-    let output = outcome.output.as_ref().map(text);
-    let mut digest = RunDigest::new(header, &job.agent.artifact.digest());
-    digest.line("recording", entries);
-    digest.line("trajectory", trajectory);
-    digest.line("ended", text(&ended));
-    if let Some(output) = output {
-        digest.line("output", output);
-    }
-    for file in &outcome.files {
-        digest.line("file", serde_json::to_value(file).unwrap_or_default());
-    }
-    for artifact in &outcome.artifacts {
-        digest.line("artifact", serde_json::to_value(artifact).unwrap_or_default());
-    }
-    if let Some(fuel) = outcome.fuel {
-        digest.line("fuel", fuel);
-    }
-    let run = digest.finish();
-    let closing = Closing {
-        ended,
-        output,
-        trajectory,
-        fuel: outcome.fuel,
-        run,
-    };
-    let outcome = Outcome {
-        run_digest: Some(run),
-        ..outcome
-    };
-    let ended = match job.tape.close(closing) {
-        Ok(()) => return outcome,
-        Err(TapeError::Diverged(divergence)) => Ended::Diverged(divergence),
-        Err(error) => Ended::HostFault {
-            message: error.to_string(),
+    let activity = watched.activity.clone();
+    let watch = Watch::new(job.ledger.clone(), move || activity.progress());
+    let own = job.agent.descriptor.tools.iter();
+    let own: Vec<_> = own.map(|tool| tool.name.clone()).collect();
+    let egress = job.egress.clone();
+    let opened = caught(async {
+        // Whoever watches sees what is waited for.
+        job.ledger.deliver().await;
+        let mut components = Vec::new();
+        for path in &job.grants.tools.components {
+            let component = tool::load(&job.host, path, &job.grants.limits).await?;
+            let text = format!("component {}", path.display());
+            watch.server(component.name(), "connected", text);
+            components.push(component);
+        }
+        let own = own.into_iter();
+        Ok(Toolbox::open(&job.grants, body, own, components, &egress, watch).await)
+    });
+    let (tools, ended) = tokio::select! {
+        biased;
+        () = job.interrupt.requested() => (None, Some(cut_off(job, Cut::Interrupted))),
+        opened = opened => match opened {
+            Ok(Ok(tools)) => (Some(tools), None),
+            // What the operator hands over has to work: a run without it is not what was meant.
+            Ok(Err(error)) => (None, Some(cannot_start(&error))),
+            Err(panic) => (None, Some(host_fault(panic.to_string()))),
         },
     };
-    Outcome { ended, ..outcome }
+    let tools = tools.unwrap_or_else(|| {
+        let reason = "the run ended before it was connected";
+        Toolbox::without(reason, &job.grants, body)
+    });
+    job.opening.reached(reached(&tools));
+    let started = job.opening.start(&job.agent.descriptor);
+    match (started, ended) {
+        (_, Some(finish)) => Err(finish),
+        (Err(error), None) => {
+            tools.close().await;
+            Err(host_fault(error.to_string()))
+        }
+        (Ok(()), None) => Ok(tools),
+    }
+}
+
+fn cannot_start(error: &ComponentError) -> Finish {
+    let message = error.to_string();
+    Finish {
+        error: Some((ErrorCode::Unknown, message.clone())),
+        ..refused(message)
+    }
+}
+
+/// What `agent_started` says of the host's tools.
+pub(super) fn reached(tools: &Toolbox) -> Reached {
+    Reached {
+        servers: tools.server_decls(),
+        tools: tools.decls(),
+        failures: tools.failures(),
+    }
 }
 
 /// Returning is a claim. What the operator requires to believe it has to be there, or the run is
@@ -224,7 +257,7 @@ async fn weighed(job: &Job, watched: &Watched, finish: Finish) -> Finish {
         job.output_schema.as_ref(),
     )
     .await;
-    if missing.is_empty() {
+    if missing.is_empty() || down(Wall::Required) {
         return finish;
     }
     let message = format!(
@@ -284,7 +317,12 @@ fn captured(job: &Job, stream: Stream) -> Captured {
 }
 
 /// Runs the guest. Also says how much fuel it has burned, unless it was ended from outside.
-async fn run(job: &Job, watched: &Watched, files: Filesystem) -> (Finish, Option<u64>) {
+async fn run(
+    job: &Job,
+    watched: &Watched,
+    files: Filesystem,
+    tools: Toolbox,
+) -> (Finish, Option<u64>) {
     let max = job.grants.limits.storage_bytes;
     let scratch = job.scratch.as_ref().map(TempDir::path);
     let storage = match job
@@ -303,7 +341,7 @@ async fn run(job: &Job, watched: &Watched, files: Filesystem) -> (Finish, Option
             return (host_fault(message), None);
         }
     };
-    let mut store = new_store(job, watched, files, storage);
+    let mut store = new_store(job, watched, files, storage, tools);
     let limits = &job.grants.limits;
     let guest = async {
         match &job.agent.entry {
@@ -385,6 +423,7 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         output,
         error,
     } = finish;
+    job.egress.close();
     let closed = (|| -> Result<StopReason, JournalError> {
         stdout.finish()?;
         stderr.finish()?;
@@ -528,79 +567,17 @@ pub(super) async fn describe(
     pre: &bindings::AgentPre<RunState>,
     time: Duration,
 ) -> Result<Descriptor, String> {
-    let mut grants = Grants::default();
-    grants.limits.wall = millis(time);
-    grants.limits.cpu = millis(time) / 2;
-    let meters = Arc::new(Meters::default());
-    let activity = Arc::new(Activity::new(&grants.limits));
-    // Nobody keeps what an agent reports while it only says who it is; a limit of none refuses it.
-    let nothing = FactLimits {
-        facts: 0,
-        fact_bytes: 0,
-        total_bytes: 0,
+    let limits = Limits {
+        wall: millis(time),
+        cpu: millis(time) / 10,
+        ..Limits::default()
     };
-    let recorder = Recorder::new(Ids::seeded([1; 16]), "describe", None);
-    let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), nothing, None);
-    let (tape, seed) = match engine.profile() {
-        Profile::Live => (Tape::off(), Seed::random().map_err(|error| error.to_string())?),
-        // What an agent says of itself is part of a run that can be repeated.
-        Profile::Hermetic => (Tape::silent(hermetic_start()), Seed::numbered(0)),
-    };
-    let files = filesystem(&grants, &Workspaces::default(), &ledger, &tape)
-        .map_err(|error| error.to_string())?;
-    let lines = Lines::Captured {
-        stream: Stream::Stderr,
-        max: grants.limits.output_bytes,
-    };
-    let stderr = Captured::new(ledger.clone(), lines, grants.limits.event_bytes);
-    let state = RunState {
-        wasi: WasiCtx::builder().stderr(stderr.clone()).build(),
-        files,
-        table: table(&grants),
-        limiter: Limiter::new(meters.clone(), &grants.limits),
-        meters: meters.clone(),
-        activity: activity.clone(),
-        ledger: ledger.clone(),
-        storage: Storage::none(0),
-        run_id: Arc::from("describe"),
-        session_id: Arc::from("describe"),
-        grants: Arc::new(grants.clone()),
-        tape: tape.clone(),
-        random: Randomness::new(&seed),
-        timers: HashMap::new(),
-    };
-    let mut store = armed(engine, state, &grants);
-    let guest = async {
+    let described = alone(engine, limits, |mut store| async move {
         let agent = pre.instantiate_async(&mut store).await?;
         agent.call_describe(&mut store).await
-    };
-    let supervision = Supervision {
-        meters: &meters,
-        activity: &activity,
-        ledger: &ledger,
-        limits: &grants.limits,
-        // There is nothing it could report: only its time counts.
-        policy: Policy {
-            idle: None,
-            ..Policy::of(&grants.limits)
-        },
-        interrupt: &Interrupt::default(),
-        tape: &tape,
-    };
-    match supervise(caught(guest), supervision).await {
-        Ok(Ok(Ok(descriptor))) => descriptor_from_guest(descriptor),
-        Ok(Ok(Err(error))) => {
-            let message = crash(&error).message;
-            // Nothing else is kept of what it said.
-            Err(match stderr.tail().trim() {
-                "" => message,
-                said => format!("{message}; it said:\n{said}"),
-            })
-        }
-        Ok(Err(panic)) => Err(panic.to_string()),
-        Err(Cut::Interrupted | Cut::Recorded) => Err("interrupted".to_owned()),
-        Err(Cut::Journal(error)) => Err(error.to_string()),
-        Err(Cut::Policy(error)) => Err(error.to_string()),
-        Err(Cut::Limit(hit)) => Err(format!("limit `{}` is reached ({} ms)", hit.name, hit.max)),
-    }
+    });
+    described
+        .await
+        .map_err(|lost| lost.to_string())
+        .and_then(descriptor_from_guest)
 }

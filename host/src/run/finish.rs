@@ -129,10 +129,6 @@ pub(super) fn failed(job: &Job, watched: &Watched, error: &wasmtime::Error) -> F
     if let (Entry::Command(_), Some(exit)) = (&job.agent.entry, error.downcast_ref::<I32Exit>()) {
         return command_ended(&watched.stdout, if exit.0 == 0 { Ok(()) } else { Err(()) });
     }
-    // A guest that was refused memory mostly aborts; the limit is the cause, the trap its symptom.
-    if let Some(hit) = watched.meters.refused() {
-        return limit_reached(hit);
-    }
     if let Some(Trap::OutOfFuel) = error.downcast_ref() {
         let max = job.grants.limits.cpu;
         return limit_reached(LimitHit { name: "cpu", max });
@@ -161,7 +157,12 @@ pub(super) fn failed(job: &Job, watched: &Watched, error: &wasmtime::Error) -> F
             return limit_reached(LimitHit { name, max });
         }
     }
-    crashed(crash)
+    // A guest that was refused memory mostly aborts; the limit is the cause, the trap its symptom. One that
+    // went on and did something has coped, and crashed for another reason.
+    match watched.meters.wanting(watched.activity.deeds()) {
+        Some(hit) => limit_reached(hit),
+        None => crashed(crash),
+    }
 }
 
 pub(super) fn crash(error: &wasmtime::Error) -> Crash {

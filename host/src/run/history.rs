@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::directory::{self, DirectoryError, RunDir};
+use super::directory::{self, DirectoryError, Life, RunDir};
 use super::outcome::{self, Outcome};
 use crate::error::Hint;
 use crate::trajectory::Totals;
@@ -38,7 +38,11 @@ pub struct PastRun {
 pub enum State {
     /// Its account is closed.
     Ended(Box<Outcome>),
-    /// Its account is not closed: the host was killed, or the run goes on. What was recorded so far.
+    /// Its account is not closed yet. What was recorded so far.
+    Running(Totals),
+    /// Its account was never closed: the host was killed. What was recorded up to there.
+    Died(Totals),
+    /// Its account is not closed, and whether the host is still there cannot be told here.
     Unfinished(Totals),
 }
 
@@ -137,6 +141,8 @@ impl RunDir {
     /// A file cannot be read, or is not what this host writes.
     pub fn summary(&self) -> Result<PastRun, HistoryError> {
         let request = self.request()?;
+        // First: a run that ends in between has closed its account by then.
+        let life = self.life();
         let path = self.events();
         let io_error = |source| HistoryError::Io {
             path: path.clone(),
@@ -163,7 +169,14 @@ impl RunDir {
                 outcome.directory = Some(self.path().to_owned());
                 State::Ended(outcome)
             }
-            None => State::Unfinished(self.totals_so_far()?),
+            None => {
+                let totals = self.totals_so_far()?;
+                match life {
+                    Life::Running => State::Running(totals),
+                    Life::Over => State::Died(totals),
+                    Life::Unknown => State::Unfinished(totals),
+                }
+            }
         };
         Ok(PastRun { request, state })
     }
@@ -499,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_whose_host_was_killed_is_unfinished_and_keeps_what_was_recorded() {
+    fn a_run_whose_host_was_killed_died_and_keeps_what_was_recorded() {
         let torn = ended("done");
         let cut = torn.get(..torn.len() / 2).unwrap();
         for log in [
@@ -508,7 +521,7 @@ mod tests {
             format!("{}\n", turn()),
         ] {
             let (_dir, run) = run(&log);
-            let State::Unfinished(totals) = run.summary().unwrap().state else {
+            let State::Died(totals) = run.summary().unwrap().state else {
                 panic!("ended")
             };
             assert_eq!((totals.turns, totals.input_tokens), (1, 3));
@@ -516,10 +529,28 @@ mod tests {
         }
         let (_dir, run) = run("");
         fs::remove_file(run.events()).unwrap();
-        let State::Unfinished(totals) = run.summary().unwrap().state else {
+        let State::Died(totals) = run.summary().unwrap().state else {
             panic!("ended")
         };
         assert_eq!(totals, Totals::default());
+    }
+
+    #[test]
+    fn a_run_goes_on_for_as_long_as_its_journal_lives() {
+        use crate::trajectory::journal::{Journal, Link};
+
+        let (_dir, run) = run("");
+        fs::remove_file(run.events()).unwrap();
+        let journal = Journal::create(Link::of(b""), &run.events()).unwrap();
+        assert!(matches!(run.summary().unwrap().state, State::Running(_)));
+        let error = run.clone().remove().unwrap_err();
+        assert!(matches!(error, DirectoryError::Running { .. }), "{error}");
+        assert!(run.events().exists(), "nothing was removed");
+
+        drop(journal);
+        assert!(matches!(run.summary().unwrap().state, State::Died(_)));
+        run.clone().remove().unwrap();
+        assert!(!run.path().exists());
     }
 
     #[test]

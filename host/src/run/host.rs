@@ -7,11 +7,12 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, Linker};
 
 use super::directory::{self, DirectoryError, RunDir, RunsDir};
 use super::drive::{self, Job};
 use super::evidence::{self, EvidenceError};
+use super::loading::{LOAD_TIME, Loading, NotLoaded};
 use super::outcome::Outcome;
 use super::supervise::Interrupt;
 use super::taping::{Mode, Planned, Taped, copies};
@@ -20,8 +21,9 @@ use crate::capabilities::state::RunState;
 use crate::capabilities::{bindings, link};
 use crate::commission::{Commission, CommissionError};
 use crate::descriptor::{Descriptor, DescriptorError};
+use crate::egress::{Egress, EgressOptions};
 use crate::engine::artifact::MAX_ARTIFACT;
-use crate::engine::inspect::{Import, unmet};
+use crate::engine::inspect::{self, Import, unmet};
 use crate::engine::{
     AgentKind, Allocation, Artifact, ArtifactError, Cache, Engine, EngineError, LoadError, Profile,
 };
@@ -32,6 +34,7 @@ use crate::recording::tape::TapeError;
 use crate::recording::{InputError, Recording, RecordingError};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
+use crate::tools::Toolbox;
 use crate::trajectory::journal::{Journal, JournalError, Link};
 use crate::trajectory::ledger::{FactLimits, Ledger};
 use crate::trajectory::opening::Opening;
@@ -41,8 +44,8 @@ use crate::trajectory::{Audit, Record, Recorder};
 /// Records a listener may be behind before the guest has to wait.
 const LISTENER_BUFFER: usize = 1000;
 
-/// `describe` says who an agent is; it has nothing to compute or to wait for.
-const DESCRIBE_TIME: Duration = Duration::from_secs(10);
+/// `describe` says who an agent is; it has nothing to wait for, and next to nothing to compute: a tenth of it.
+pub(super) const DESCRIBE_TIME: Duration = Duration::from_secs(20);
 
 /// How a host is set up.
 #[derive(Debug)]
@@ -53,15 +56,19 @@ pub struct HostOptions {
     pub max_component_bytes: u64,
     /// How guests are metered: in time, or in fuel, so that their runs can be repeated.
     pub profile: Profile,
+    /// Longest time [`Host::load`] waits for a component to be compiled. Compiling cannot be stopped: it goes
+    /// on in the background until it is done or the process ends.
+    pub load_time: Duration,
 }
 
 impl Default for HostOptions {
-    /// No cache, components of up to 128 MiB, metered in time.
+    /// No cache, and components of up to 128 MiB that are compiled within two minutes and metered in time.
     fn default() -> HostOptions {
         HostOptions {
             cache: Cache::disabled(),
             max_component_bytes: MAX_ARTIFACT,
             profile: Profile::Live,
+            load_time: LOAD_TIME,
         }
     }
 }
@@ -76,6 +83,7 @@ struct Inner {
     engine: Engine,
     linker: Linker<RunState>,
     cache: Cache,
+    loading: Loading,
     max_component_bytes: u64,
 }
 
@@ -197,8 +205,12 @@ pub enum AgentError {
     Artifact(#[from] ArtifactError),
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error("cannot load `{}`: compiling it takes longer than {max:?}", path.display())]
+    TooLong { path: PathBuf, max: Duration },
     #[error("cannot start `{}`: it imports what this host does not offer: {}", path.display(), list(imports))]
     Imports { path: PathBuf, imports: Vec<Import> },
+    #[error("cannot run `{}`: it is a tool, not an agent", path.display())]
+    Tool { path: PathBuf },
     #[error("cannot start `{}`: {reason}", path.display())]
     Link { path: PathBuf, reason: String },
     #[error("cannot describe `{}`: {reason}", path.display())]
@@ -215,8 +227,16 @@ impl Hint for AgentError {
         match self {
             AgentError::Artifact(error) => error.hint(),
             AgentError::Load(error) => error.hint(),
+            AgentError::TooLong { .. } => Some(
+                "give it more time with `--load-timeout`; what is compiled is kept for the next time"
+                    .to_owned(),
+            ),
             AgentError::Imports { path, .. } => Some(format!(
                 "`wasm-agent inspect {}` shows what each import needs",
+                path.display()
+            )),
+            AgentError::Tool { path } => Some(format!(
+                "give it to an agent: `--tool {}`",
                 path.display()
             )),
             AgentError::Link { .. } => {
@@ -242,6 +262,8 @@ pub enum StartError {
     Workspaces(#[from] WorkspacesError),
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    #[error("cannot start the agent: it makes requests (`{import}`), and no host is granted")]
+    NoHost { import: String },
     #[error("cannot get random numbers from the operating system: {0}")]
     Random(getrandom::Error),
     #[error(transparent)]
@@ -258,6 +280,8 @@ pub enum StartError {
     Commission(CommissionError),
     #[error("cannot record to the run directory: this run has none")]
     NoRecording,
+    #[error("cannot record this run: {what} cannot be recorded yet")]
+    NotYet { what: &'static str },
     #[error("cannot repeat runs on a host that meters guests in time")]
     Profile,
     #[error("cannot make a place for what the run keeps: {0}")]
@@ -289,7 +313,11 @@ impl Hint for StartError {
             StartError::Commission(error) => error.hint(),
             StartError::NoRecording => Some("name a file".to_owned()),
             StartError::Profile => Some("set `HostOptions::profile` to hermetic".to_owned()),
+            StartError::NotYet { .. } => None,
             StartError::Random(_) | StartError::Tape(_) | StartError::Scratch(_) => None,
+            StartError::NoHost { .. } => {
+                Some("`--allow-host HOST` allows requests to a host, and to no other".to_owned())
+            }
         }
     }
 }
@@ -317,6 +345,7 @@ impl Host {
                 engine,
                 linker,
                 cache: options.cache,
+                loading: Loading::new(options.load_time),
                 max_component_bytes: options.max_component_bytes,
             }),
         })
@@ -343,24 +372,15 @@ impl Host {
             .path()
             .unwrap_or(Path::new("(in memory)"))
             .to_owned();
-        let imports = unmet(&artifact);
-        if !imports.is_empty() && !down(Wall::Imports) {
-            return Err(AgentError::Imports { path, imports });
-        }
         let artifact = Arc::new(artifact);
-        // Compiling takes up to seconds: not on a thread that runs guests.
-        let component = {
-            let (inner, artifact) = (self.inner.clone(), artifact.clone());
-            tokio::task::spawn_blocking(move || inner.engine.load(&artifact, &inner.cache))
-                .await
-                .map_err(|error| link_error(&path, error))??
-        };
+        let component = self.compile(&path, &artifact).await?;
         let pre = self
             .inner
             .linker
             .instantiate_pre(&component)
             .map_err(|error| link_error(&path, error))?;
         let entry = match artifact.kind() {
+            AgentKind::Tool => return Err(AgentError::Tool { path }),
             AgentKind::Agent => Entry::Agent(
                 bindings::AgentPre::new(pre).map_err(|error| link_error(&path, error))?,
             ),
@@ -389,6 +409,46 @@ impl Host {
         })
     }
 
+    /// Loads the component at `path` as a tool.
+    pub(super) async fn load_tool(
+        &self,
+        path: &Path,
+    ) -> Result<(Engine, bindings::tool::ToolComponentPre<RunState>), AgentError> {
+        let artifact = Arc::new(Artifact::open(path, self.inner.max_component_bytes)?);
+        let component = self.compile(path, &artifact).await?;
+        let pre = self
+            .inner
+            .linker
+            .instantiate_pre(&component)
+            .and_then(bindings::tool::ToolComponentPre::new)
+            .map_err(|error| link_error(path, error))?;
+        Ok((self.inner.engine.clone(), pre))
+    }
+
+    /// The compiled form of a component that imports nothing this host does not offer.
+    async fn compile(
+        &self,
+        path: &Path,
+        artifact: &Arc<Artifact>,
+    ) -> Result<Component, AgentError> {
+        let path = path.to_owned();
+        let imports = unmet(artifact);
+        if !imports.is_empty() && !down(Wall::Imports) {
+            return Err(AgentError::Imports { path, imports });
+        }
+        let Inner {
+            engine,
+            cache,
+            loading,
+            ..
+        } = &*self.inner;
+        match loading.load(engine, artifact, cache).await {
+            Ok(component) => Ok(component),
+            Err(NotLoaded::Failed(error)) => Err(error.into()),
+            Err(NotLoaded::TooLong(max)) => Err(AgentError::TooLong { path, max }),
+        }
+    }
+
     /// Starts a run. Everything that can be refused has been refused when this returns; what goes
     /// wrong later is part of the outcome.
     ///
@@ -396,7 +456,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The run directory cannot be written, a directory granted copy-on-write cannot be copied, or the
+    /// The agent makes requests and no host is granted, the run directory cannot be written, a directory granted copy-on-write cannot be copied, or the
     /// output has to match a schema that is missing or cannot be used. The copying is done before this returns.
     pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
         self.start_in(Mode::Live, request)
@@ -431,6 +491,14 @@ impl Host {
             .as_ref()
             .map(|provider| provider.id.clone());
         let run_id = commission.body().run_id.clone();
+        if let Some(import) = inspect::makes_requests(&agent.artifact)
+            && grants.network.hosts.is_empty()
+            && !matches!(mode, Mode::Replay(_))
+            && !down(Wall::HttpGranted)
+        {
+            return Err(StartError::NoHost { import });
+        }
+        mode.can_repeat(&agent, &grants)?;
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
         let inputs = mode.inputs(&grants)?;
         let replayed = match &mode {
@@ -480,16 +548,20 @@ impl Host {
                 let opening = Opening::begin(
                     commission.clone(),
                     taped.guest_grants.clone(),
+                    grants.tools.servers.iter().map(|server| server.id.clone()).collect(),
                     taped.known_as.clone(),
                     account.ledger.clone(),
                 )?;
                 for subject in left_out {
                     account.ledger.audit(Audit::Narrowed { subject })?;
                 }
-                if let Entry::Agent(_) = agent.entry {
-                    opening.describe(&agent.descriptor)?;
-                    if opening.refusal().is_none() {
-                        opening.start(&agent.descriptor)?;
+                match agent.entry {
+                    // It starts once its tool servers are reached, or not.
+                    Entry::Agent(_) => opening.describe(&agent.descriptor)?,
+                    Entry::Command(_) => {
+                        let reason = "an agent that speaks over its standard streams cannot use it";
+                        let tools = Toolbox::without(reason, &grants, commission.body());
+                        opening.reached(drive::reached(&tools));
                     }
                 }
                 Ok((taped, workspaces, account, opening))
@@ -501,12 +573,18 @@ impl Host {
             }
         })?;
         let interrupt = Interrupt::default();
+        let egress = EgressOptions {
+            network: grants.network.clone(),
+            limits: grants.limits.clone(),
+            ..EgressOptions::default()
+        };
         let job = Job {
             engine: self.inner.engine.clone(),
             agent,
             commission,
             grants: Arc::new(grants),
             workspaces,
+            host: self.clone(),
             session_id: account.session_id.clone(),
             known_as: taped.known_as,
             directory: account.directory.clone(),
@@ -516,6 +594,7 @@ impl Host {
             seed: taped.seed,
             header: taped.header,
             recording: taped.recording,
+            egress: Egress::with(account.ledger.clone(), egress),
             ledger: account.ledger.clone(),
             opening,
             output_schema,

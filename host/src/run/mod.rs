@@ -1,5 +1,6 @@
 //! One run: from a request to an outcome.
 
+mod alone;
 pub mod breaker;
 mod caught;
 mod convert;
@@ -9,15 +10,18 @@ mod evidence;
 mod finish;
 pub mod history;
 pub mod host;
+mod loading;
 pub mod outcome;
+mod sealed;
 mod store;
 pub mod supervise;
 pub mod taping;
+mod tool;
 mod trees;
 pub mod watchdog;
 pub mod workspaces;
 
-pub use directory::{RunDir, RunsDir};
+pub use directory::{Life, RunDir, RunsDir};
 pub use evidence::EvidenceError;
 pub use history::{HistoryError, PastEvent, PastRun, State};
 pub use host::{

@@ -13,15 +13,18 @@ use super::host::Entry;
 use super::workspaces::Workspaces;
 use crate::capabilities::Witness;
 use crate::capabilities::filesystem::{self, Extent, Filesystem, Mount, MountError, Protection, Stable};
+use crate::capabilities::http::Http;
 use crate::capabilities::meters::Limiter;
 use crate::capabilities::random::Randomness;
 use crate::capabilities::state::RunState;
 use crate::capabilities::storage::Storage;
+use crate::egress::{Caller, Way};
 use crate::engine::{Engine, Profile};
 use crate::grants::{self, Access, FileGrant, Grants};
 use crate::recording::Tape;
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
+use crate::tools::Toolbox;
 use crate::trajectory::Ledger;
 
 /// Fuel for one millisecond of the limit `cpu` in a run that is metered in fuel: about what a core of today
@@ -36,6 +39,7 @@ pub(super) fn new_store(
     watched: &Watched,
     files: Filesystem,
     storage: Storage,
+    tools: Toolbox,
 ) -> Store<RunState> {
     let Watched {
         meters,
@@ -49,6 +53,11 @@ pub(super) fn new_store(
     wasi.stdout(stdout.clone()).stderr(stderr.clone());
     if sabotage::down(Wall::Environment) {
         wasi.inherit_env();
+        if let Entry::Agent(_) = &job.agent.entry {
+            wasi.stdin(wasmtime_wasi::p2::pipe::MemoryInputPipe::new(
+                "typed by the operator",
+            ));
+        }
     }
     if sabotage::down(Wall::Network) {
         wasi.inherit_network()
@@ -68,11 +77,13 @@ pub(super) fn new_store(
     let state = RunState {
         wasi: wasi.build(),
         files,
+        http: Http::new(guest_way(job), &grants.limits),
         table: table(grants),
-        limiter: Limiter::new(meters.clone(), &grants.limits),
+        limiter: Limiter::new(meters.clone(), activity.clone(), &grants.limits),
         meters: meters.clone(),
         activity: activity.clone(),
         ledger: job.ledger.clone(),
+        tools,
         storage,
         run_id: Arc::from(job.commission.body().run_id.as_str()),
         session_id: Arc::from(job.known_as.as_str()),
@@ -82,6 +93,12 @@ pub(super) fn new_store(
         timers: HashMap::new(),
     };
     armed(&job.engine, state, grants)
+}
+
+/// What the guest's own requests may reach.
+fn guest_way(job: &Job) -> Way {
+    let rules = job.grants.network.hosts.clone();
+    job.egress.way(Caller::Guest, rules)
 }
 
 /// The granted directories, with the ledger as their witness.
@@ -99,9 +116,14 @@ pub(super) fn filesystem(
             guest: dir.guest.clone(),
             access: match (dir.access, workspaces.tree(&dir.guest)) {
                 (Access::ReadOnly, _) => filesystem::Access::ReadOnly,
+                (Access::CopyOnWrite, _) if sabotage::down(Wall::CopyOnWrite) => {
+                    filesystem::Access::ReadWrite
+                }
                 // A replay works on a copy of what the recorded run was let change itself.
                 (Access::ReadWrite, None) => filesystem::Access::ReadWrite,
-                (Access::ReadWrite | Access::CopyOnWrite, Some(tree)) => filesystem::Access::CopyOnWrite { tree },
+                (Access::ReadWrite | Access::CopyOnWrite, Some(tree)) => {
+                    filesystem::Access::CopyOnWrite { tree }
+                }
                 // Without a copy there is nothing that may be written to.
                 (Access::CopyOnWrite, None) => filesystem::Access::ReadOnly,
             },
@@ -117,6 +139,9 @@ pub(super) fn filesystem(
     };
     let witness = Arc::new(Witness::new(ledger.clone()));
     let protection = match &grants.protection {
+        grants::Protection::Standard(_) if sabotage::down(Wall::ProtectedExtra) => {
+            Protection::Standard(Vec::new())
+        }
         grants::Protection::Standard(patterns) => {
             Protection::Standard(patterns.iter().map(ToString::to_string).collect())
         }
@@ -153,7 +178,11 @@ pub(super) fn single_files(files: &[FileGrant]) -> Vec<Mount> {
             } else {
                 filesystem::Access::ReadOnly
             },
-            extent: Extent::Files(directory.iter().map(|file| file.name.clone()).collect()),
+            extent: if sabotage::down(Wall::SingleFiles) {
+                Extent::Whole
+            } else {
+                Extent::Files(directory.iter().map(|file| file.name.clone()).collect())
+            },
         });
     }
     mounts

@@ -18,6 +18,8 @@
 //! - `wasi:filesystem`: each call is one operation of the operating system on such a thread; it is not
 //!   begun, or runs to its end after the guest is gone. That is why only regular files and directories may
 //!   be opened: everything else could hold the thread for ever.
+//! - `tools.*`: what the host has to say is in the account before or after the call to the server, never
+//!   half; a call to a server that is dropped is cancelled, and one of a component is dropped with its store.
 //! - `wasi:sockets`: refused before anything waits.
 
 use std::future::Future;
@@ -57,7 +59,7 @@ impl Interrupt {
         self.sender.send_replace(true);
     }
 
-    async fn requested(&self) {
+    pub(super) async fn requested(&self) {
         let mut receiver = self.sender.subscribe();
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = receiver.wait_for(|requested| *requested).await;
@@ -168,6 +170,8 @@ impl Supervision<'_> {
         Snapshot {
             doing: seen.doing,
             last_activity: seen.last_activity,
+            begun: seen.begun,
+            result_at: seen.result_at,
             cpu: self.meters.cpu(),
             pace,
             child: Evidence::Progress,

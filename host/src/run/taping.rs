@@ -11,6 +11,7 @@ use super::host::{Agent, StartError};
 use super::workspaces::{Workspaces, WorkspacesError};
 use crate::commission::Commission;
 use crate::engine::Profile;
+use crate::engine::inspect::makes_requests;
 use crate::grants::{Access, FileGrant, Grants};
 use crate::recording::format::{ClockKind, Component, FORMAT, Header};
 use crate::recording::inputs::{self, Inventory};
@@ -90,6 +91,24 @@ impl Mode {
     /// Whether it works with this profile: code that is metered in time cannot be repeated.
     pub(super) fn fits(&self, profile: Profile) -> bool {
         matches!(self, Mode::Live) || profile == Profile::Hermetic
+    }
+
+    /// Refuses to record what the tape does not hold yet: a recording without it would be wrong.
+    pub(super) fn can_repeat(&self, agent: &Agent, grants: &Grants) -> Result<(), StartError> {
+        match self {
+            Mode::Live | Mode::Replay(_) => return Ok(()),
+            Mode::Record(_) | Mode::Hermetic { .. } => {}
+        }
+        if makes_requests(&agent.artifact).is_some() {
+            return Err(StartError::NotYet { what: "requests" });
+        }
+        let tools = &grants.tools;
+        if !(tools.servers.is_empty() && tools.components.is_empty() && tools.commands.is_empty()) {
+            return Err(StartError::NotYet {
+                what: "granted tools",
+            });
+        }
+        Ok(())
     }
 
     /// The word for it in `run.json`; none for a live run.

@@ -4,10 +4,12 @@
 //! goes on. The order of its questions is part of the contract:
 //!
 //! 1. The ceilings. They are absolute: no activity moves them, nothing defers them.
-//! 2. Is idling limited at all?
-//! 3. Has the guest been quiet for less than the idle limit? Then it is well.
-//! 4. A last moment of grace, in which whatever was about to arrive may arrive.
-//! 5. Does it wait for a child or a person? That defers the end, but not for ever: the time spent waiting
+//! 2. Has it begun in time? Has it gone on in time after the result of a tool? Both end a run that is stuck
+//!    where an agent never has to wait, long before it counts as idle.
+//! 3. Is idling limited at all?
+//! 4. Has the guest been quiet for less than the idle limit? Then it is well.
+//! 5. A last moment of grace, in which whatever was about to arrive may arrive.
+//! 6. Does it wait for a child or a person? That defers the end, but not for ever: the time spent waiting
 //!    adds up over the whole run and never decays.
 //!
 //! Times are since the start of the run.
@@ -28,7 +30,11 @@ pub struct Policy {
     pub idle_notice: Duration,
     /// Quiet for this long, the run is ended; never, if none.
     pub idle: Option<Duration>,
-    /// How much later than that it really is ended.
+    /// Without having begun to do anything by then, the run is ended.
+    pub first_call: Duration,
+    /// Without having done anything for this long after the result of a tool, the run is ended.
+    pub after_result: Duration,
+    /// How much later than [`Policy::idle`] it really is ended.
     pub grace: Duration,
     /// Shortest time between two evaluations that are not due to a ceiling.
     pub poll: Duration,
@@ -111,6 +117,10 @@ pub struct Snapshot {
     pub doing: Doing,
     /// When it last did something that counts.
     pub last_activity: Duration,
+    /// It has done something that counts, or is about to.
+    pub begun: bool,
+    /// When it was given the result of a tool, if it has done nothing since.
+    pub result_at: Option<Duration>,
     /// How much it has computed.
     pub cpu: Duration,
     /// Who is slow.
@@ -149,6 +159,8 @@ pub enum Reason {
     Wall(Duration),
     Cpu(Duration),
     Idle(Duration),
+    FirstCall(Duration),
+    AfterResult(Duration),
     /// With progress or without.
     Waiting(Duration),
 }
@@ -225,6 +237,8 @@ impl Policy {
         Policy {
             idle_notice: Duration::from_millis(limits.idle_notice).min(idle),
             idle: (!sabotage::down(Wall::Idle)).then_some(idle),
+            first_call: sabotage::time(Wall::Idle, Duration::from_millis(limits.first_call)),
+            after_result: sabotage::time(Wall::Idle, Duration::from_millis(limits.after_result)),
             grace: Policy::GRACE,
             poll: Policy::POLL,
             wall: sabotage::time(Wall::WallClock, limits.wall()),
@@ -257,6 +271,8 @@ impl Policy {
     /// Names both sides of the first relation that does not hold.
     pub fn validate(&self) -> Result<(), PolicyError> {
         let zero = ("zero", Duration::ZERO);
+        let first_call = ("first_call", self.first_call);
+        let after_result = ("after_result", self.after_result);
         let (wall, waiting) = (("wall", self.wall), ("waiting", self.waiting));
         let suspect = ("suspect", self.suspect);
         let without = ("waiting_without_progress", self.waiting_without_progress);
@@ -273,6 +289,8 @@ impl Policy {
                 Relation::AtMost,
                 ("cpu", self.cpu),
             ),
+            (first_call, Relation::Above, zero),
+            (after_result, Relation::Above, zero),
             (suspect, Relation::Above, zero),
             (suspect, Relation::Below, waiting),
             (without, Relation::Above, zero),
@@ -352,7 +370,7 @@ impl Watchdog {
     }
 
     /// How long the next evaluation can wait, if the guest stays as quiet as it is. Activity only moves
-    /// the moment further away.
+    /// the moment further away, but for the result of a tool: where that has a deadline, it is looked for.
     #[must_use]
     pub fn due(&self, now: Duration, seen: &Snapshot) -> Duration {
         let Policy {
@@ -370,6 +388,12 @@ impl Watchdog {
             next = next
                 .min(wall_soft.saturating_sub(now))
                 .min(cpu_soft.saturating_sub(seen.cpu));
+        }
+        if let Some((_, at)) = self.deadline(seen) {
+            next = next.min(at.saturating_sub(now));
+        }
+        if seen.result_at.is_none() && self.policy.after_result < wall {
+            next = next.min(self.policy.after_result).min(WAITING_TICK);
         }
         if let Some(idle) = idle {
             let quiet_since = self.quiet_since(seen);
@@ -400,13 +424,18 @@ impl Watchdog {
             self.low_noted = true;
             notices.push(Notice::BudgetLow);
         }
+        if seen.pace == Pace::Host {
+            self.held_back = now;
+        }
+        if let Some((reason, at)) = self.deadline(seen)
+            && now >= at
+        {
+            return Verdict::Fire(reason);
+        }
         let Some(idle) = policy.idle else {
             return Verdict::Continue;
         };
 
-        if seen.pace == Pace::Host {
-            self.held_back = now;
-        }
         let quiet_since = self.quiet_since(seen);
         let quiet = now.saturating_sub(quiet_since);
         if quiet < idle {
@@ -440,6 +469,21 @@ impl Watchdog {
         }
         self.grace_until = None;
         self.wait(now, seen, notices)
+    }
+
+    /// What has to happen next, and by when. A guest that is held back by the host gets its time back.
+    fn deadline(&self, seen: &Snapshot) -> Option<(Reason, Duration)> {
+        let Policy {
+            first_call,
+            after_result,
+            ..
+        } = self.policy;
+        let (reason, since, time) = match seen.result_at {
+            Some(at) => (Reason::AfterResult(after_result), at, after_result),
+            None if !seen.begun => (Reason::FirstCall(first_call), Duration::ZERO, first_call),
+            None => return None,
+        };
+        Some((reason, since.max(self.held_back).saturating_add(time)))
     }
 
     fn wait(&mut self, now: Duration, seen: &Snapshot, notices: &mut Vec<Notice>) -> Verdict {
@@ -497,6 +541,8 @@ impl Reason {
             Reason::Wall(max) => ("wall", max),
             Reason::Cpu(max) => ("cpu", max),
             Reason::Idle(max) => ("idle", max),
+            Reason::FirstCall(max) => ("first-call", max),
+            Reason::AfterResult(max) => ("after-result", max),
             // A longer idle limit; one of its own when there is someone to wait for.
             Reason::Waiting(max) => ("idle", max),
         };

@@ -203,3 +203,45 @@ pub(super) fn nested(levels: usize) -> Vec<u8> {
     }
     inner
 }
+
+/// A command with a function that is never called and takes the compiler seconds: a value for each of `locals`
+/// has to be carried through each of `loops`.
+pub(super) fn laborious(loops: u32, locals: u32) -> Vec<u8> {
+    let mut types = TypeSection::new();
+    types.ty().function([], [ValType::I32]);
+    let mut functions = FunctionSection::new();
+    functions.function(0).function(0);
+    let mut exports = ExportSection::new();
+    exports.export("run", ExportKind::Func, 0);
+    let mut run = Function::new([]);
+    run.instruction(&Instruction::I32Const(0));
+    run.instruction(&Instruction::End);
+    let mut work = Function::new([(locals, ValType::I32)]);
+    for at in 0..loops {
+        let (one, other) = (at % locals, (at * 7 + 1) % locals);
+        work.instruction(&Instruction::Loop(wasm_encoder::BlockType::Empty));
+        work.instruction(&Instruction::LocalGet(one));
+        work.instruction(&Instruction::LocalGet(other));
+        work.instruction(&Instruction::I32Add);
+        work.instruction(&Instruction::LocalTee(one));
+        work.instruction(&Instruction::BrIf(0));
+    }
+    for _ in 0..loops {
+        work.instruction(&Instruction::End);
+    }
+    work.instruction(&Instruction::I32Const(0));
+    for local in 0..locals {
+        work.instruction(&Instruction::LocalGet(local));
+        work.instruction(&Instruction::I32Add);
+    }
+    work.instruction(&Instruction::End);
+    let mut code = CodeSection::new();
+    code.function(&run).function(&work);
+    let mut module = Module::new();
+    module
+        .section(&types)
+        .section(&functions)
+        .section(&exports)
+        .section(&code);
+    command(&module, 1)
+}

@@ -79,6 +79,7 @@ impl<'a> Evidence<'a> {
         };
         match (ending, &self.outcome.ended) {
             (Ending::Answered | Ending::Either, Ended::Converged) => answered(),
+            (Ending::Incomplete, Ended::Incomplete { .. }) => answered(),
             (Ending::Crashed | Ending::Either, Ended::Crashed(_)) => Ok(()),
             (Ending::Limit(names), Ended::Limit(hit)) if names.contains(&hit.name) => Ok(()),
             (_, Ended::Converged) => {

@@ -17,7 +17,10 @@ mod cases;
 mod component;
 mod evidence;
 mod guests;
+mod race;
+mod resources;
 pub mod sabotage;
+mod server;
 mod setup;
 mod stage;
 pub mod wall;
@@ -32,6 +35,8 @@ use tokio::task::JoinSet;
 
 pub use case::{Case, Verdict};
 pub use cases::all;
+pub use race::{Racer, exchange};
+pub use server::{Manner, serve};
 pub use stage::SelftestError;
 pub use wall::Wall;
 
@@ -98,7 +103,8 @@ impl Report {
     }
 }
 
-/// Tries `cases`, at most `parallel` at once, and tells `done` of each as it ends.
+/// Tries `cases`, at most `parallel` at once, and tells `done` of each as it ends. Cases about races start
+/// `racer`.
 ///
 /// Has to be called inside a tokio runtime with more than one thread: a case may hold one up.
 ///
@@ -108,9 +114,10 @@ impl Report {
 pub async fn run(
     cases: Vec<&'static Case>,
     parallel: usize,
+    racer: Racer,
     mut done: impl FnMut(&CaseReport),
 ) -> Result<Report, SelftestError> {
-    let stage = Arc::new(Stage::new().await?);
+    let stage = Arc::new(Stage::new(racer).await?);
     let room = Arc::new(Semaphore::new(parallel.max(1)));
     let mut running = JoinSet::new();
     for (at, case) in cases.into_iter().enumerate() {

@@ -13,6 +13,21 @@ pub(super) enum Dirs {
     Read,
     /// `/work` and `/data` for writing, `/read` for reading.
     All,
+    /// `/work`, copy-on-write.
+    Copy,
+    /// Of `work` the file `hello.txt` alone, at `/one/hello.txt`, for writing.
+    File,
+}
+
+/// Which paths stay as they are.
+#[derive(Clone, Copy)]
+pub(super) enum Protect {
+    /// Those that do anyway.
+    Standard,
+    /// These as well.
+    Also(&'static [&'static str]),
+    /// None.
+    Off,
 }
 
 /// What the guest is told beside the name of the case.
@@ -33,6 +48,8 @@ pub(super) enum Ending {
     Answered,
     /// The guest traps or exits, and the host records it.
     Crashed,
+    /// The guest comes back, and has not shown what it had to.
+    Incomplete,
     /// One of these limits ends it.
     Limit(&'static [&'static str]),
     /// The guest comes back, or does not: the host may choose.
@@ -61,6 +78,9 @@ pub(super) struct Setup {
     pub(super) dirs: Dirs,
     pub(super) limits: &'static [(&'static str, &'static str)],
     pub(super) env: &'static [(&'static str, &'static str)],
+    pub(super) protect: Protect,
+    /// In the words of `--require`; schemas are files of the world.
+    pub(super) require: &'static [&'static str],
     pub(super) arg: Arg,
     pub(super) ending: Ending,
     pub(super) traces: &'static [Trace],
@@ -76,6 +96,8 @@ impl Setup {
             dirs,
             limits: &[],
             env: &[],
+            protect: Protect::Standard,
+            require: &[],
             arg: Arg::Nothing,
             ending: Ending::Answered,
             traces: &[],
@@ -91,6 +113,14 @@ impl Setup {
 
     pub(super) const fn env(self, env: &'static [(&'static str, &'static str)]) -> Setup {
         Setup { env, ..self }
+    }
+
+    pub(super) const fn protect(self, protect: Protect) -> Setup {
+        Setup { protect, ..self }
+    }
+
+    pub(super) const fn requires(self, require: &'static [&'static str]) -> Setup {
+        Setup { require, ..self }
     }
 
     pub(super) const fn text(self, text: &'static str) -> Setup {

@@ -3,12 +3,13 @@
 use super::case::Verdict;
 use super::evidence::Evidence;
 use super::guests;
-use super::setup::{Arg, Dirs, Setup};
+use super::race::{Race, Racer};
+use super::setup::{Arg, Dirs, Protect, Setup};
 use super::world::World;
 use crate::commission::Commission;
 use crate::engine::{Artifact, Cache};
 use crate::error::Hint;
-use crate::grants::{DirSpec, Grants, GrantsFile};
+use crate::grants::{DirSpec, FileSpec, Grants, GrantsFile, Require};
 use crate::run::{Agent, Host, HostOptions, Outcome, RunRequest, RunsDir};
 
 /// Limits every case starts from: small, so that a flood is quickly over, and long enough for a busy
@@ -25,6 +26,7 @@ const LIMITS: [(&str, &str); 5] = [
 pub(super) struct Stage {
     pub(super) host: Host,
     pub(super) escape: Agent,
+    racer: Racer,
 }
 
 /// The self-test cannot start.
@@ -56,14 +58,18 @@ impl Hint for SelftestError {
 }
 
 impl Stage {
-    pub(super) async fn new() -> Result<Stage, SelftestError> {
+    pub(super) async fn new(racer: Racer) -> Result<Stage, SelftestError> {
         if let Some(reason) = guests::MISSING {
             return Err(SelftestError::NoGuests { reason });
         }
         let setup = |reason| SelftestError::Setup { reason };
         let host = host(Cache::disabled()).map_err(setup)?;
         let escape = load(&host, guests::ESCAPE).await.map_err(setup)?;
-        Ok(Stage { host, escape })
+        Ok(Stage {
+            host,
+            escape,
+            racer,
+        })
     }
 
     /// Runs the hostile guest as `setup` says, and judges it.
@@ -118,7 +124,19 @@ impl Stage {
             (Arg::Outside, None) => format!("{id} {}", world.path("outside").display()),
             (Arg::Nothing, None) => id.to_owned(),
         };
-        let race = setup.race.then(|| world.race());
+        let race = if setup.race {
+            match self.race(world).await {
+                Ok(race) => Some(race),
+                Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
+                    return Verdict::Skipped {
+                        reason: error.to_string(),
+                    };
+                }
+                Err(error) => return Verdict::broken(format!("nobody to race with: {error}")),
+            }
+        } else {
+            None
+        };
         let outcome = run(&self.host, world, agent, setup, &run_id, &told).await;
         // Whoever exchanges things has to stop before anybody compares.
         drop(race);
@@ -130,6 +148,16 @@ impl Stage {
             Ok((wrong, saw)) => Verdict::of(wrong, saw),
             Err(error) => Verdict::broken(error),
         }
+    }
+
+    /// Lets somebody else exchange `swap`, a directory, and a link that leads out.
+    async fn race(&self, world: &World) -> std::io::Result<Race> {
+        let racer = self.racer.clone();
+        let (one, other) = (world.path("work/swap"), world.path("work/.swap-link"));
+        // Starting a process takes a while.
+        tokio::task::spawn_blocking(move || Race::start(&racer, &one, &other))
+            .await
+            .unwrap_or_else(|error| Err(std::io::Error::other(error)))
     }
 }
 
@@ -177,7 +205,7 @@ fn grants(world: &World, setup: &Setup) -> Result<Grants, String> {
             .map_err(|error: crate::grants::dir::DirError| error.to_string())
     };
     let dirs = match setup.dirs {
-        Dirs::Nothing => Vec::new(),
+        Dirs::Nothing | Dirs::File => Vec::new(),
         Dirs::Work => vec![spec("work", "rw")?],
         Dirs::Read => vec![spec("read", "ro")?],
         Dirs::All => vec![
@@ -185,10 +213,37 @@ fn grants(world: &World, setup: &Setup) -> Result<Grants, String> {
             spec("read", "ro")?,
             spec("data", "rw")?,
         ],
+        Dirs::Copy => vec![spec("work", "cow")?],
     };
+    let files = match setup.dirs {
+        Dirs::File => {
+            let file = world.path("work/hello.txt");
+            let text = format!("{}::/one/hello.txt:rw", file.display());
+            let spec: Result<FileSpec, _> = text.parse();
+            vec![spec.map_err(|error| error.to_string())?]
+        }
+        _ => Vec::new(),
+    };
+    let (protect, no_protect) = match setup.protect {
+        Protect::Standard => (&[][..], false),
+        Protect::Also(patterns) => (patterns, false),
+        Protect::Off => (&[][..], true),
+    };
+    let mut require = Require::default();
+    for text in setup.require {
+        require.add(text).map_err(|error| error.to_string())?;
+    }
+    for artifact in &mut require.artifacts {
+        let schema = artifact.schema.take();
+        artifact.schema = schema.map(|schema| world.root().join(schema));
+    }
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let file = GrantsFile {
         dirs,
+        files,
+        protect: protect.iter().map(ToString::to_string).collect(),
+        no_protect,
+        require,
         env: setup.env.iter().map(owned).collect(),
         args: Vec::new(),
         limits: LIMITS.iter().chain(setup.limits).map(owned).collect(),

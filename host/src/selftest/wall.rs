@@ -46,6 +46,10 @@ walls! {
     HardLinks, "hard-links", "A file with names the run did not give it is not written in place.";
     Regular, "regular", "Only regular files and directories are opened.";
     Protected, "protected", "Protected paths are not changed, whatever they are reached through.";
+    ProtectedExtra, "protected-extra", "Nor are the paths the operator protects besides.";
+    SingleFiles, "single-files", "A granted file shows nothing else of its directory.";
+    CopyOnWrite, "copy-on-write", "What is granted copy-on-write is not written to by a run.";
+    BaseMoved, "base-moved", "What somebody else changed since the run began is not overwritten.";
     PseudoDirs, "pseudo-dirs", "Directories that show the host itself cannot be granted.";
     DiskBytes, "disk-bytes", "Bytes written to disk are counted before they are written.";
     FileBytes, "file-bytes", "A file does not grow beyond its limit.";
@@ -73,6 +77,7 @@ walls! {
     Facts, "facts", "A fact that is impossible is refused and changes nothing.";
     ToolBag, "tool-bag", "A tool that is not among the run's is answered by the host.";
     OpenEnd, "open-end", "A run that leaves calls or frames open has not converged.";
+    Required, "required", "Returning is not success where the operator requires evidence.";
     Stdio, "stdio", "What a stdio agent writes is its claim: none of the host's events, and nothing after its end.";
     Chain, "chain", "An account that was changed afterwards does not verify.";
     ArtifactNames, "artifact-names", "Names of artifacts stay in the run's own folder.";
@@ -82,14 +87,31 @@ walls! {
     Network, "network", "Sockets and name look-ups are refused.";
     Ask, "ask", "What a component asks for is a ceiling of what it gets, and never a grant.";
     Entropy, "entropy", "Randomness differs from run to run.";
+    // The network.
+    HostRules, "host-rules", "A request goes where a rule allows it, and nowhere else.";
+    Addresses, "addresses", "A name that leads to an address that is not public is not connected to.";
+    Pinned, "pinned", "A name is looked up once: what was checked is what is connected to.";
+    RequestForm, "request-form", "A request that two servers could read in two ways is not sent.";
+    Requests, "requests", "Requests are bounded in number.";
+    RequestSize, "request-size", "URLs, headers and bodies of requests are bounded.";
+    ResponseSize, "response-size", "Bodies of responses are bounded.";
+    HttpGranted, "http-granted", "An agent that makes requests is not started when it may make none.";
+    // Tools.
+    Commands, "commands", "A commission starts no program but one the operator granted, word by word.";
+    ServerEnvironment, "server-environment", "A tool server gets nothing of the host's environment but the path.";
+    ToolAllow, "tool-allow", "A tool of a server that is not granted is neither shown nor called.";
+    ToolArguments, "tool-arguments", "Arguments of a tool stay within what the operator says.";
+    ToolCalls, "tool-calls", "Calls of tools are bounded in number.";
+    ToolResult, "tool-result", "The result of a tool is bounded in size.";
     // The artifact.
     Imports, "imports", "A component that imports what the host does not offer is not started.";
     Nesting, "nesting", "Types nested too deeply for the host's stack are not read.";
-    Artifact, "artifact", "What is not a component is refused with an error.";
+    LoadTime, "load-time", "Nobody waits longer for a component to be compiled than its budget.";
+    Artifact, "artifact", "What is not a component, or not a whole entry of the cache, is refused with an error.";
     CacheMac, "cache-mac", "Compiled code that this host did not write is never loaded.";
     CachePrivate, "cache-private", "A cache that others can write to, or links in it, are not used.";
     // Defects that have no guard of their own.
-    Sound, "sound", "No argument of a guest makes the host fail.";
+    Sound, "sound", "An argument of a guest is taken for what it is, and none makes the host fail.";
     // wasmtime itself.
     Wasmtime, "wasmtime", "WebAssembly's own rules: handles, strings, stacks and traps of a component.";
 }

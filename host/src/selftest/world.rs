@@ -6,6 +6,7 @@
 //! read/       granted at /read, for reading
 //! data/       granted at /data
 //! runs/       run directories
+//! schema.json a schema nothing matches that the guest hands over
 //! ```
 
 use std::collections::BTreeMap;
@@ -13,10 +14,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{CWD, FileType, Mode, RenameFlags};
+use rustix::fs::{CWD, FileType, Mode};
 use tempfile::TempDir;
 
 use crate::digest::{Digest, hex};
@@ -33,6 +32,8 @@ pub(super) struct World {
     /// What the bait says; new for every case.
     pub(super) secret: String,
     before: Snapshots,
+    /// The directory granted at `/work`, for cases in which it has to stay as it is.
+    work: Tree,
 }
 
 /// Trees as they were.
@@ -61,12 +62,18 @@ impl World {
             root,
             secret,
             before: Snapshots::default(),
+            work: Tree::new(),
         };
         world.furnish()?;
         Ok(World {
             before: world.snapshots()?,
+            work: tree(&world.path("work"))?,
             ..world
         })
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        self.root.path()
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -102,6 +109,10 @@ impl World {
             ("work/.git/hooks/pre-commit", "#!/bin/sh\n"),
             ("read/file.txt", "for reading"),
             ("data/data.txt", "data"),
+            (
+                "schema.json",
+                r#"{"type":"object","required":["findings"]}"#,
+            ),
         ];
         for (path, text) in files {
             fs::write(at(path), text)?;
@@ -235,6 +246,11 @@ impl World {
         Ok(damage)
     }
 
+    /// What is different in the directory granted at `/work`, in words.
+    pub(super) fn work_changes(&self) -> io::Result<Vec<String>> {
+        Ok(difference(&self.work, &tree(&self.path("work"))?))
+    }
+
     fn holds_secret(&self, path: &Path) -> io::Result<bool> {
         let mut bytes = Vec::new();
         File::open(path)?.take(COMPARED).read_to_end(&mut bytes)?;
@@ -248,41 +264,6 @@ impl World {
         [self.path("work/swap"), self.path("work/.swap-link")]
             .iter()
             .any(|name| name == path)
-    }
-
-    /// Lets somebody else exchange `swap`, a directory, and a link that leads out, until the guard is dropped.
-    pub(super) fn race(&self) -> Race {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (from, to) = (self.path("work/swap"), self.path("work/.swap-link"));
-        let thread = {
-            let stop = stop.clone();
-            std::thread::spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    // Where the file system cannot exchange, the case finds no decoy and says so.
-                    let _ = rustix::fs::renameat_with(CWD, &from, CWD, &to, RenameFlags::EXCHANGE);
-                    std::thread::yield_now();
-                }
-            })
-        };
-        Race {
-            stop,
-            thread: Some(thread),
-        }
-    }
-}
-
-/// Somebody who exchanges things on the host.
-pub(super) struct Race {
-    stop: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Drop for Race {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -5,6 +5,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::egress::Caller;
+
 /// One audit record. On disk it is an object whose `kind` is the variant's name in `snake_case`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -17,6 +19,34 @@ pub enum Audit {
         subject: String,
         /// The rule that decided.
         rule: String,
+    },
+    /// A request left the sandbox, or was about to. It is written when it is over: with the end of the
+    /// response, or with what stopped it.
+    Request {
+        /// Who made it.
+        caller: Caller,
+        /// For example `GET`.
+        method: String,
+        /// Without user information and without values of the query.
+        url: String,
+        /// The rule that allowed it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
+        /// The address it was sent to: the proxy's, where there is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+        /// Status of the response.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+        /// Bytes of the request's body that were sent.
+        bytes_out: u64,
+        /// Bytes of the response's body that arrived.
+        bytes_in: u64,
+        /// Time from its beginning to its end.
+        milliseconds: u64,
+        /// Why it was not made, or has no whole answer.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
     /// A limit was hit.
     Limit {
@@ -39,6 +69,15 @@ pub enum Audit {
         fact: &'static str,
         /// Its arguments.
         report: Value,
+    },
+    /// Something about a tool server.
+    ToolServer {
+        /// Its id.
+        server: String,
+        /// What: `started`, `connected`, `failed`, `stderr`, `tools_left_out`, `tools_changed`.
+        notice: &'static str,
+        /// More about it; of `stderr`, what the server wrote.
+        text: String,
     },
     /// Something the guest wrote to a standard stream.
     Output {

@@ -10,12 +10,17 @@
 //! `hash` is the SHA-256 of the line's bytes up to `,"hash":`; `prev` is the hash before it, and for the
 //! first record the SHA-256 of `run.json`, so that what was asked is part of the chain. Hashing bytes
 //! instead of values needs no canonical form of JSON: a reader in any language cuts and hashes.
+//!
+//! The file is locked (`flock`, advisory) for as long as the journal lives, which is as long as the run, and
+//! the operating system unlocks it with the process: whether a run that was not closed goes on or died is a
+//! fact, not a guess.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -200,16 +205,18 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// The file exists already or cannot be created.
+    /// The file exists already, cannot be created, or somebody else keeps it locked.
     pub fn create(genesis: Link, path: &Path) -> Result<Journal, JournalError> {
+        let failed = |source| JournalError {
+            path: path.to_owned(),
+            source,
+        };
         let file = File::options()
             .append(true)
             .create_new(true)
             .open(path)
-            .map_err(|source| JournalError {
-                path: path.to_owned(),
-                source,
-            })?;
+            .map_err(failed)?;
+        lock(&file).map_err(failed)?;
         let reserve = Reserve::take(path);
         let log = LogFile {
             path: path.to_owned(),
@@ -300,6 +307,23 @@ impl Journal {
             .unwrap_or_default();
         JournalError { path, source }
     }
+}
+
+/// Locks a log that was just created. Whoever looks whether the run goes on locks it for a moment, too.
+fn lock(file: &File) -> io::Result<()> {
+    const ATTEMPTS: u32 = 100;
+    for _ in 0..ATTEMPTS {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
+            Err(TryLockError::Error(error)) => {
+                // Not every file system has locks. The run does not need it; who wants to remove it would.
+                tracing::debug!("the event log cannot be locked: {error}");
+                return Ok(());
+            }
+        }
+    }
+    Err(io::Error::other("somebody else keeps it locked"))
 }
 
 impl LogFile {

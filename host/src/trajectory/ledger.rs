@@ -380,6 +380,19 @@ impl Ledger {
         self.lock().completed.clone()
     }
 
+    /// True while a call with this id, of this tool and with this input, waits for its result.
+    #[must_use]
+    pub fn awaits(&self, id: &str, name: &str, input: &Value) -> bool {
+        self.lock().recorder.awaits(id, name, input)
+    }
+
+    /// Counts bytes the host has observed against the limits of the run. They are in the account
+    /// already: only what comes after can be refused for them.
+    pub fn observed(&self, bytes: usize) {
+        let mut inner = self.lock();
+        inner.bytes = inner.bytes.saturating_add(bytes as u64);
+    }
+
     /// True once `agent_started` is written.
     #[must_use]
     pub fn started(&self) -> bool {

@@ -1,14 +1,15 @@
 //! How a trajectory opens: `run_requested`, `agent_described`, the checks, `agent_started`.
 //!
-//! For a component with the agent world all of it happens before the first instruction of `run`. A
-//! stdio agent describes itself, if at all, with its first lines; for it the opening waits until then.
+//! For a component with the agent world all of it happens before the first instruction of `run`. Between
+//! the checks and `agent_started` the host connects to tool servers, which takes its time. A stdio agent
+//! describes itself, if at all, with its first lines; for it the opening waits until then.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
 use crate::commission::Commission;
-use crate::descriptor::Descriptor;
+use crate::descriptor::{Descriptor, McpServerDecl, ToolDecl};
 use crate::preflight::{Effective, Refusal, preflight};
 use crate::trajectory::event::{AgentDescribed, AgentStarted, Body, Origin, RunRequested};
 use crate::trajectory::ledger::LedgerError;
@@ -20,12 +21,26 @@ pub struct Opening {
     inner: Arc<Inner>,
 }
 
+/// What the host has beside the agent's own tools and servers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reached {
+    /// Its servers, those that could not be reached included.
+    pub servers: Vec<McpServerDecl>,
+    /// The tools of the others.
+    pub tools: Vec<ToolDecl>,
+    /// Servers that could not be reached, and why. Each is an `error_occurred` before `agent_started`.
+    pub failures: Vec<(String, String)>,
+}
+
 struct Inner {
     commission: Commission,
     grants: Value,
+    /// Ids of the operator's MCP servers.
+    granted_servers: Vec<String>,
     session_id: String,
     ledger: Ledger,
     state: Mutex<State>,
+    reached: Mutex<Reached>,
 }
 
 enum State {
@@ -44,6 +59,7 @@ impl Opening {
     pub fn begin(
         commission: Commission,
         grants: Value,
+        granted_servers: Vec<String>,
         session_id: String,
         ledger: Ledger,
     ) -> Result<Opening, JournalError> {
@@ -58,9 +74,11 @@ impl Opening {
             inner: Arc::new(Inner {
                 commission,
                 grants,
+                granted_servers,
                 session_id,
                 ledger,
                 state,
+                reached: Mutex::default(),
             }),
         })
     }
@@ -107,7 +125,11 @@ impl Opening {
         ledger.prelude(Body::AgentDescribed(Box::new(AgentDescribed {
             descriptor: descriptor.clone(),
         })))?;
-        *state = match preflight(&self.inner.commission, descriptor) {
+        *state = match preflight(
+            &self.inner.commission,
+            descriptor,
+            &self.inner.granted_servers,
+        ) {
             Ok(effective) => State::Described(Arc::new(effective)),
             Err(refusal) => {
                 error_before_start(ledger, refusal.code, refusal.message.clone())?;
@@ -116,6 +138,15 @@ impl Opening {
             }
         };
         Ok(())
+    }
+
+    /// Says what the host has reached; before [`Opening::start`].
+    pub fn reached(&self, reached: Reached) {
+        *self
+            .inner
+            .reached
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = reached;
     }
 
     /// Writes `agent_started`, describing the agent minimally first if it has not described itself.
@@ -133,10 +164,10 @@ impl Opening {
         let inner = &self.inner;
         // AVP trajectory.md §4.1 (M1): a server that was asked for and cannot be reached is an error
         // before the run starts.
-        for server in &effective.undialled {
-            let message = format!(
-                "cannot connect to the MCP server `{server}`: this version has no MCP client"
-            );
+        let reached =
+            std::mem::take(&mut *inner.reached.lock().unwrap_or_else(PoisonError::into_inner));
+        for (server, reason) in reached.failures {
+            let message = format!("cannot connect to the MCP server `{server}`: {reason}");
             error_before_start(&inner.ledger, ErrorCode::McpConnectFailed, message)?;
         }
         let body = inner.commission.body();
@@ -146,8 +177,8 @@ impl Opening {
             request_model: Some(body.model.clone()),
             prompt: effective.prompt.clone(),
             system_prompt: effective.system_prompt.clone(),
-            tools: effective.tools.clone(),
-            mcp_servers: effective.mcp_servers.clone(),
+            tools: [effective.tools.clone(), reached.tools].concat(),
+            mcp_servers: [effective.mcp_servers.clone(), reached.servers].concat(),
             skills: effective.skills.clone(),
             subagents: effective.subagents.clone(),
             thread_id: body.thread_id.clone(),

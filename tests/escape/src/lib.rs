@@ -6,6 +6,7 @@
 //! end does not come back.
 
 mod account;
+mod cow;
 mod disk;
 mod environment;
 mod handles;
@@ -15,6 +16,8 @@ mod paths;
 mod protected;
 mod quota;
 mod readonly;
+mod required;
+mod single_file;
 mod special;
 mod storage;
 mod time;
@@ -32,9 +35,12 @@ const CASES: &[&[(&str, Case)]] = &[
     readonly::CASES,
     special::CASES,
     protected::CASES,
+    single_file::CASES,
+    cow::CASES,
     quota::CASES,
     memory::CASES,
     account::CASES,
+    required::CASES,
     storage::CASES,
     time::CASES,
     environment::CASES,

@@ -211,7 +211,8 @@ fn deep(trial: &mut Trial, _: &str) {
             }
         }
     }
-    for climb in [1, 30, 59, 60, 61, 100] {
+    // How deep it got is for the host to say: at one of these, the way up ends beside the bait.
+    for climb in 1..=61 {
         let path = "../".repeat(climb) + "outside/secret.txt";
         trial.refused(&format!("{climb} up"), read(&at, &path));
     }

@@ -13,6 +13,8 @@ pub const CASES: &[(&str, Case)] = &[
     ("protected-hardlink", hardlink),
     ("protected-removal", removal),
     ("protected-repository", repository),
+    ("protected-extra", extra),
+    ("unprotected", unprotected),
 ];
 
 fn git(trial: &mut Trial, _: &str) {
@@ -205,4 +207,42 @@ fn repository(trial: &mut Trial, _: &str) {
         "not all of it can be made",
         parts.iter().any(Result::is_err),
     );
+}
+
+/// `hello.txt` and `sub/in*` are protected besides.
+fn extra(trial: &mut Trial, _: &str) {
+    let work = dir("/work");
+    trial.works("reading is fine", read(&work, "hello.txt"));
+    trial.works("a file", write(&work, "script", "x"));
+    for path in [
+        "hello.txt",
+        "Hello.TXT",
+        "sub/hello.txt",
+        "sub/inner",
+        "sub/inner/inner.txt",
+        "sub/indeed",
+    ] {
+        trial.refused(path, create(&work, path));
+    }
+    trial.refused("unlink", work.unlink_file_at("hello.txt"));
+    trial.refused("away", work.rename_at("hello.txt", &work, "moved"));
+    trial.refused("onto", work.rename_at("script", &work, "hello.txt"));
+    trial.refused("its ancestor", work.rename_at("sub", &work, "moved"));
+    trial.refused(
+        "another name",
+        work.link_at(KEEP, "hello.txt", &work, "linked"),
+    );
+    trial.refused("mkdir", work.create_directory_at("sub/inner/new"));
+    let now = NewTimestamp::Now;
+    trial.refused("times", work.set_times_at(FOLLOW, "hello.txt", now, now));
+}
+
+fn unprotected(trial: &mut Trial, outside: &str) {
+    let work = dir("/work");
+    trial.works("`.bashrc`", write(&work, ".bashrc", "alias ls=evil\n"));
+    for target in ["..", "../outside", "/etc/passwd", outside] {
+        trial.refused(target, work.symlink_at(target, "mine"));
+    }
+    trial.refused("write", create(&work, "link-file"));
+    trial.refused("read", read(&work, "link-absolute"));
 }

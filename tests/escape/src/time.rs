@@ -26,6 +26,8 @@ pub const CASES: &[(&str, Case)] = &[
     ("time-sleep", sleep),
     ("time-poll", poll_for_ever),
     ("time-stdin", stdin),
+    ("time-first-call", looping),
+    ("time-after-result", after_result),
     ("time-drop", in_drop),
     ("time-realloc", in_realloc),
     ("time-bulk", bulk),
@@ -101,15 +103,29 @@ fn poll_for_ever(_: &mut Trial, _: &str) {
 }
 
 /// Standard input of an agent is empty, not something to wait for; whatever it does, it must not last.
+/// It looks busy: it reads the clock.
+fn after_result(trial: &mut Trial, _: &str) {
+    let call = ToolCall::new("c1", "granted", "{}");
+    trial.works("a call", trajectory::assistant(Turn::new().tool_use(call)));
+    let result = ToolResult::text("c1", "done");
+    trial.works("its result", trajectory::tool_result(result));
+    let start = now();
+    while now() - start < 60_000_000_000 {
+        subscribe_duration(10_000_000).block();
+    }
+    trial.broke("nobody minded");
+}
+
 fn stdin(trial: &mut Trial, _: &str) {
     let input = get_stdin();
     for _ in 0..1000 {
-        if input.blocking_read(1024).is_err() {
-            trial.holds("it is closed", true);
-            return;
+        match input.blocking_read(1024) {
+            Err(_) => return trial.holds("it is closed", true),
+            Ok(bytes) if bytes.is_empty() => {}
+            Ok(bytes) => return trial.broke(format!("{} bytes were in it", bytes.len())),
         }
     }
-    trial.broke("there is something in it, or it never ends");
+    trial.broke("it never ends");
 }
 
 /// What never ends is where values go, not where they are made.

@@ -13,5 +13,5 @@ fuzz_target!(|data: &[u8]| {
     descriptor.validate().expect("what is read is valid");
     let commission =
         Commission::for_task("run", "anthropic/claude", None).expect("a valid commission");
-    let _ = preflight(&commission, &descriptor);
+    let _ = preflight(&commission, &descriptor, &[]);
 });

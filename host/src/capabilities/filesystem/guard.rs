@@ -34,7 +34,10 @@ impl Disk {
     /// Like [`Disk::guard`], for a name that is about to appear.
     pub(super) fn guard_new(&self, parent: &Parent, act: Act) -> Result<(), Refusal> {
         self.guard(&parent.place, act)?;
-        if !self.rules.off() && completes_repository(parent.handle(), &parent.name) {
+        if !self.rules.off()
+            && !down(Wall::Protected)
+            && completes_repository(parent.handle(), &parent.name)
+        {
             let rule = "a directory with `HEAD`, `objects` and `refs` is a repository to git, which runs \
                         programs named in its configuration";
             return Err(self.protected(&parent.place, rule.to_owned()));

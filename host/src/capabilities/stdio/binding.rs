@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value};
 
+use crate::capabilities::activity::Activity;
 use crate::descriptor::Descriptor;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
@@ -30,6 +31,7 @@ pub struct Binding {
     ledger: Ledger,
     opening: Opening,
     minimal: Arc<Descriptor>,
+    activity: Arc<Activity>,
     state: Arc<Mutex<State>>,
 }
 
@@ -55,11 +57,17 @@ type Data = Map<String, Value>;
 impl Binding {
     /// A binding that opens the trajectory with `minimal` if the agent does not describe itself.
     #[must_use]
-    pub fn new(ledger: Ledger, opening: Opening, minimal: Descriptor) -> Binding {
+    pub fn new(
+        ledger: Ledger,
+        opening: Opening,
+        minimal: Descriptor,
+        activity: Arc<Activity>,
+    ) -> Binding {
         Binding {
             ledger,
             opening,
             minimal: Arc::new(minimal),
+            activity,
             state: Arc::default(),
         }
     }
@@ -150,7 +158,12 @@ impl Binding {
             }
             // Follows from the `tool_use` block of the turn, which is on record already.
             "avp.tool_invoked" => Ok(()),
-            "avp.tool_returned" => self.ledger.tool_result(Origin::Claimed, tool_result(data)?),
+            "avp.tool_returned" => {
+                self.ledger
+                    .tool_result(Origin::Claimed, tool_result(data)?)?;
+                self.activity.tool_returned();
+                Ok(())
+            }
             "avp.subagent_invoked" => {
                 let call = SubagentCall {
                     invocation_id: string(data, "avp.subagent.invocation_id")?,

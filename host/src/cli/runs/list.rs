@@ -7,7 +7,9 @@ use wasm_agent::run::{HistoryError, PastRun, RunDir, State};
 
 use super::super::Done;
 use super::super::load::RunsFlags;
-use super::super::out::{BOLD, Cell, DIM, Out, RED, Table, YELLOW, note, print_json, put, styled};
+use super::super::out::{
+    BOLD, CYAN, Cell, DIM, Out, RED, Table, YELLOW, note, print_json, put, styled,
+};
 use super::super::summary::verdict;
 use super::super::text::{age, clipped, duration, money};
 
@@ -86,7 +88,10 @@ fn row(table: &mut Table, run: &RunDir, past: &PastRun, now: Timestamp) {
                 duration(outcome.wall()),
             )
         }
-        State::Unfinished(totals) => (Cell::styled(YELLOW, "unfinished"), totals, String::new()),
+        state @ State::Running(totals) => (Cell::styled(CYAN, word(state)), totals, String::new()),
+        state @ (State::Died(totals) | State::Unfinished(totals)) => {
+            (Cell::styled(YELLOW, word(state)), totals, String::new())
+        }
     };
     let count = |number: u64| {
         if number == 0 {
@@ -106,6 +111,16 @@ fn row(table: &mut Table, run: &RunDir, past: &PastRun, now: Timestamp) {
         Cell::right(time),
         Cell::right(age(now.as_second() - past.request.started.as_second())).with(DIM),
     ]);
+}
+
+/// A state, in one word.
+pub(super) fn word(state: &State) -> &'static str {
+    match state {
+        State::Ended(_) => "ended",
+        State::Running(_) => "running",
+        State::Died(_) => "died",
+        State::Unfinished(_) => "unfinished",
+    }
 }
 
 fn to_json(run: &RunDir, past: &Result<PastRun, HistoryError>) -> Value {
@@ -129,15 +144,15 @@ fn to_json(run: &RunDir, past: &Result<PastRun, HistoryError>) -> Value {
     });
     match &past.state {
         State::Ended(outcome) => {
-            put(&mut value, "state", json!("ended"));
+            put(&mut value, "state", json!(word(&past.state)));
             put(&mut value, "ended", json!(outcome.ended));
             put(&mut value, "stop_reason", json!(outcome.stop_reason));
             put(&mut value, "exit_code", json!(outcome.exit() as u8));
             put(&mut value, "totals", json!(outcome.totals));
             put(&mut value, "wall_us", json!(outcome.wall_us));
         }
-        State::Unfinished(totals) => {
-            put(&mut value, "state", json!("unfinished"));
+        state @ (State::Running(totals) | State::Died(totals) | State::Unfinished(totals)) => {
+            put(&mut value, "state", json!(word(state)));
             put(&mut value, "totals", json!(totals));
         }
     }

@@ -51,6 +51,10 @@ pub(super) fn remove(args: &Args) -> Done {
             return Ok(Exit::Success);
         }
     }
+    // One that goes on keeps the others, too: nobody meant to remove it.
+    for run in &runs {
+        run.is_over_to("remove")?;
+    }
     for run in runs {
         run.remove()?;
     }

@@ -11,10 +11,11 @@ use wasm_agent::run::{Outcome, PastRun, RunDir, State};
 use super::super::Done;
 use super::super::failure::Failure;
 use super::super::load::RunsFlags;
-use super::super::out::{BOLD, Cell, DIM, Out, Table, YELLOW, print_json, put, styled};
+use super::super::out::{BOLD, CYAN, Cell, DIM, Out, Table, YELLOW, print_json, put, styled};
 use super::super::summary::{Stderr, counts, details, summary, tail};
 use super::super::text::{age, clipped, duration, for_terminal, printable, size};
 use super::super::timeline::moment;
+use super::list::word;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,13 +76,10 @@ fn to_json(run: &RunDir) -> Result<Value, Failure> {
         "directory": run.path(),
         "request": run.read_request()?,
     });
+    put(&mut value, "state", json!(word(&state)));
     match state {
-        State::Ended(outcome) => {
-            put(&mut value, "state", json!("ended"));
-            put(&mut value, "outcome", json!(outcome));
-        }
-        State::Unfinished(totals) => {
-            put(&mut value, "state", json!("unfinished"));
+        State::Ended(outcome) => put(&mut value, "outcome", json!(outcome)),
+        State::Running(totals) | State::Died(totals) | State::Unfinished(totals) => {
             put(&mut value, "totals", json!(totals));
         }
     }
@@ -99,16 +97,24 @@ fn text(run: &RunDir) -> Result<(), Failure> {
                 out.line(&details)?;
             }
         }
-        State::Unfinished(totals) => {
+        State::Running(totals) | State::Died(totals) | State::Unfinished(totals) => {
+            let (style, why) = match &state {
+                State::Running(_) => (CYAN, "its account is not closed yet"),
+                State::Died(_) => (YELLOW, "its account was never closed: the host was killed"),
+                _ => (
+                    YELLOW,
+                    "its account is not closed: the host was killed, or the run goes on",
+                ),
+            };
             let name = styled(BOLD, printable(&request.agent.name));
             let mut parts = vec![format!(
                 "{} {name} {}",
-                styled(YELLOW, "■"),
-                styled(YELLOW, "unfinished")
+                styled(style, "■"),
+                styled(style, word(&state))
             )];
             parts.extend(counts(totals));
             out.line(&parts.join(" · "))?;
-            out.line("  the account was never closed: the host was killed, or the run goes on")?;
+            out.line(&format!("  {why}"))?;
         }
     }
     out.line("")?;
@@ -119,7 +125,7 @@ fn text(run: &RunDir) -> Result<(), Failure> {
     }
     let submitted = match &state {
         State::Ended(outcome) => outcome.artifacts.as_slice(),
-        State::Unfinished(_) => &[],
+        State::Running(_) | State::Died(_) | State::Unfinished(_) => &[],
     };
     let artifacts = artifacts(run.path())?;
     if !artifacts.is_empty() {
@@ -196,9 +202,18 @@ fn grants(grants: &Value) -> String {
             .flatten()
     };
     let mut parts = Vec::new();
-    for (name, flag) in [("dirs", "--dir"), ("env", "--env"), ("args", "--arg")] {
+    for (name, flag) in [
+        ("dirs", "--dir"),
+        ("files", "--file"),
+        ("protect", "--protect"),
+        ("env", "--env"),
+        ("args", "--arg"),
+    ] {
         let values = list(name).filter_map(Value::as_str);
         parts.extend(values.map(|value| format!("{flag} {}", printable(value))));
+    }
+    if grants.get("no-protect").and_then(Value::as_bool) == Some(true) {
+        parts.push("--no-protect".to_owned());
     }
     parts.extend(required(grants).map(|evidence| format!("--require {}", printable(&evidence))));
     let default = Limits::default().to_json();

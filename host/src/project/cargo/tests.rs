@@ -62,11 +62,32 @@ fn the_only_candidate_is_the_agent() {
         choose(&project).unwrap(),
         "my-agent = library `my_agent` of package `my-agent`"
     );
-    let project = metadata(&[("tool", json!([program("prog")]), json!(null))]);
+    let project = metadata(&[("tool", json!([program("prog")]), json!({"wasm-agent": {}}))]);
     assert_eq!(
         choose(&project).unwrap(),
         "prog = program `prog` of package `tool`"
     );
+}
+
+/// Such as this project's own workspace.
+#[test]
+fn a_program_of_a_workspace_is_an_agent_only_when_something_says_so() {
+    let plain = ("host", json!([program("host")]), json!(null));
+    let error = choose(&metadata(&[plain.clone()])).unwrap_err();
+    assert!(matches!(error, BuildError::NoAgent { .. }), "{error:?}");
+    assert!(error.to_string().contains("program `host`"), "{error}");
+    assert!(error.hint().unwrap().contains("wasm-agent-sdk"));
+
+    let agent = ("agent", json!([library("agent")]), json!(null));
+    let chosen = choose(&metadata(&[plain.clone(), agent])).unwrap();
+    assert!(chosen.starts_with("agent = library"), "{chosen}");
+
+    let mut both = metadata(&[plain, ("speaks", json!([program("speaks")]), json!(null))]);
+    both.packages[1].dependencies.push(Dependency {
+        name: SDK.to_owned(),
+    });
+    let chosen = choose(&both).unwrap();
+    assert!(chosen.starts_with("speaks = program"), "{chosen}");
 }
 
 #[test]

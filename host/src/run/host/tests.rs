@@ -27,6 +27,7 @@ fn faulty(interface: &str, function: &str) -> Host {
             engine,
             linker,
             cache: Cache::disabled(),
+            loading: Loading::new(LOAD_TIME),
             max_component_bytes: MAX_ARTIFACT,
         }),
     }

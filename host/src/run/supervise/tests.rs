@@ -89,6 +89,37 @@ fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
 }
 
 #[tokio::test(start_paused = true)]
+async fn beginning_and_going_on_have_deadlines_of_their_own() {
+    let run = Run::new(limits(|limits| limits.first_call = 15_000));
+    let looking = async {
+        loop {
+            run.activity.enter("wasi:io/poll", Nature::Looks);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let hit = run.limit(looking).await;
+    assert_eq!((hit.name, hit.max), ("first-call", 15_000));
+
+    let run = Run::new(limits(|limits| limits.after_result = 120_000));
+    let start = Instant::now();
+    let given_a_result = async {
+        for _ in 0..5 {
+            run.activity
+                .enter("wasm-agent:agent/trajectory", Nature::Acts);
+            run.activity.tool_returned();
+            tokio::time::sleep(Duration::from_secs(100)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let hit = run.limit(given_a_result).await;
+    assert_eq!((hit.name, hit.max), ("after-result", 120_000));
+    assert!(
+        start.elapsed() >= Duration::from_secs(520),
+        "after the last"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_guest_that_sleeps_is_noted_then_cut_and_the_record_says_what_it_did() {
     let mut run = Run::new(Limits::default());
     let start = Instant::now();

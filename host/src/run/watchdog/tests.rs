@@ -24,6 +24,8 @@ fn computing(last_activity: u64) -> Snapshot {
     Snapshot {
         doing: Doing::Computing { since: s(0) },
         last_activity: s(last_activity),
+        begun: true,
+        result_at: None,
         cpu: s(0),
         pace: Pace::Guest,
         child: Evidence::Progress,
@@ -352,6 +354,78 @@ fn a_listener_that_does_not_keep_up_is_not_the_guests_idleness() {
 }
 
 #[test]
+fn a_guest_that_does_not_begin_is_ended_when_it_should_have() {
+    let mut dog = watchdog(Policy {
+        first_call: s(15),
+        ..policy()
+    });
+    let stuck = Snapshot {
+        begun: false,
+        ..computing(0)
+    };
+    assert_eq!(dog.due(s(0), &stuck), s(15));
+    let (notices, verdict) = watch(&mut dog, 0, 100, &stuck);
+    assert_eq!(notices, [(15, Notice::HardStop)]);
+    assert_eq!(verdict, Verdict::Fire(Reason::FirstCall(s(15))));
+    assert_eq!(Reason::FirstCall(s(15)).limit().name, "first-call");
+
+    // Once it has begun, it may be quiet for as long as others.
+    let mut dog = watchdog(Policy {
+        first_call: s(15),
+        ..policy()
+    });
+    let (notices, _) = watch(&mut dog, 0, 400, &computing(0));
+    assert_eq!(notices.last(), Some(&(301, Notice::HardStop)));
+}
+
+#[test]
+fn a_guest_that_does_nothing_with_a_result_is_ended_before_it_is_idle() {
+    let policy = Policy {
+        after_result: s(120),
+        ..policy()
+    };
+    let given = |at| Snapshot {
+        result_at: Some(s(at)),
+        ..sleeping(at)
+    };
+    let mut dog = watchdog(policy);
+    assert_eq!(dog.due(s(0), &computing(0)), s(1), "one may come unseen");
+    assert_eq!(watch(&mut dog, 0, 50, &computing(50)).1, Verdict::Continue);
+    assert_eq!(watch(&mut dog, 51, 150, &given(50)).1, Verdict::Continue);
+    // Another result: it went on in between.
+    let (notices, verdict) = watch(&mut dog, 151, 400, &given(150));
+    assert_eq!(verdict, Verdict::Fire(Reason::AfterResult(s(120))));
+    assert_eq!(notices.last(), Some(&(270, Notice::HardStop)));
+    assert_eq!(Reason::AfterResult(s(120)).limit().name, "after-result");
+
+    // A model that takes its time is something done.
+    let mut dog = watchdog(policy);
+    let verdict = watch(&mut dog, 51, 200, &sleeping(50)).1;
+    assert_eq!(verdict, Verdict::Continue);
+}
+
+#[test]
+fn a_guest_that_is_held_back_gets_its_time_back() {
+    let mut dog = watchdog(Policy {
+        after_result: s(10),
+        ..policy()
+    });
+    let held = Snapshot {
+        result_at: Some(s(0)),
+        pace: Pace::Host,
+        ..sleeping(0)
+    };
+    assert_eq!(watch(&mut dog, 0, 60, &held).1, Verdict::Continue);
+    let free = Snapshot {
+        pace: Pace::Guest,
+        ..held
+    };
+    assert_eq!(watch(&mut dog, 61, 69, &free).1, Verdict::Continue);
+    let verdict = watch(&mut dog, 70, 70, &free).1;
+    assert_eq!(verdict, Verdict::Fire(Reason::AfterResult(s(10))));
+}
+
+#[test]
 fn a_policy_that_contradicts_itself_names_both_fields() {
     let wrong = |change: fn(&mut Policy)| {
         let mut policy = policy();
@@ -424,6 +498,8 @@ fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     (doing, child, pace, 0_u64..50).prop_map(|(doing, child, pace, cpu)| Snapshot {
         doing,
         last_activity: s(0),
+        begun: true,
+        result_at: None,
         cpu: s(cpu),
         pace,
         child,

@@ -67,7 +67,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     guest(
         "fact-other-run",
-        Wall::Facts,
+        Wall::Sound,
         "CWE-117",
         "Nothing a guest reports makes an event of another run.",
         NOTHING.check(one_stop),
@@ -132,7 +132,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     guest(
         "output-forged",
-        Wall::Chain,
+        Wall::Sound,
         "CWE-117",
         "Output that looks like a record is not one.",
         NOTHING.check(one_stop),
@@ -169,7 +169,7 @@ pub(super) const CASES: &[Case] = &[
         "chain-request",
         Wall::Chain,
         "CWE-354",
-        "What was asked cannot be changed afterwards.",
+        "What was granted cannot be changed afterwards.",
         chain_request,
     ),
     guest(
@@ -418,10 +418,18 @@ fn chain_swapped(stage: &Stage) -> Trying<'_> {
     }))
 }
 
+/// The memory a case is granted: in `run.json`, and in no event.
+const REQUESTED: &str = "67108864";
+
 fn chain_request(stage: &Stage) -> Trying<'_> {
     Box::pin(tampered(stage, "chain-request", |directory| {
         let path = directory.join("run.json");
         let text = fs::read_to_string(&path)?;
-        fs::write(path, text.replace("fact-unknown-call", "something-else"))
+        if !text.contains(REQUESTED) {
+            return Err(std::io::Error::other(
+                "run.json does not say what was granted",
+            ));
+        }
+        fs::write(path, text.replace(REQUESTED, "1073741824"))
     }))
 }

@@ -1,5 +1,7 @@
 //! Files that are no agents, or were made to bring the host down before there is one.
 
+use std::time::Duration;
+
 use super::super::case::{Case, Trying, Verdict, host};
 use super::super::component::{self, Parts};
 use super::super::guests;
@@ -8,6 +10,7 @@ use super::super::wall::Wall;
 use crate::engine::artifact::MAX_ARTIFACT;
 use crate::engine::{Allocation, Artifact, Cache, Engine, Profile};
 use crate::grants::ask;
+use crate::run::{Host, HostOptions};
 
 pub(super) const CASES: &[Case] = &[
     host(
@@ -74,6 +77,13 @@ pub(super) const CASES: &[Case] = &[
         special,
     ),
     host(
+        "artifact-laborious",
+        Wall::LoadTime,
+        "CWE-407",
+        "Nobody waits for a component that takes the compiler longer than its time.",
+        laborious,
+    ),
+    host(
         "ask-forged",
         Wall::Artifact,
         "CWE-1286",
@@ -81,6 +91,10 @@ pub(super) const CASES: &[Case] = &[
         ask_forged,
     ),
 ];
+
+/// What the compiler works on for seconds.
+const LOOPS: u32 = 1000;
+const LOCALS: u32 = 1000;
 
 async fn refused(stage: &Stage, bytes: &[u8], because: &str) -> Verdict {
     match stage::load(&stage.host, bytes).await {
@@ -270,6 +284,26 @@ fn special(stage: &Stage) -> Trying<'_> {
             }
         }
         Verdict::of(wrong, "each was refused")
+    })
+}
+
+fn laborious(_: &Stage) -> Trying<'_> {
+    Box::pin(async {
+        let tried = async {
+            let host = Host::new(HostOptions {
+                load_time: Duration::from_millis(100),
+                ..HostOptions::default()
+            })
+            .map_err(|error| error.to_string())?;
+            // A few seconds of work.
+            let component = component::laborious(LOOPS, LOCALS);
+            match stage::load(&host, &component).await {
+                Ok(_) => Err("it was waited for".to_owned()),
+                Err(error) if error.contains("takes longer than 100ms") => Ok(error),
+                Err(error) => Err(format!("it failed otherwise: {error}")),
+            }
+        };
+        tried.await.into()
     })
 }
 

@@ -37,7 +37,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     host(
         "cache-cut",
-        Wall::CacheMac,
+        Wall::Artifact,
         "CWE-354",
         "An entry that was cut short is compiled anew.",
         cut,

@@ -17,7 +17,7 @@ const DENIED: &[Trace] = &[Trace::Denied];
 pub(super) const CASES: &[Case] = &[
     guest(
         "path-only-granted",
-        Wall::Beneath,
+        Wall::Sound,
         "CWE-552",
         "Without a grant there is no directory at all.",
         Setup::new(Dirs::Nothing),
@@ -45,21 +45,21 @@ pub(super) const CASES: &[Case] = &[
     ),
     guest(
         "path-backslash",
-        Wall::Beneath,
+        Wall::Sound,
         "CVE-2024-51745",
         "Backslashes, drives and devices of Windows are plain names.",
         WORK,
     ),
     guest(
         "path-percent",
-        Wall::Beneath,
+        Wall::Sound,
         "CWE-177",
         "Percent-encoded paths are not decoded.",
         WORK,
     ),
     guest(
         "path-lookalike",
-        Wall::Beneath,
+        Wall::Sound,
         "CWE-176",
         "Characters that look like dots and slashes are not taken for them.",
         WORK,
@@ -122,7 +122,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     guest(
         "path-listing",
-        Wall::Beneath,
+        Wall::Sound,
         "CWE-548",
         "A listing does not show what lies beside the directory.",
         WORK,

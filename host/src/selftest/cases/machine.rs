@@ -3,6 +3,7 @@
 use super::super::case::{Case, Trying, Verdict, guest, host};
 use super::super::component::{Parts, command, module};
 use super::super::evidence::Evidence;
+use super::super::resources::{self, Destructor, Keeper};
 use super::super::setup::{Dirs, Ending, Setup, Trace};
 use super::super::stage::{self, Stage};
 use super::super::wall::Wall;
@@ -125,6 +126,13 @@ pub(super) const CASES: &[Case] = &[
         "A handle of one kind is not taken for another.",
         WORK.ends(Ending::Crashed),
     ),
+    host(
+        "handle-borrow-kept",
+        Wall::Wasmtime,
+        "Canonical ABI, borrow handles",
+        "A handle that was lent and is kept, or used after it was given back, ends the guest.",
+        borrow_kept,
+    ),
     guest(
         "handle-parent-first",
         Wall::Wasmtime,
@@ -140,6 +148,29 @@ pub(super) const CASES: &[Case] = &[
         NOTHING.ends(Ending::Crashed),
     ),
 ];
+
+fn borrow_kept(stage: &Stage) -> Trying<'_> {
+    Box::pin(async {
+        let cases = [
+            // With one that gives it back, so that it is known to be the keeping.
+            (Keeper::GivesBack, Ending::Answered),
+            (Keeper::Keeps, Ending::Crashed),
+            (Keeper::UsesAfter, Ending::Crashed),
+        ];
+        let mut saw = Vec::new();
+        for (keeper, ending) in cases {
+            let component = resources::component(keeper, Destructor::Returns);
+            let setup = NOTHING.ends(ending);
+            match handmade(stage, "handle-borrow-kept", &component, &setup).await {
+                Verdict::Held { saw: this } => saw.push(this),
+                verdict => return verdict,
+            }
+        }
+        Verdict::Held {
+            saw: saw.join("; "),
+        }
+    })
+}
 
 fn peak_is_within_16_mib(evidence: &Evidence<'_>) -> Result<(), String> {
     let peak = evidence.outcome.memory_peak;

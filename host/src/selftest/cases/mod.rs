@@ -3,10 +3,13 @@
 mod account;
 mod artifact;
 mod cache;
+mod cow;
 mod disk;
 mod links;
 mod machine;
 mod protected;
+mod required;
+mod single_file;
 mod surroundings;
 mod time;
 
@@ -14,13 +17,16 @@ use super::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let tables: [&'static [Case]; 9] = [
+    let tables: [&'static [Case]; 12] = [
         disk::CASES,
         links::CASES,
         protected::CASES,
+        single_file::CASES,
+        cow::CASES,
         machine::CASES,
         time::CASES,
         account::CASES,
+        required::CASES,
         surroundings::CASES,
         artifact::CASES,
         cache::CASES,

@@ -2,7 +2,7 @@
 
 use super::super::case::{Case, guest};
 use super::super::evidence::Evidence;
-use super::super::setup::{Dirs, Setup, Trace};
+use super::super::setup::{Dirs, Protect, Setup, Trace};
 use super::super::wall::Wall;
 
 const WORK: Setup = Setup::new(Dirs::Work).leaves(&[Trace::Denied]);
@@ -64,7 +64,34 @@ pub(super) const CASES: &[Case] = &[
         "A directory cannot be made that git takes for a repository.",
         WORK,
     ),
+    guest(
+        "protected-extra",
+        Wall::ProtectedExtra,
+        "CWE-693",
+        "What the operator protects besides is not changed, nor what lies beside it moved onto it.",
+        WORK.protect(Protect::Also(&["hello.txt", "sub/in*"]))
+            .check(extra_is_there),
+    ),
+    guest(
+        "unprotected",
+        Wall::LinkTargets,
+        "CWE-59",
+        "Where nothing is protected, links that lead out are still refused.",
+        WORK.protect(Protect::Off).told_outside(),
+    ),
 ];
+
+/// What was protected besides is as it was.
+fn extra_is_there(evidence: &Evidence<'_>) -> Result<(), String> {
+    for (name, was) in [("hello.txt", "hello"), ("sub/inner/inner.txt", "inner")] {
+        let text = std::fs::read_to_string(evidence.world.path("work").join(name));
+        match text {
+            Ok(text) if text == was => {}
+            other => return Err(format!("{name} is {other:?} now")),
+        }
+    }
+    Ok(())
+}
 
 /// Nothing that a program obeys has appeared at the top of the directory.
 fn only_harmless(evidence: &Evidence<'_>) -> Result<(), String> {

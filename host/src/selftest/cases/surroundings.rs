@@ -91,7 +91,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     host(
         "ask-no-grant",
-        Wall::Ask,
+        Wall::Environment,
         "CWE-269",
         "A component gets nothing for asking.",
         ask_no_grant,

@@ -3,6 +3,7 @@
 use super::super::case::{Case, Trying, Verdict, guest, host};
 use super::super::component::{Parts, command, module};
 use super::super::guests;
+use super::super::resources::{self, Destructor, Keeper};
 use super::super::setup::{Dirs, Ending, Setup};
 use super::super::stage::{self, Stage};
 use super::super::wall::Wall;
@@ -59,6 +60,24 @@ pub(super) const CASES: &[Case] = &[
             .ends(Ending::Limit(&["idle"])),
     ),
     guest(
+        "time-first-call",
+        Wall::Idle,
+        "CWE-400",
+        "A guest that does not begin to do anything is ended when it should have.",
+        Setup::new(Dirs::Nothing)
+            .limits(&[("first-call", "500ms"), ("wall", "5s")])
+            .ends(Ending::Limit(&["first-call"])),
+    ),
+    guest(
+        "time-after-result",
+        Wall::Idle,
+        "CWE-400",
+        "So is one that does nothing with the result of a tool.",
+        Setup::new(Dirs::Nothing)
+            .limits(&[("after-result", "500ms"), ("wall", "5s")])
+            .ends(Ending::Limit(&["after-result"])),
+    ),
+    guest(
         "repeated-call",
         Wall::Repetition,
         "CWE-834",
@@ -81,14 +100,21 @@ pub(super) const CASES: &[Case] = &[
         Wall::WallClock,
         "CWE-835",
         "An endless loop that reads files is ended.",
-        WAIT.ends(Ending::Limit(&["wall", "cpu"])),
+        WAIT.limits(&[("wall", "700ms"), ("cpu", "10s")]),
     ),
     guest(
         "time-drop",
         Wall::Cpu,
         "CWE-835",
-        "A destructor that never ends is ended.",
+        "A destructor of the guest's language that never ends is ended.",
         CPU,
+    ),
+    host(
+        "time-destructor",
+        Wall::Cpu,
+        "CWE-835",
+        "So is the destructor of a component's resource; one that traps ends the guest.",
+        destructor,
     ),
     guest(
         "time-realloc",
@@ -178,11 +204,32 @@ fn start(stage: &Stage) -> Trying<'_> {
     })
 }
 
+fn destructor(stage: &Stage) -> Trying<'_> {
+    Box::pin(async {
+        let setup = Setup::new(Dirs::Nothing).limits(&[("cpu", "300ms")]);
+        let cases = [
+            // With one that returns, so that it is known to be the destructor.
+            (Destructor::Returns, Ending::Answered),
+            (Destructor::Traps, Ending::Crashed),
+            (Destructor::Loops, Ending::Limit(&["cpu"])),
+        ];
+        let mut last = Verdict::broken("nothing was tried");
+        for (destructor, ending) in cases {
+            let component = resources::component(Keeper::GivesBack, destructor);
+            last = handmade(stage, "time-destructor", &component, &setup.ends(ending)).await;
+            if !matches!(last, Verdict::Held { .. }) {
+                break;
+            }
+        }
+        last
+    })
+}
+
 fn describe(stage: &Stage) -> Trying<'_> {
     Box::pin(async {
         match stage::load(&stage.host, guests::DESCRIBE).await {
             Ok(_) => Verdict::broken("it was loaded"),
-            Err(error) if error.contains("limit") => Verdict::Held { saw: error },
+            Err(error) if error.contains("limit `cpu`") => Verdict::Held { saw: error },
             Err(error) => Verdict::broken(format!("it failed otherwise: {error}")),
         }
     })

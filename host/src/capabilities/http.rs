@@ -1,0 +1,169 @@
+//! `wasi:http`: requests of the guest, all of them through the egress.
+//!
+//! Requests, fields and bodies as values are wasmtime-wasi-http's; sending is ours.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use http_body_util::BodyExt as _;
+use wasmtime::component::{Linker, ResourceTable};
+use wasmtime_wasi_http::p2::bindings::http::{outgoing_handler, types};
+use wasmtime_wasi_http::{
+    Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView,
+    WasiHttpHooks,
+};
+
+use super::activity::Nature;
+use super::state::RunState;
+use crate::egress::{self, Part, Refused, Timeouts, Waiting, Way};
+use crate::grants::Limits;
+use crate::selftest::sabotage::{self, down};
+use crate::selftest::wall::Wall;
+
+/// Bytes of a request's body a guest may be ahead of the network with one write.
+const CHUNK: usize = 64 << 10;
+
+/// `wasi:http` for one guest.
+pub(crate) struct Http {
+    ctx: WasiHttpCtx,
+    hooks: Hooks,
+}
+
+struct Hooks {
+    way: Way,
+}
+
+impl Http {
+    /// Requests go this way.
+    pub(crate) fn new(way: Way, limits: &Limits) -> Http {
+        let mut ctx = WasiHttpCtx::new();
+        let fields = sabotage::limit(Wall::RequestSize, limits.header_bytes);
+        ctx.set_field_size_limit(usize::try_from(fields).unwrap_or(usize::MAX));
+        Http {
+            ctx,
+            hooks: Hooks { way },
+        }
+    }
+
+    fn view<'a>(&'a mut self, table: &'a mut ResourceTable) -> WasiHttpCtxView<'a> {
+        WasiHttpCtxView {
+            hooks: &mut self.hooks,
+            table,
+            ctx: &mut self.ctx,
+        }
+    }
+}
+
+/// Links both interfaces. Making a request is doing something; putting one together is not.
+pub(super) fn add_to_linker(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
+    outgoing_handler::add_to_linker::<RunState, WasiHttp>(linker, |state| {
+        let state = state.enter("wasi:http/outgoing-handler", Nature::Acts);
+        state.http.view(&mut state.table)
+    })?;
+    let options = types::LinkOptions::default();
+    types::add_to_linker::<RunState, WasiHttp>(linker, &options, |state| {
+        let state = state.enter("wasi:http/types", Nature::Looks);
+        state.http.view(&mut state.table)
+    })
+}
+
+type Sent = Result<
+    (
+        http::Response<WasiBody>,
+        Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ),
+    Error,
+>;
+
+impl WasiHttpHooks for Hooks {
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        if down(Wall::RequestForm) {
+            return Arc::new(|_| false);
+        }
+        Arc::new(egress::is_forbidden)
+    }
+
+    fn set_host_header(&mut self) -> bool {
+        // The egress sets it, to the host of the URL.
+        false
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        CHUNK
+    }
+
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        let way = self.way.clone();
+        let mut request = request.map(|body| {
+            body.map_err(|_| Refused::Malformed {
+                part: Part::Body,
+                what: "its body was not finished",
+            })
+            .boxed_unsync()
+        });
+        if let Some(options) = options {
+            request.extensions_mut().insert(Timeouts {
+                connect: options.connect_timeout,
+                head: options.first_byte_timeout,
+                idle: options.between_bytes_timeout,
+            });
+        }
+        Box::new(async move {
+            let response = way.send(request).await.map_err(code)?;
+            let response = response.map(|body| body.map_err(code).boxed_unsync());
+            // The connection ends with the body: there is nothing else to wait for.
+            let rest: Box<dyn Future<Output = Result<(), Error>> + Send> =
+                Box::new(async { Ok(()) });
+            Ok((response, rest))
+        })
+    }
+}
+
+/// A refusal in the words of `wasi:http`.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what errors are mapped with"
+)]
+fn code(refused: Refused) -> Error {
+    let section = |max: u64| u32::try_from(max).ok();
+    match refused {
+        Refused::Denied { .. } => Error::HttpRequestDenied,
+        Refused::Malformed { part, .. } => match part {
+            Part::Url => Error::HttpRequestUriInvalid,
+            Part::Method => Error::HttpRequestMethodInvalid,
+            Part::Headers => Error::HttpProtocolError,
+            Part::Body => Error::HttpRequestBodySize(None),
+        },
+        Refused::Address { .. } => Error::DestinationIpProhibited,
+        Refused::Resolve { reason, .. } => Error::DnsError {
+            rcode: Some(reason),
+            info_code: None,
+        },
+        Refused::Connect { refused: true, .. } => Error::ConnectionRefused,
+        Refused::Connect { .. } => Error::DestinationUnavailable,
+        Refused::Tls {
+            certificate: true, ..
+        } => Error::TlsCertificateError,
+        Refused::Tls { .. } => Error::TlsProtocolError,
+        Refused::Timeout { waiting, .. } => match waiting {
+            Waiting::Connection => Error::ConnectionTimeout,
+            Waiting::Head => Error::HttpResponseTimeout,
+            Waiting::Body => Error::ConnectionReadTimeout,
+        },
+        Refused::Limit { name, max } => match name {
+            "request-bytes" => Error::HttpRequestBodySize(Some(max)),
+            "response-bytes" => Error::HttpResponseBodySize(Some(max)),
+            "url-bytes" => Error::HttpRequestUriTooLong,
+            "header-bytes" => Error::HttpRequestHeaderSectionSize(section(max)),
+            _ => Error::ConnectionLimitReached,
+        },
+        Refused::Truncated => Error::HttpResponseIncomplete,
+        Refused::Protocol { .. } => Error::HttpProtocolError,
+        Refused::Dropped | Refused::Closed => Error::ConnectionTerminated,
+    }
+}
