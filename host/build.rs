@@ -14,10 +14,11 @@ use std::process::Command;
 const TARGET: &str = "wasm32-wasip2";
 
 /// Names of the guests, and where cargo puts each below `<target>/release`.
-const GUESTS: [(&str, &str); 3] = [
+const GUESTS: [(&str, &str); 4] = [
     ("ESCAPE", "escape.wasm"),
     ("STDIO", "stdio.wasm"),
     ("DESCRIBE", "examples/describe.wasm"),
+    ("HTTP", "examples/http.wasm"),
 ];
 
 fn main() -> io::Result<()> {

@@ -21,10 +21,14 @@ mod describe;
 mod evidence;
 mod grants;
 mod harness;
+mod http;
 mod limits;
+mod one_way_out;
 mod loading;
+mod model;
 mod project;
 mod recording;
+mod replay;
 mod run;
 mod running;
 mod selftest;
@@ -39,12 +43,12 @@ mod every_guest_has_a_test {
         unused_imports,
         reason = "not every module has a test named after a guest"
     )]
-    use super::{avp::*, commission::*, components::*, describe::*, grants::*, limits::*};
+    use super::{avp::*, commission::*, components::*, describe::*, grants::*, http::*, limits::*};
     #[expect(
         unused_imports,
         reason = "not every module has a test named after a guest"
     )]
-    use super::{evidence::*, recording::*, run::*, signals::*, stdio::*, tools::*};
+    use super::{evidence::*, model::*, recording::*, run::*, signals::*, stdio::*, tools::*};
 
     macro_rules! assert_test_exists {
         ($name:ident) => {

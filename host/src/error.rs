@@ -25,7 +25,8 @@ pub enum Exit {
     Success = 0,
     /// The agent stopped with `error`, `refused` or `abandoned`, or without the required evidence; or `verify` or `selftest` found something wrong.
     Failed = 1,
-    /// Nothing was run: usage, missing import, bad component, bad grant, bad commission.
+    /// Nothing was run: usage, missing import, bad component, bad grant, bad commission, or given up on before
+    /// there was a run.
     CannotRun = 2,
     /// A limit of the grants ended the run.
     Limit = 3,

@@ -37,6 +37,8 @@ pub struct Refusal {
     pub code: ErrorCode,
     /// What does not fit.
     pub message: String,
+    /// What the operator can say on the command line so that it can run, where that is what is missing.
+    pub remedy: Option<String>,
 }
 
 /// Checks a commission against the agent that is to act on it (C§3.3, C§4, D§2.7). `granted` are the ids of
@@ -62,6 +64,7 @@ pub fn preflight(
                 printable(pin),
                 printable(&descriptor.agent_version),
             ),
+            remedy: None,
         });
     }
     let allowed = Allowed::new(body, descriptor)?;
@@ -79,6 +82,7 @@ pub fn preflight(
                 printable(&body.model),
                 printable(&patterns.join(", ")),
             ),
+            remedy: None,
         });
     }
     Ok(allowed.apply(body, descriptor))
@@ -262,6 +266,7 @@ fn collision(message: String) -> Refusal {
     Refusal {
         code: ErrorCode::CommissionCollision,
         message,
+        remedy: None,
     }
 }
 

@@ -83,6 +83,15 @@ impl Account {
             .filter(move |audit| audit["kind"] == kind)
     }
 
+    /// The only audit record of this kind.
+    #[track_caller]
+    pub(crate) fn only_audit(&self, kind: &str) -> &Value {
+        let mut found = self.audits(kind);
+        let first = found.next().unwrap();
+        assert!(found.next().is_none(), "there is one `{kind}`");
+        first
+    }
+
     /// Names of the limits that were hit, in order.
     pub(crate) fn limits_hit(&self) -> Vec<&str> {
         self.audits("limit")

@@ -66,6 +66,14 @@ pub(crate) fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
     );
     link!(
         linker,
+        agent::model,
+        Own,
+        "wasm-agent:agent/model",
+        Acts,
+        |state| state
+    );
+    link!(
+        linker,
         agent::tools,
         Own,
         "wasm-agent:agent/tools",

@@ -5,10 +5,12 @@
 
 pub mod activity;
 mod clocks;
+pub mod content;
 pub mod filesystem;
 pub(crate) mod http;
 mod link;
 pub mod meters;
+pub mod model;
 mod poll;
 pub mod random;
 pub mod session;
@@ -33,6 +35,7 @@ pub mod bindings {
         // a host that cannot keep the account any more ends the run instead of lying to the guest.
         imports: { default: async | trappable },
         exports: { default: async },
+        with: { "wasm-agent:agent/model.completion": crate::capabilities::model::Arriving },
     });
 
     /// The world of a component that is a tool.

@@ -7,12 +7,14 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::activity::{Activity, Nature};
+use super::content::Remembered;
 use super::filesystem::{Filesystem, FilesystemView, FsView};
 use super::http::Http;
 use super::meters::{Limiter, Meters};
 use super::random::Randomness;
 use super::storage::Storage;
 use crate::grants::Grants;
+use crate::model::Models;
 use crate::recording::Tape;
 use crate::tools::Toolbox;
 use crate::trajectory::Ledger;
@@ -28,6 +30,9 @@ pub struct RunState {
     pub(crate) activity: Arc<Activity>,
     pub(crate) grants: Arc<Grants>,
     pub(crate) ledger: Ledger,
+    pub(crate) models: Models,
+    /// What the cases of the contract's blocks do not carry, for when the guest hands them back.
+    pub(crate) blocks: Remembered,
     pub(crate) tools: Toolbox,
     pub(crate) storage: Storage,
     /// What answers from outside go through.

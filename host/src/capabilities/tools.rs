@@ -243,7 +243,10 @@ impl RunState {
             },
         );
         match recorded {
-            Ok(()) => self.ledger.observed(bytes),
+            Ok(()) => {
+                self.ledger.observed(bytes);
+                self.activity.tool_returned();
+            }
             Err(LedgerError::Journal(error)) => return Err(wasmtime::Error::new(error)),
             Err(LedgerError::Rejected(rejected)) => {
                 return Ok(Err(wit::ToolError::NoSuchCall(rejected.to_string())));

@@ -225,8 +225,10 @@ fn convert_turn(turn: wit::Turn) -> Result<fact::Turn, Rejected> {
         usage: turn.usage.map(convert_usage),
         model: turn.model,
         request_model: turn.request_model,
+        provider: None,
         finish_reasons: turn.finish_reasons,
         cost_usd: turn.cost_usd,
+        cost_source: None,
         duration_ms: turn.duration_ms,
         time_to_first_chunk: turn.time_to_first_chunk,
         refusal_category: turn.refusal_category,
@@ -234,8 +236,18 @@ fn convert_turn(turn: wit::Turn) -> Result<fact::Turn, Rejected> {
     })
 }
 
-fn convert_usage(usage: wit::Usage) -> fact::Usage {
+pub(super) fn convert_usage(usage: wit::Usage) -> fact::Usage {
     fact::Usage {
+        input_tokens: usage.input_tokens,
+        output_tokens: usage.output_tokens,
+        cache_read_input_tokens: usage.cache_read_input_tokens,
+        cache_creation_input_tokens: usage.cache_creation_input_tokens,
+        reasoning_output_tokens: usage.reasoning_output_tokens,
+    }
+}
+
+pub(super) fn convert_usage_for_guest(usage: fact::Usage) -> wit::Usage {
+    wit::Usage {
         input_tokens: usage.input_tokens,
         output_tokens: usage.output_tokens,
         cache_read_input_tokens: usage.cache_read_input_tokens,
@@ -254,7 +266,7 @@ fn convert_subagent_usage(usage: wit::SubagentUsage) -> Result<fact::SubagentUsa
     })
 }
 
-fn convert_block(block: types::ContentBlock) -> Result<Block, String> {
+pub(super) fn convert_block(block: types::ContentBlock) -> Result<Block, String> {
     use types::ContentBlock as B;
     let value = match block {
         B::Text(text) => return Ok(Block::text(text)),
@@ -294,7 +306,7 @@ fn convert_call(kind: &str, call: &types::ToolCall) -> Result<Value, String> {
     Ok(json!({ "type": kind, "id": call.id, "name": call.name, "input": input }))
 }
 
-fn convert_document(document: types::Document) -> Value {
+pub(super) fn convert_document(document: types::Document) -> Value {
     let mut block = Map::new();
     block.insert("type".to_owned(), "document".into());
     block.insert("source".to_owned(), convert_source(document.source));
@@ -304,7 +316,7 @@ fn convert_document(document: types::Document) -> Value {
     Value::Object(block)
 }
 
-fn convert_source(source: types::Source) -> Value {
+pub(super) fn convert_source(source: types::Source) -> Value {
     match source {
         types::Source::Bytes(media) => json!({
             "type": "base64",
@@ -333,7 +345,7 @@ pub(super) fn convert_result_content(mut blocks: Vec<wit::ResultBlock>) -> Resul
     Ok(content)
 }
 
-fn parse_text(field: &str, text: &str) -> Result<Value, String> {
+pub(super) fn parse_text(field: &str, text: &str) -> Result<Value, String> {
     match serde_json::from_str(text) {
         Err(_) if down(Wall::Facts) => Ok(Value::Null),
         parsed => parsed.map_err(|error| format!("{field}: not valid JSON: {error}")),
@@ -373,7 +385,7 @@ fn turn_bytes(turn: &wit::Turn) -> usize {
         + turn.finish_reasons.iter().map(String::len).sum::<usize>()
 }
 
-fn block_bytes(block: &types::ContentBlock) -> usize {
+pub(super) fn block_bytes(block: &types::ContentBlock) -> usize {
     use types::ContentBlock as B;
     match block {
         B::Text(text) | B::Refusal(text) | B::Other(text) => text.len(),
@@ -389,7 +401,7 @@ fn block_bytes(block: &types::ContentBlock) -> usize {
     }
 }
 
-fn result_block_bytes(block: &wit::ResultBlock) -> usize {
+pub(super) fn result_block_bytes(block: &wit::ResultBlock) -> usize {
     match block {
         wit::ResultBlock::Text(text) => text.len(),
         wit::ResultBlock::Image(source) => source_bytes(source),

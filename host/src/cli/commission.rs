@@ -31,6 +31,11 @@ pub(super) struct CommissionFlags {
 }
 
 impl CommissionFlags {
+    /// The model the operator names, which is thereby granted.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.model.as_deref()
+    }
+
     /// The commission for the agent `descriptor` describes. One made from a task has the id `run_id`, or one
     /// nobody has used.
     pub(super) fn resolve(

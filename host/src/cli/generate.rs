@@ -68,11 +68,14 @@ pub(super) struct SchemaArgs {
 enum Format {
     /// The grants file
     Grants,
+    /// The script of a model, for `--model scripted/FILE`
+    Script,
 }
 
 pub(super) fn schema(args: &SchemaArgs) -> Done {
     match args.format {
         Format::Grants => print_json(&wasm_agent::grants::file::schema())?,
+        Format::Script => print_json(&wasm_agent::model::scripted::schema())?,
     }
     Ok(Exit::Success)
 }

@@ -132,6 +132,14 @@ impl GrantFlags {
             .any(|flag| !flag.is_empty())
     }
 
+    /// Grants as resolved from the file and the flags, and the model the operator names: saying which
+    /// model to use allows it.
+    pub(super) fn resolve_with_model(&self, model: Option<&str>) -> Result<Grants, Failure> {
+        let mut grants = self.resolve()?;
+        grants.models.allow.extend(model.map(str::to_owned));
+        Ok(grants)
+    }
+
     /// Grants as resolved from the file and the flags.
     pub(super) fn resolve(&self) -> Result<Grants, Failure> {
         let file = match &self.grants {

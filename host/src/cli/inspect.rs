@@ -151,7 +151,9 @@ fn imports(out: &mut Out, inspection: &Inspection) -> Result<(), Failure> {
         }
         let needs = match import.need {
             Need::Nothing => Cell::styled(DIM, "always there"),
-            Need::Dir | Need::Env | Need::Tools => format!("needs {}", import.need.grant()).into(),
+            Need::Dir | Need::Env | Need::Model | Need::Tools => {
+                format!("needs {}", import.need.grant()).into()
+            }
             Need::Denied => Cell::styled(DIM, "always refused"),
             Need::Network | Need::Unknown => {
                 Cell::styled(RED, format!("cannot start: {}", import.need.grant()))

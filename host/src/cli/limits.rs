@@ -75,5 +75,6 @@ fn unit(unit: Unit) -> &'static str {
         Unit::Duration => "time",
         Unit::Count => "count",
         Unit::Percent => "part",
+        Unit::Money => "money",
     }
 }

@@ -107,7 +107,7 @@ enum Format {
 
 pub(super) async fn run(args: Args) -> Done {
     let mode = args.taping.mode()?;
-    let grants = args.grants.resolve()?;
+    let grants = args.grants.resolve_with_model(args.commission.model())?;
     let host = args.host.host(taping::profile(&mode))?;
     let (agent, signals) = args.agent.load(&host).await?;
     let asked = args

@@ -44,7 +44,7 @@ fn reason(outcome: &Outcome) -> Option<String> {
         Ended::Stopped {
             message: Some(message),
         }
-        | Ended::Refused { message } => Some(printable(message)),
+        | Ended::Refused { message, .. } => Some(printable(message)),
         Ended::Incomplete { missing } => {
             Some(format!("missing {}", printable(&missing.join(", "))))
         }

@@ -180,6 +180,16 @@ fn audit(audit: &Value) -> Parts {
             let max = wasm_agent::grants::limits::show(&name, data.number("max"));
             ("limit", format!("{name} ({max})"), RED)
         }
+        "model_retry" => {
+            let wait = duration(Duration::from_millis(data.number("wait_ms")));
+            let class = data.text("class").replace('_', " ");
+            let message = clipped(&data.text("message"), QUOTE);
+            (
+                "retry",
+                format!("{} {class}: {message}; again in {wait}", data.text("model")),
+                YELLOW,
+            )
+        }
         "rejected" => (
             "rejected",
             format!("{}: {}", data.text("fact"), data.text("reason")),
@@ -328,6 +338,12 @@ mod tests {
         assert_eq!(show(limit).unwrap(), "limit: memory (1MiB)");
         let progress = r#""audit":{"kind":"progress","message":"reading","fraction":0.42}"#;
         assert_eq!(show(progress).unwrap(), "progress: reading (42 %)");
+        let retry = r#""audit":{"kind":"model_retry","model":"a/b","attempt":1,"class":"rate_limited","status":429,
+            "message":"slow\ndown","wait_ms":1500}"#;
+        assert_eq!(
+            show(retry).unwrap(),
+            "retry: a/b rate limited: slow down; again in 1.5 s"
+        );
         let request = r#""audit":{"kind":"request","caller":"guest","method":"GET","url":"https://a.example/",
             "status":200,"bytes_out":0,"bytes_in":2048,"milliseconds":34}"#;
         assert_eq!(

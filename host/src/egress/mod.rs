@@ -184,7 +184,8 @@ impl Egress {
     /// The way of one caller.
     #[must_use]
     pub fn way(&self, caller: Caller, rules: Vec<HostRule>) -> Way {
-        let connections = usize::try_from(self.inner.limits.connections).unwrap_or(usize::MAX);
+        let connections = sabotage::limit(Wall::Connections, self.inner.limits.connections);
+        let connections = usize::try_from(connections).unwrap_or(usize::MAX);
         Way {
             egress: self.clone(),
             caller,

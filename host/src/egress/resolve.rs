@@ -48,7 +48,7 @@ impl Resolver for System {
 
 /// The addresses of `host` that may be connected to: all of them, or the request is refused. That a rule
 /// names an address is what allows it, whatever it is; `localhost` is this machine.
-pub(super) async fn checked(resolver: &dyn Resolver, host: &Host) -> Result<Vec<IpAddr>, Refused> {
+pub(crate) async fn checked(resolver: &dyn Resolver, host: &Host) -> Result<Vec<IpAddr>, Refused> {
     let name = match host {
         Host::Ip(address) => return Ok(vec![*address]),
         Host::Name(_) if host.is_localhost() => {
@@ -157,6 +157,13 @@ pub(super) mod tests {
                 assert_eq!(address.to_string(), private);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_changes_later_changes_nothing() {
+        let resolver = Scripted::new(&[&["1.1.1.1"], &["127.0.0.1"]]);
+        let found = checked(&resolver, &Host::Name("a.example".to_owned())).await;
+        assert_eq!(found.unwrap(), ["1.1.1.1".parse::<IpAddr>().unwrap()]);
     }
 
     #[tokio::test]

@@ -22,6 +22,8 @@ pub enum Need {
     Nothing,
     /// A directory. Without one it is there and there are no files.
     Dir,
+    /// A model that may be asked. Without one the agent is not started.
+    Model,
     /// An environment variable. Without one it is there and there are none.
     Env,
     /// A tool server or a tool component. Without one it is there and there are no tools.
@@ -46,6 +48,7 @@ impl Need {
             Self::Nothing => "nothing",
             Self::Dir => "--dir",
             Self::Env => "--env",
+            Self::Model => "--model or --allow-model",
             Self::Tools => "--mcp, --tool",
             Self::Denied => "always denied",
             Self::Network => "--allow-host",
@@ -91,6 +94,7 @@ const KNOWN: &[Known] = &[
     known(OURS, V0_1, "types", Need::Nothing, "types of the contract"),
     known(OURS, V0_1, "trajectory", Need::Nothing, "reports facts for the trajectory"),
     known(OURS, V0_1, "session", Need::Nothing, "asks about its run and budget, saves state, submits artifacts"),
+    known(OURS, V0_1, "model", Need::Model, "asks language models"),
     known(OURS, V0_1, "tools", Need::Tools, "uses tools of servers and components"),
 
     known("wasi:io", V0_2, "error", Need::Nothing, "stream errors"),
@@ -260,6 +264,14 @@ pub fn unmet(artifact: &Artifact) -> Vec<Import> {
     imports
 }
 
+/// Whether the agent asks models: then it needs one that it may ask.
+pub fn asks_models(artifact: &Artifact) -> bool {
+    artifact
+        .imports()
+        .iter()
+        .any(|import| look_up(import).0 == Need::Model)
+}
+
 /// An agent that cannot be started because of what it imports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unmet {
@@ -340,6 +352,7 @@ mod tests {
             "wasi:cli/stdout@0.3.0",
             "wasi:keyvalue/store@0.2.0",
             "wasm-agent:agent/model@0.1.0",
+            "wasm-agent:agent/human@0.1.0",
             "plain",
         ]);
         let inspection = Inspection::of(&artifact);
@@ -348,11 +361,12 @@ mod tests {
             .iter()
             .map(|import| import.need)
             .collect();
-        use Need::{Denied, Dir, Env, Network, Nothing, Unknown};
+        use Need::{Denied, Dir, Env, Model, Network, Nothing, Unknown};
         assert_eq!(
             needs,
             [
-                Nothing, Dir, Env, Denied, Network, Unknown, Unknown, Unknown, Unknown, Unknown
+                Nothing, Dir, Env, Denied, Network, Unknown, Unknown, Unknown, Model, Unknown,
+                Unknown
             ]
         );
         assert_eq!(inspection.rows()[1].grant, "--dir");

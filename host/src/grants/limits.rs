@@ -37,6 +37,11 @@ pub struct Limits {
     pub host_call_rate: u64,
     pub repeated_error: u64,
     pub repeated_call: u64,
+    pub model_calls: u64,
+    pub tokens: u64,
+    pub money: u64,
+    pub model_idle: u64,
+    pub model_attempts: u64,
     pub requests: u64,
     pub connections: u64,
     pub request_bytes: u64,
@@ -64,6 +69,8 @@ pub enum Unit {
     Count,
     /// `90%`, up to 100.
     Percent,
+    /// US dollars: `1.50`. Kept in millionths of a dollar.
+    Money,
 }
 
 /// One limit.
@@ -292,6 +299,46 @@ pub const TABLE: &[Limit] = &[
         "an agent that has not learned from five equal answers is in a loop"
     ),
     limit!(
+        "model-calls",
+        model_calls,
+        Count,
+        "1000",
+        "times a model may be asked; further requests are refused",
+        "a long task takes some hundred turns"
+    ),
+    limit!(
+        "tokens",
+        tokens,
+        Count,
+        "20000000",
+        "tokens of all models together, what they read and what they write; further requests are refused",
+        "two hundred turns that read a hundred thousand tokens each"
+    ),
+    limit!(
+        "money",
+        money,
+        Money,
+        "10",
+        "US dollars all models together may cost; further requests are refused. With any other value than the default, a model whose price nobody knows is refused, too",
+        "most tasks cost less than one; a loop is noticed before it hurts"
+    ),
+    limit!(
+        "model-idle",
+        model_idle,
+        Duration,
+        "4m",
+        "time a model may be silent in the middle of an answer; it is asked again then, or given up",
+        "models that think without a word do so for a minute or two; less than `idle`, so that it is the model that is given up and not the run"
+    ),
+    limit!(
+        "model-attempts",
+        model_attempts,
+        Count,
+        "5",
+        "times one request is sent until it is given up, where asking again can help",
+        "with the waits in between, half a minute: what has not passed by then is for the agent to know"
+    ),
+    limit!(
         "requests",
         requests,
         Count,
@@ -432,6 +479,11 @@ impl Default for Limits {
             host_call_rate: 0,
             repeated_error: 0,
             repeated_call: 0,
+            model_calls: 0,
+            tokens: 0,
+            money: 0,
+            model_idle: 0,
+            model_attempts: 0,
             requests: 0,
             connections: 0,
             request_bytes: 0,
@@ -586,7 +638,7 @@ impl Limits {
         let entries = TABLE.iter().map(|limit| {
             let value = (limit.get)(self);
             let shown = match limit.unit {
-                Unit::Duration | Unit::Percent => json!(limit.unit.show(value)),
+                Unit::Duration | Unit::Percent | Unit::Money => json!(limit.unit.show(value)),
                 Unit::Bytes | Unit::Count => json!(value),
             };
             (limit.name.to_owned(), shown)
@@ -634,6 +686,9 @@ impl Unit {
     ///
     /// Why it is none, in words.
     pub fn parse(self, text: &str) -> Result<u64, &'static str> {
+        if self == Unit::Money {
+            return parse_money(text);
+        }
         let digits = text
             .find(|c: char| !c.is_ascii_digit())
             .unwrap_or(text.len());
@@ -668,10 +723,13 @@ impl Unit {
     }
 
     fn show(self, value: u64) -> String {
+        if self == Unit::Money {
+            return show_money(value);
+        }
         let units: &[(u64, &str)] = match self {
             Unit::Bytes => &[(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")],
             Unit::Duration => &[(3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")],
-            Unit::Count => &[],
+            Unit::Count | Unit::Money => &[],
             Unit::Percent => &[(1, "%")],
         };
         units
@@ -691,8 +749,43 @@ impl Unit {
             Unit::Duration => "`10m`, `90s` or `250ms`",
             Unit::Count => "`1000`",
             Unit::Percent => "`90%`",
+            Unit::Money => "`0.50` or `10` (US dollars)",
         }
     }
+}
+
+/// Digits after the point of an amount of money, as many as are kept.
+const MONEY_DIGITS: usize = 6;
+
+fn parse_money(text: &str) -> Result<u64, &'static str> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(part) {
+        return Err("it is not an amount in US dollars");
+    }
+    if part.len() > MONEY_DIGITS {
+        return Err("less than a millionth of a dollar is not counted");
+    }
+    let millionths: u64 = format!("{part:0<MONEY_DIGITS$}")
+        .parse()
+        .map_err(|_| "the value is too large")?;
+    let value = whole
+        .parse::<u64>()
+        .ok()
+        .and_then(|whole| whole.checked_mul(1_000_000)?.checked_add(millionths))
+        .ok_or("the value is too large")?;
+    if value == 0 {
+        return Err("zero would stop every run");
+    }
+    Ok(value)
+}
+
+/// At least cents, no zeros beyond.
+fn show_money(value: u64) -> String {
+    let (whole, part) = (value / 1_000_000, value % 1_000_000);
+    let part = format!("{part:06}");
+    let kept = part.trim_end_matches('0').len().max(2);
+    format!("{whole}.{}", part.get(..kept).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -733,6 +826,15 @@ mod tests {
             ("soft", "101%"),
             ("soft", "0%"),
             ("soft", "10s"),
+            ("money", "0"),
+            ("money", "0.00"),
+            ("money", "-1"),
+            ("money", "1."),
+            ("money", ".5"),
+            ("money", "1.0000001"),
+            ("money", "1e3"),
+            ("money", "$1"),
+            ("money", "99999999999999"),
         ] {
             assert!(limits.set(name, value).is_err(), "{name}={value}");
         }
@@ -763,6 +865,21 @@ mod tests {
     }
 
     #[test]
+    fn money_is_counted_in_millionths_of_a_dollar() {
+        let mut limits = Limits::default();
+        for (text, value, shown) in [
+            ("1.50", 1_500_000, "1.50"),
+            ("0.000001", 1, "0.000001"),
+            ("20", 20_000_000, "20.00"),
+        ] {
+            limits.set("money", text).unwrap();
+            assert_eq!(limits.money, value, "{text}");
+            assert_eq!(show("money", value), shown);
+            assert_eq!(limits.to_json()["money"], shown);
+        }
+    }
+
+    #[test]
     fn the_soft_limit_is_a_part_of_the_hard_one() {
         let mut limits = Limits::default();
         assert_eq!(
@@ -779,7 +896,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_shown_parses_to_the_same_value(value in 1_u64..Unit::MAX_MILLIS) {
-            for unit in [Unit::Bytes, Unit::Duration, Unit::Count] {
+            for unit in [Unit::Bytes, Unit::Duration, Unit::Count, Unit::Money] {
                 prop_assert_eq!(unit.parse(&unit.show(value)), Ok(value));
             }
             let part = value % 100 + 1;
@@ -788,7 +905,7 @@ mod tests {
 
         #[test]
         fn no_text_makes_the_parser_panic(text in ".{0,40}") {
-            for unit in [Unit::Bytes, Unit::Duration, Unit::Count, Unit::Percent] {
+            for unit in [Unit::Bytes, Unit::Duration, Unit::Count, Unit::Percent, Unit::Money] {
                 let _ = unit.parse(&text);
             }
         }

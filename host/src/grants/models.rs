@@ -47,3 +47,14 @@ pub struct ModelsGrant {
     /// A price table that is used instead of the built-in one.
     pub prices: Option<PathBuf>,
 }
+
+impl ModelsGrant {
+    /// Paths of the scripts that are granted. Each is granted by its whole name: a pattern covers none,
+    /// because a script is a file of the host's.
+    pub fn scripts(&self) -> impl Iterator<Item = &str> {
+        self.allow
+            .iter()
+            .filter_map(|allowed| allowed.strip_prefix("scripted/"))
+            .filter(|path| !path.contains('*'))
+    }
+}

@@ -3,16 +3,34 @@
 //! `wire.rs` is the seam: each provider's format turns a [`Request`] into HTTP and a stream of
 //! server-sent events into a [`Reply`]. Nothing here knows a guest; `capabilities/model.rs` does.
 
+pub mod anthropic;
+pub mod arrival;
 mod assembly;
+pub mod completion;
+pub mod error;
 pub mod gemini;
+pub mod exchange;
 mod media;
 pub mod openai_chat;
 pub mod openai_responses;
+pub mod pattern;
+pub mod price;
+pub mod provider;
 mod provider_error;
+pub mod retry;
+pub mod scripted;
+pub mod service;
+pub mod spent;
+pub mod sse;
 mod strict_schema;
+pub mod validate;
 #[cfg(test)]
 mod testing;
 pub mod wire;
+
+pub use completion::{Answered, Completion, Piece};
+pub use error::{ModelError, ProviderFailure};
+pub use service::{Asked, Models, Setup};
 
 use serde_json::Value;
 
@@ -80,7 +98,8 @@ pub struct Sampling {
     pub temperature: Option<f64>,
     /// Between 0 and 1.
     pub top_p: Option<f64>,
-    /// Tokens of the reply at most. Always set by the time a wire format sees it.
+    /// Tokens of the reply at most. Always set for a format that insists on a number; where it is left out
+    /// the provider's own default will do.
     pub max_output_tokens: Option<u32>,
     /// Texts that end the reply.
     pub stop_sequences: Vec<String>,

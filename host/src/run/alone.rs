@@ -16,6 +16,7 @@ use super::taping::hermetic_start;
 use super::watchdog::Policy;
 use super::workspaces::Workspaces;
 use crate::capabilities::activity::Activity;
+use crate::capabilities::content::Remembered;
 use crate::capabilities::http::Http;
 use crate::capabilities::meters::{Limiter, Meters};
 use crate::capabilities::random::Randomness;
@@ -25,6 +26,7 @@ use crate::capabilities::storage::Storage;
 use crate::egress::{Caller, Egress};
 use crate::engine::{Engine, Profile};
 use crate::grants::{Grants, Limits};
+use crate::model::{Models, Setup};
 use crate::recording::{Seed, Tape};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
@@ -101,18 +103,24 @@ where
     if down(Wall::Environment) {
         wasi.inherit_env();
     }
+    let egress = Egress::new(ledger.clone());
     let state = RunState {
         wasi: wasi.build(),
         files,
-        http: Http::new(
-            Egress::new(ledger.clone()).way(Caller::Guest, Vec::new()),
-            &grants.limits,
-        ),
+        http: Http::new(egress.way(Caller::Guest, Vec::new()), &grants.limits),
         table: table(&grants),
         limiter: Limiter::new(meters.clone(), activity.clone(), &grants.limits),
         meters: meters.clone(),
         activity: activity.clone(),
         ledger: ledger.clone(),
+        models: Models::new(
+            &Setup::default(),
+            &egress,
+            ledger.clone(),
+            activity.clone(),
+            meters.clone(),
+        ),
+        blocks: Remembered::default(),
         tools: Toolbox::default(),
         storage: Storage::none(0),
         run_id: Arc::from("alone"),

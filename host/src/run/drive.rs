@@ -36,6 +36,7 @@ use crate::descriptor::Descriptor;
 use crate::egress::Egress;
 use crate::engine::{Engine, Profile};
 use crate::grants::{Grants, Limits};
+use crate::model;
 use crate::preflight::Refusal;
 use crate::recording::format::Header;
 use crate::recording::{Seed, Tape};
@@ -77,6 +78,7 @@ pub(super) struct Job {
     pub(super) ledger: Ledger,
     pub(super) egress: Egress,
     pub(super) opening: Opening,
+    pub(super) models: model::Setup,
     /// What the output has to match, where that is required.
     pub(super) output_schema: Option<Schema>,
     pub(super) interrupt: Interrupt,
@@ -121,7 +123,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         job.opening.refusal(),
         filesystem(&job.grants, &job.workspaces, &job.ledger, &job.tape),
     ) {
-        (Some(refusal), _) => refused(refusal.message),
+        (Some(refusal), _) => refused(refusal),
         (None, Err(error)) => host_fault(error.to_string()),
         (None, Ok(files)) => {
             changes = Some(files.journal());
@@ -230,7 +232,11 @@ fn cannot_start(error: &ComponentError) -> Finish {
     let message = error.to_string();
     Finish {
         error: Some((ErrorCode::Unknown, message.clone())),
-        ..refused(message)
+        ..refused(Refusal {
+            code: ErrorCode::Unknown,
+            message,
+            remedy: None,
+        })
     }
 }
 
@@ -536,6 +542,7 @@ pub(super) fn not_started(
 ) -> Outcome {
     let ended = Ended::Refused {
         message: refusal.message,
+        remedy: refusal.remedy,
     };
     let outcome = Outcome {
         totals: ledger.totals(),

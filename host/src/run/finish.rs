@@ -10,6 +10,7 @@ use super::outcome::{Crash, Ended};
 use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::meters::LimitHit;
 use crate::capabilities::stdio::Captured;
+use crate::preflight::Refusal;
 use crate::recording::Tape;
 use crate::recording::tape::{OutOfTime, Stop, TapeError};
 use crate::trajectory::{ErrorCode, JournalError, StopReason};
@@ -229,9 +230,12 @@ pub(super) fn limit_reached(hit: LimitHit) -> Finish {
     }
 }
 
-pub(super) fn refused(message: String) -> Finish {
+pub(super) fn refused(refusal: Refusal) -> Finish {
     Finish {
-        ended: Ended::Refused { message },
+        ended: Ended::Refused {
+            message: refusal.message,
+            remedy: refusal.remedy,
+        },
         reason: StopReason::Error,
         output: None,
         error: None,

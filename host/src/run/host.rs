@@ -23,7 +23,7 @@ use crate::commission::{Commission, CommissionError};
 use crate::descriptor::{Descriptor, DescriptorError};
 use crate::egress::{Egress, EgressOptions};
 use crate::engine::artifact::MAX_ARTIFACT;
-use crate::engine::inspect::{self, Import, unmet};
+use crate::engine::inspect::{self, Import, asks_models, unmet};
 use crate::engine::{
     AgentKind, Allocation, Artifact, ArtifactError, Cache, Engine, EngineError, LoadError, Profile,
 };
@@ -32,6 +32,7 @@ use crate::grants::recorded::RecordedError;
 use crate::grants::{DirSpec, FileSpec, GrantError, Grants};
 use crate::recording::tape::TapeError;
 use crate::recording::{InputError, Recording, RecordingError};
+use crate::model;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::tools::Toolbox;
@@ -500,6 +501,12 @@ impl Host {
         }
         mode.can_repeat(&agent, &grants)?;
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
+        // Who asks no model needs none.
+        let models = if asks_models(&agent.artifact) {
+            model::Setup::of(&grants, &commission)
+        } else {
+            Ok(model::Setup::default())
+        };
         let inputs = mode.inputs(&grants)?;
         let replayed = match &mode {
             Mode::Replay(recording) => {
@@ -552,6 +559,9 @@ impl Host {
                     taped.known_as.clone(),
                     account.ledger.clone(),
                 )?;
+                if let Err(refusal) = &models {
+                    opening.object(refusal.clone());
+                }
                 for subject in left_out {
                     account.ledger.audit(Audit::Narrowed { subject })?;
                 }
@@ -597,6 +607,8 @@ impl Host {
             egress: Egress::with(account.ledger.clone(), egress),
             ledger: account.ledger.clone(),
             opening,
+            // A run that was refused asks nobody.
+            models: models.unwrap_or_default(),
             output_schema,
             interrupt: interrupt.clone(),
         };

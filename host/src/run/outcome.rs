@@ -35,6 +35,9 @@ pub enum Ended {
     Refused {
         /// What does not fit.
         message: String,
+        /// What the operator can say so that it can be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remedy: Option<String>,
     },
     /// The guest trapped or exited.
     Crashed(Crash),
@@ -213,6 +216,10 @@ impl Outcome {
     pub fn exit(&self) -> Exit {
         match &self.ended {
             Ended::Converged if self.stop_reason == StopReason::Converged => Exit::Success,
+            // It is for the operator to say more; the agent was not tried.
+            Ended::Refused {
+                remedy: Some(_), ..
+            } => Exit::CannotRun,
             Ended::Converged
             | Ended::Stopped { .. }
             | Ended::Incomplete { .. }

@@ -12,6 +12,7 @@ use super::drive::{Job, Watched};
 use super::host::Entry;
 use super::workspaces::Workspaces;
 use crate::capabilities::Witness;
+use crate::capabilities::content::Remembered;
 use crate::capabilities::filesystem::{self, Extent, Filesystem, Mount, MountError, Protection, Stable};
 use crate::capabilities::http::Http;
 use crate::capabilities::meters::Limiter;
@@ -21,6 +22,7 @@ use crate::capabilities::storage::Storage;
 use crate::egress::{Caller, Way};
 use crate::engine::{Engine, Profile};
 use crate::grants::{self, Access, FileGrant, Grants};
+use crate::model::Models;
 use crate::recording::Tape;
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
@@ -83,6 +85,14 @@ pub(super) fn new_store(
         meters: meters.clone(),
         activity: activity.clone(),
         ledger: job.ledger.clone(),
+        models: Models::new(
+            &job.models,
+            &job.egress,
+            job.ledger.clone(),
+            activity.clone(),
+            meters.clone(),
+        ),
+        blocks: Remembered::default(),
         tools,
         storage,
         run_id: Arc::from(job.commission.body().run_id.as_str()),

@@ -24,6 +24,7 @@ mod server;
 mod setup;
 mod stage;
 pub mod wall;
+mod web;
 mod world;
 
 use std::sync::Arc;

@@ -81,6 +81,8 @@ pub(super) struct Setup {
     pub(super) protect: Protect,
     /// In the words of `--require`; schemas are files of the world.
     pub(super) require: &'static [&'static str],
+    /// Rules of requests, in which `{port}` stands for the first thing the guest is told.
+    pub(super) hosts: &'static [&'static str],
     pub(super) arg: Arg,
     pub(super) ending: Ending,
     pub(super) traces: &'static [Trace],
@@ -98,6 +100,7 @@ impl Setup {
             env: &[],
             protect: Protect::Standard,
             require: &[],
+            hosts: &[],
             arg: Arg::Nothing,
             ending: Ending::Answered,
             traces: &[],
@@ -121,6 +124,10 @@ impl Setup {
 
     pub(super) const fn requires(self, require: &'static [&'static str]) -> Setup {
         Setup { require, ..self }
+    }
+
+    pub(super) const fn hosts(self, hosts: &'static [&'static str]) -> Setup {
+        Setup { hosts, ..self }
     }
 
     pub(super) const fn text(self, text: &'static str) -> Setup {

@@ -191,14 +191,16 @@ pub(super) async fn run(
         agent: agent.clone(),
         commission: Commission::for_task(run_id, "none/none", Some(told))
             .map_err(|error| error.to_string())?,
-        grants: grants(world, setup)?,
+        grants: grants(world, setup, told)?,
         runs: Some(RunsDir::at(world.path("runs"))),
     };
     let handle = host.start(request).map_err(|error| error.to_string())?;
     Ok(handle.outcome().await)
 }
 
-fn grants(world: &World, setup: &Setup) -> Result<Grants, String> {
+fn grants(world: &World, setup: &Setup, told: &str) -> Result<Grants, String> {
+    let port = told.split(' ').nth(1).unwrap_or_default();
+    let rule = |rule: &&str| rule.replace("{port}", port);
     let spec = |name: &str, access: &str| -> Result<DirSpec, String> {
         let text = format!("{}::/{name}:{access}", world.path(name).display());
         text.parse()
@@ -241,6 +243,7 @@ fn grants(world: &World, setup: &Setup) -> Result<Grants, String> {
     let file = GrantsFile {
         dirs,
         files,
+        hosts: setup.hosts.iter().map(rule).collect(),
         protect: protect.iter().map(ToString::to_string).collect(),
         no_protect,
         require,

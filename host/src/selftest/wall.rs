@@ -93,6 +93,7 @@ walls! {
     Pinned, "pinned", "A name is looked up once: what was checked is what is connected to.";
     RequestForm, "request-form", "A request that two servers could read in two ways is not sent.";
     Requests, "requests", "Requests are bounded in number.";
+    Connections, "connections", "Requests under way at once are bounded in number.";
     RequestSize, "request-size", "URLs, headers and bodies of requests are bounded.";
     ResponseSize, "response-size", "Bodies of responses are bounded.";
     HttpGranted, "http-granted", "An agent that makes requests is not started when it may make none.";

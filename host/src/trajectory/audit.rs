@@ -149,6 +149,25 @@ pub enum Audit {
         #[serde(skip_serializing_if = "Option::is_none")]
         after: Option<String>,
     },
+    /// A model did not answer and is asked again.
+    ModelRetry {
+        /// The model, as `provider/model`.
+        model: String,
+        /// The request that failed, from 1.
+        attempt: u32,
+        /// What kind of failure.
+        class: &'static str,
+        /// The HTTP status, where there was one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        status: Option<u16>,
+        /// What the provider said, or what went wrong with it.
+        message: String,
+        /// Milliseconds until it is asked again.
+        wait_ms: u64,
+        /// Tokens the void part has used, where the provider said so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tokens: Option<u64>,
+    },
     /// The component asked for less than the operator granted; the rest was not handed over.
     Narrowed {
         /// What was left out.

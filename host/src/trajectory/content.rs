@@ -102,6 +102,21 @@ impl Block {
         Ok(Block(map))
     }
 
+    /// The same block with one key changed, whose value stays of the kind it was.
+    #[must_use]
+    pub(crate) fn with(mut self, key: &str, value: Value) -> Block {
+        if let Some(place) = self.0.get_mut(key) {
+            *place = value;
+        }
+        self
+    }
+
+    /// The block's keys and values.
+    #[must_use]
+    pub fn as_map(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
     /// The block's `type`.
     #[must_use]
     pub fn kind(&self) -> &str {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::content::Block;
+use super::event::CostSource;
 use super::vocabulary::StopReason;
 
 /// Tokens of one turn. `input_tokens` includes those read from a cache (AVP T§3.3).
@@ -43,12 +44,18 @@ pub struct Turn {
     /// The model that was asked for; the first report of a turn counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_model: Option<String>,
+    /// Who serves it, where that is not the run's provider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
     /// The provider's finish reasons; the last non-empty report counts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub finish_reasons: Vec<String>,
-    /// US dollars, where the provider names them.
+    /// US dollars, where somebody knows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
+    /// Where they come from: reported, unless said otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost_source: Option<CostSource>,
     /// Milliseconds the inference took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,

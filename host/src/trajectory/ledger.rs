@@ -292,6 +292,16 @@ impl Ledger {
         })
     }
 
+    /// Records the result of a tool call that is still open; does nothing when it is not.
+    #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
+    pub fn answer_open(&self, origin: Origin, result: ToolResult) -> Result<(), LedgerError> {
+        if self.lock().recorder.is_open(&result.call_id) {
+            self.tool_result(origin, result)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Opens the frame of a sub-agent.
     #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
     pub fn subagent_start(&self, origin: Origin, call: SubagentCall) -> Result<(), LedgerError> {
@@ -386,6 +396,12 @@ impl Ledger {
         self.lock().recorder.awaits(id, name, input)
     }
 
+    /// True once `agent_started` is written.
+    #[must_use]
+    pub fn started(&self) -> bool {
+        self.lock().recorder.started()
+    }
+
     /// Counts bytes the host has observed against the limits of the run. They are in the account
     /// already: only what comes after can be refused for them.
     pub fn observed(&self, bytes: usize) {
@@ -393,10 +409,25 @@ impl Ledger {
         inner.bytes = inner.bytes.saturating_add(bytes as u64);
     }
 
-    /// True once `agent_started` is written.
+    /// True when a call has this id already.
     #[must_use]
-    pub fn started(&self) -> bool {
-        self.lock().recorder.started()
+    pub fn has_call(&self, id: &str) -> bool {
+        self.lock().recorder.has_call(id)
+    }
+
+    /// True while the frame of this invocation is open.
+    #[must_use]
+    pub fn has_frame(&self, invocation_id: &str) -> bool {
+        self.lock().recorder.has_frame(invocation_id)
+    }
+
+    /// Those of `names` that are no tools of this run.
+    #[must_use]
+    pub fn unknown_tools<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+        let inner = self.lock();
+        names
+            .filter(|name| !inner.recorder.has_tool(name))
+            .collect()
     }
 
     /// How the run ended, once it has.

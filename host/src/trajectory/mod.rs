@@ -26,5 +26,5 @@ pub use event::{Event, Origin};
 pub use fold::Totals;
 pub use journal::{Journal, JournalError, Record};
 pub use ledger::Ledger;
-pub use recorder::{Recorder, Rejected};
+pub use recorder::{Receipt, Recorder, Rejected};
 pub use vocabulary::{ErrorCode, StopReason};

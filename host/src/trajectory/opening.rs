@@ -40,6 +40,8 @@ struct Inner {
     session_id: String,
     ledger: Ledger,
     state: Mutex<State>,
+    /// What the host itself has against the run.
+    objection: Mutex<Option<Refusal>>,
     reached: Mutex<Reached>,
 }
 
@@ -78,6 +80,7 @@ impl Opening {
                 session_id,
                 ledger,
                 state,
+                objection: Mutex::new(None),
                 reached: Mutex::default(),
             }),
         })
@@ -107,7 +110,18 @@ impl Opening {
         Ok(Refusal {
             code: ErrorCode::Unknown,
             message,
+            remedy: None,
         })
+    }
+
+    /// Says what the host itself has against the run: it is refused, once the agent is described, unless
+    /// the commission does not fit in the first place.
+    pub fn object(&self, refusal: Refusal) {
+        *self
+            .inner
+            .objection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(refusal);
     }
 
     /// Writes `agent_described` and checks the commission against it. When the commission does not
@@ -125,11 +139,18 @@ impl Opening {
         ledger.prelude(Body::AgentDescribed(Box::new(AgentDescribed {
             descriptor: descriptor.clone(),
         })))?;
-        *state = match preflight(
+        let objection = self
+            .inner
+            .objection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let fits = preflight(
             &self.inner.commission,
             descriptor,
             &self.inner.granted_servers,
-        ) {
+        );
+        *state = match fits.and_then(|fits| objection.map_or(Ok(fits), Err)) {
             Ok(effective) => State::Described(Arc::new(effective)),
             Err(refusal) => {
                 error_before_start(ledger, refusal.code, refusal.message.clone())?;

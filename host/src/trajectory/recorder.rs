@@ -204,6 +204,32 @@ impl Recorder {
         self.turn.is_some()
     }
 
+    /// True when a call has this id already.
+    #[must_use]
+    pub fn has_call(&self, id: &str) -> bool {
+        self.calls.contains_key(id)
+    }
+
+    /// True while this call has no result.
+    #[must_use]
+    pub fn is_open(&self, call_id: &str) -> bool {
+        self.calls.get(call_id).is_some_and(|call| call.open)
+    }
+
+    /// True while the frame of this invocation is open.
+    #[must_use]
+    pub fn has_frame(&self, invocation_id: &str) -> bool {
+        self.frames
+            .iter()
+            .any(|frame| frame.invocation_id == invocation_id)
+    }
+
+    /// True when this is a tool of the run.
+    #[must_use]
+    pub fn has_tool(&self, name: &str) -> bool {
+        self.tools.contains_key(name)
+    }
+
     /// How the run ended, once it has.
     #[must_use]
     pub fn stopped(&self) -> Option<StopReason> {
@@ -391,7 +417,7 @@ impl Recorder {
         self.last_step = turn.step;
         let report = turn.report;
         let (cost_usd, cost_source) = match report.cost_usd {
-            Some(cost) => (cost, CostSource::Reported),
+            Some(cost) => (cost, report.cost_source.unwrap_or(CostSource::Reported)),
             None => (0.0, CostSource::Unknown),
         };
         let span = Span {
@@ -405,7 +431,7 @@ impl Recorder {
                 .duration_ms
                 .unwrap_or_else(|| millis_between(turn.opened, turn.last_chunk)),
             content: report.content,
-            provider_name: self.provider.clone(),
+            provider_name: report.provider.or_else(|| self.provider.clone()),
             request_model: report.request_model.or_else(|| report.model.clone()),
             response_model: report.model,
             finish_reasons: (!report.finish_reasons.is_empty()).then_some(report.finish_reasons),
@@ -785,10 +811,14 @@ impl OpenTurn {
         turn.usage = chunk.usage.or(turn.usage);
         turn.model = turn.model.take().or(chunk.model);
         turn.request_model = turn.request_model.take().or(chunk.request_model);
+        turn.provider = turn.provider.take().or(chunk.provider);
         if !chunk.finish_reasons.is_empty() {
             turn.finish_reasons = chunk.finish_reasons;
         }
-        turn.cost_usd = chunk.cost_usd.or(turn.cost_usd);
+        if chunk.cost_usd.is_some() {
+            turn.cost_usd = chunk.cost_usd;
+            turn.cost_source = chunk.cost_source;
+        }
         turn.duration_ms = chunk.duration_ms.or(turn.duration_ms);
         turn.time_to_first_chunk = turn.time_to_first_chunk.or(chunk.time_to_first_chunk);
         turn.refusal_category = chunk

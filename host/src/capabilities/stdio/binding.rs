@@ -240,8 +240,10 @@ fn turn(data: &Data, frames: &HashMap<String, String>) -> Result<Turn, Rejected>
         usage: Some(typed::<Usage>(data, "avp.usage")?),
         model: optional_string(data, "avp.response.model"),
         request_model: optional_string(data, "avp.request.model"),
+        provider: None,
         finish_reasons: optional(data, "avp.response.finish_reasons")?.unwrap_or_default(),
         cost_usd,
+        cost_source: None,
         duration_ms: data.get("avp.duration_ms").and_then(Value::as_u64),
         time_to_first_chunk: data
             .get("avp.response.time_to_first_chunk")

@@ -198,8 +198,6 @@ async fn a_name_is_looked_up_once_and_what_was_checked_is_connected_to() {
     let server = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let port = server.address.port();
     let rule = format!("http://rebinding.example:{port}");
-    // Public when it is checked, this machine afterwards: 203.0.113.1 is not public either, so that
-    // nothing leaves this machine if the test is right, and 192.0.2.1 the same.
     for answers in [&[&["127.0.0.1"][..]][..], &[&["1.1.1.1", "127.0.0.1"]], &[&["::ffff:127.0.0.1"]]] {
         let options = EgressOptions {
             resolver: Arc::new(Scripted::new(answers)),

@@ -5,6 +5,7 @@ mod artifact;
 mod cache;
 mod cow;
 mod disk;
+mod http;
 mod links;
 mod machine;
 mod protected;
@@ -17,7 +18,7 @@ use super::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let tables: [&'static [Case]; 12] = [
+    let tables: [&'static [Case]; 13] = [
         disk::CASES,
         links::CASES,
         protected::CASES,
@@ -28,6 +29,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         account::CASES,
         required::CASES,
         surroundings::CASES,
+        http::CASES,
         artifact::CASES,
         cache::CASES,
     ];

@@ -1,0 +1,499 @@
+//! One reply: asked for, retried, recorded.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::arrival::Arrival;
+use super::error::{AskError, Failed, ModelError, ProviderFailure, one_line};
+use super::provider::Target;
+use super::retry::{self, Next};
+use super::service::{Run, Source};
+use super::wire::Class;
+use super::{Delta, Reply, Request};
+use crate::capabilities::meters::{LimitHit, millis};
+use crate::trajectory::content::{Block, Runner};
+use crate::trajectory::event::{CostSource, Origin};
+use crate::trajectory::fact::{ToolResult, Turn, Usage};
+use crate::trajectory::ledger::LedgerError;
+use crate::trajectory::{Audit, JournalError, Receipt, Rejected};
+
+/// Characters of a provider's message that are kept.
+const MESSAGE: usize = 1024;
+
+/// A retry wait is cut into parts, so that whoever watches sees that the host is at it.
+const WAIT_PART: Duration = Duration::from_secs(1);
+
+/// A piece of a reply, as the guest gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// More of it.
+    Delta(Delta),
+    /// It is asked for again: what came before is void. The text says why.
+    Retry(String),
+}
+
+/// A reply that is complete and on record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answered {
+    /// What the model said. Ids of calls are unique within the run.
+    pub reply: Reply,
+    /// The model that answered.
+    pub model: String,
+    /// US dollars; none if nobody knows.
+    pub cost_usd: Option<f64>,
+    /// The step of the turn.
+    pub step: u32,
+    /// Calls the host has answered with an error already.
+    pub refused_calls: Vec<String>,
+}
+
+/// What an answer used, as far as it is known.
+pub(super) struct Spending<'a> {
+    pub(super) target: &'a Target,
+    pub(super) source: &'a Source,
+    pub(super) model: Option<&'a str>,
+    pub(super) usage: Option<&'a Usage>,
+    pub(super) reported: Option<f64>,
+}
+
+/// What an answer cost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cost {
+    pub(super) usd: f64,
+    pub(super) source: CostSource,
+}
+
+impl Cost {
+    pub(super) fn reported(usd: f64) -> Cost {
+        Cost {
+            usd,
+            source: CostSource::Reported,
+        }
+    }
+
+    pub(super) fn computed(usd: f64) -> Cost {
+        Cost {
+            usd,
+            source: CostSource::Computed,
+        }
+    }
+}
+
+/// A reply that is arriving. Dropping it before its end cancels it; what has arrived goes on record.
+#[derive(Debug)]
+pub struct Completion {
+    run: Arc<Run>,
+    target: Target,
+    source: Source,
+    request: Request,
+    frame: Option<String>,
+    attempt: u32,
+    arrival: Option<Arrival>,
+    /// When the request of this attempt was sent.
+    sent: Instant,
+    first: Option<Duration>,
+    /// When the next attempt is due.
+    wait_until: Option<tokio::time::Instant>,
+    /// Bytes of this attempt's answer.
+    bytes: u64,
+    /// Ids of this attempt's calls, in order: the provider's and ours.
+    ids: Vec<(String, String)>,
+    ended: Option<Result<Answered, ModelError>>,
+}
+
+impl Completion {
+    pub(super) fn new(
+        run: Arc<Run>,
+        target: Target,
+        source: Source,
+        request: Request,
+        frame: Option<String>,
+    ) -> Completion {
+        Completion {
+            run,
+            target,
+            source,
+            request,
+            frame,
+            attempt: 0,
+            arrival: None,
+            sent: Instant::now(),
+            first: None,
+            wait_until: None,
+            bytes: 0,
+            ids: Vec::new(),
+            ended: None,
+        }
+    }
+
+    /// Waits for the next piece; none once the reply is complete. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// The provider failed for good, or the account cannot be kept.
+    pub async fn next(&mut self) -> Result<Option<Piece>, AskError> {
+        loop {
+            match &self.ended {
+                Some(Ok(_)) => return Ok(None),
+                Some(Err(error)) => return Err(error.clone().into()),
+                None => {}
+            }
+            self.wait().await;
+            let idle = Duration::from_millis(self.run.limits().model_idle);
+            let step = if let Some(arrival) = &mut self.arrival {
+                tokio::time::timeout(idle, arrival.next()).await
+            } else {
+                self.attempt += 1;
+                self.sent = Instant::now();
+                self.first = None;
+                self.bytes = 0;
+                self.ids.clear();
+                match tokio::time::timeout(idle, self.run.send(&self.source, &self.request)).await {
+                    Ok(Ok(arrival)) => {
+                        self.run.activity.progress();
+                        self.arrival = Some(arrival);
+                        continue;
+                    }
+                    Ok(Err(failed)) => Ok(Err(failed)),
+                    Err(elapsed) => Err(elapsed),
+                }
+            };
+            self.run.activity.progress();
+            let failed = match step {
+                Err(_) => {
+                    let seconds = idle.as_secs_f64();
+                    Failed::new(Class::Network, format!("it was silent for {seconds} s"))
+                }
+                Ok(Err(failed)) => failed,
+                Ok(Ok(Some(delta))) => {
+                    self.first.get_or_insert(self.sent.elapsed());
+                    if let Some(hit) = self.too_long(&delta) {
+                        self.end_at_limit(hit)?;
+                        continue;
+                    }
+                    return Ok(Some(Piece::Delta(self.with_own_id(delta))));
+                }
+                Ok(Ok(None)) => match self.arrival.as_ref().map(Arrival::reply) {
+                    Some(Ok(reply)) => {
+                        self.arrival = None;
+                        self.finish(reply)?;
+                        continue;
+                    }
+                    Some(Err(failure)) => failure.into(),
+                    None => continue,
+                },
+            };
+            if let Some(piece) = self.failed(failed)? {
+                return Ok(Some(piece));
+            }
+        }
+    }
+
+    /// Waits for the whole reply.
+    ///
+    /// # Errors
+    ///
+    /// As [`Completion::next`].
+    pub async fn reply(&mut self) -> Result<&Answered, AskError> {
+        while self.next().await?.is_some() {}
+        match &self.ended {
+            Some(Ok(answered)) => Ok(answered),
+            Some(Err(error)) => Err(error.clone().into()),
+            // `next` gives nothing only once it has ended.
+            None => Err(ModelError::Invalid("the reply has not ended".to_owned()).into()),
+        }
+    }
+
+    /// Sits out the wait before the next attempt. It is not idleness: the run's own time bounds it.
+    async fn wait(&mut self) {
+        while let Some(until) = self.wait_until {
+            let part = tokio::time::Instant::now() + WAIT_PART;
+            tokio::time::sleep_until(until.min(part)).await;
+            self.run.activity.progress();
+            if until <= part {
+                self.wait_until = None;
+            }
+        }
+    }
+
+    /// The limit on one fact, when the answer has grown beyond it.
+    fn too_long(&mut self, delta: &Delta) -> Option<LimitHit> {
+        let bytes = match delta {
+            Delta::Text(text) | Delta::Thinking(text) | Delta::ToolInput(text) => text.len(),
+            Delta::ToolUse { id, name } => id.len() + name.len(),
+        };
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        let max = self.run.limits().event_bytes;
+        (self.bytes > max).then_some(LimitHit {
+            name: "event-bytes",
+            max,
+        })
+    }
+
+    fn end_at_limit(&mut self, hit: LimitHit) -> Result<(), AskError> {
+        self.break_off("the reply was longer than one event may be")?;
+        self.run.ledger.audit(Audit::Limit {
+            name: hit.name,
+            max: hit.max,
+        })?;
+        self.ended = Some(Err(ModelError::Limit(hit)));
+        Ok(())
+    }
+
+    /// The same piece, with an id that no other call of the run has.
+    fn with_own_id(&mut self, delta: Delta) -> Delta {
+        match delta {
+            Delta::ToolUse { id, name } => Delta::ToolUse {
+                id: self.own_id(id),
+                name,
+            },
+            other => other,
+        }
+    }
+
+    fn own_id(&mut self, id: String) -> String {
+        let taken = |own: &str| {
+            self.run.ledger.has_call(own) || self.ids.iter().any(|(_, used)| used == own)
+        };
+        let mut own = id.clone();
+        let mut number = 2_u64;
+        while own.is_empty() || taken(&own) {
+            own = format!("{id}_{number}");
+            number += 1;
+        }
+        self.ids.push((id, own.clone()));
+        own
+    }
+
+    /// The blocks with the ids the guest has been told, which no other call of the run has.
+    fn with_own_ids(&mut self, content: Vec<Block>) -> Vec<Block> {
+        // Calls were announced in order, so the first of an id that is left is meant.
+        let mut announced = std::mem::take(&mut self.ids);
+        self.ids.clone_from(&announced);
+        let mut server: Vec<(String, String)> = Vec::new();
+        content
+            .into_iter()
+            .map(|block| {
+                let renamed = if let Some(call) = block.call() {
+                    let (id, runner) = (call.id.to_owned(), call.runner);
+                    let at = announced.iter().position(|(theirs, _)| *theirs == id);
+                    let own = match at {
+                        Some(at) => announced.remove(at).1,
+                        None => self.own_id(id.clone()),
+                    };
+                    if runner == Runner::Provider {
+                        server.push((id.clone(), own.clone()));
+                    }
+                    (id != own).then_some(("id", own))
+                } else {
+                    block.answer().and_then(|answer| {
+                        let own = server
+                            .iter()
+                            .rfind(|(theirs, _)| theirs == answer.call_id)?;
+                        (own.0 != own.1).then(|| ("tool_use_id", own.1.clone()))
+                    })
+                };
+                match renamed {
+                    Some((key, own)) => block.with(key, Value::String(own)),
+                    None => block,
+                }
+            })
+            .collect()
+    }
+
+    /// Puts a complete reply on record.
+    fn finish(&mut self, mut reply: Reply) -> Result<(), AskError> {
+        reply.content = self.with_own_ids(std::mem::take(&mut reply.content));
+        let cost = self.spend(&reply);
+        match self.record(&reply, cost, reply.finish_reasons.clone()) {
+            Ok(receipt) => {
+                let model = reply.model.clone();
+                self.ended = Some(Ok(Answered {
+                    model: model.unwrap_or_else(|| self.target.model.clone()),
+                    cost_usd: cost.map(|cost| cost.usd),
+                    step: receipt.step,
+                    refused_calls: receipt.refused_calls,
+                    reply,
+                }));
+                Ok(())
+            }
+            Err(LedgerError::Journal(error)) => Err(error.into()),
+            Err(LedgerError::Rejected(rejected)) => {
+                let message = format!("its answer contradicts itself: {rejected}");
+                self.give_up(Failed::new(Class::Garbled, message))
+            }
+        }
+    }
+
+    fn spend(&self, reply: &Reply) -> Option<Cost> {
+        self.run.spend(&Spending {
+            target: &self.target,
+            source: &self.source,
+            model: reply.model.as_deref(),
+            usage: reply.usage.as_ref(),
+            reported: reply.cost_usd,
+        })
+    }
+
+    /// Writes the turn.
+    fn record(
+        &self,
+        reply: &Reply,
+        cost: Option<Cost>,
+        finish_reasons: Vec<String>,
+    ) -> Result<Receipt, LedgerError> {
+        let ledger = &self.run.ledger;
+        let turn = Turn {
+            frame: self.frame.clone(),
+            content: reply.content.clone(),
+            usage: reply.usage,
+            model: Some(
+                reply
+                    .model
+                    .clone()
+                    .unwrap_or_else(|| self.target.model.clone()),
+            ),
+            request_model: Some(self.target.model.clone()),
+            provider: Some(self.target.provider.clone()),
+            finish_reasons,
+            cost_usd: cost.map(|cost| cost.usd),
+            cost_source: cost.map(|cost| cost.source),
+            duration_ms: Some(millis(self.sent.elapsed())),
+            time_to_first_chunk: self.first.map(|first| first.as_secs_f64()),
+            refusal_category: reply.refusal_category.clone(),
+            ..Turn::default()
+        };
+        ledger.observed(usize::try_from(self.bytes).unwrap_or(usize::MAX));
+        match ledger.assistant(Origin::Observed, turn.clone()) {
+            // The guest has closed the frame meanwhile. The turn was paid for: it is the agent's own.
+            Err(LedgerError::Rejected(Rejected::UnknownInvocation(_))) => ledger.assistant(
+                Origin::Observed,
+                Turn {
+                    frame: None,
+                    ..turn
+                },
+            ),
+            done => done,
+        }
+    }
+
+    /// Decides what becomes of a failed attempt: a piece that says so, when it is asked again.
+    fn failed(&mut self, mut failed: Failed) -> Result<Option<Piece>, AskError> {
+        failed.failure.message = clipped(&failed.failure.message);
+        // What the void part has used was paid for all the same.
+        let void = self.arrival.take().and_then(|arrival| arrival.reply().ok());
+        let usage = void.as_ref().and_then(|reply| reply.usage);
+        if let Some(reply) = void.filter(|reply| reply.usage.is_some()) {
+            self.spend(&reply);
+        }
+        let max = self.run.limits().model_attempts;
+        let left = self.run.time_left();
+        let Next::Again(wait) = retry::next(&failed, self.attempt, max, jitter(), left) else {
+            self.give_up(failed)?;
+            return Ok(None);
+        };
+        self.run.ledger.audit(Audit::ModelRetry {
+            model: self.target.to_string(),
+            attempt: self.attempt,
+            class: failed.failure.class.as_str(),
+            status: failed.status,
+            message: failed.failure.message.clone(),
+            wait_ms: millis(wait),
+            tokens: usage.map(|usage| usage.input_tokens.saturating_add(usage.output_tokens)),
+        })?;
+        self.wait_until = Some(tokio::time::Instant::now() + wait);
+        Ok(Some(Piece::Retry(failed.failure.message)))
+    }
+
+    fn give_up(&mut self, failed: Failed) -> Result<(), AskError> {
+        self.arrival = None;
+        let Failed {
+            failure, status, ..
+        } = failed;
+        let message = clipped(&failure.message);
+        let cause = json!({
+            "model": self.target.to_string(),
+            "class": failure.class.as_str(),
+            "status": status,
+            "attempts": self.attempt,
+        });
+        let text = format!("no answer of model `{}`: {message}", self.target);
+        let told = self
+            .run
+            .ledger
+            .error(Origin::Observed, failure.class.code(), text, Some(cause));
+        if let Err(LedgerError::Journal(error)) = told {
+            return Err(error.into());
+        }
+        self.ended = Some(Err(match failure.class {
+            Class::Unsupported => ModelError::Unsupported(message),
+            class => ModelError::Provider {
+                class,
+                failure: ProviderFailure {
+                    message,
+                    status,
+                    attempts: self.attempt,
+                },
+            },
+        }));
+        Ok(())
+    }
+
+    /// Ends a reply in the middle: what has arrived is a turn, and what it calls is answered.
+    fn break_off(&mut self, why: &str) -> Result<(), JournalError> {
+        let Some(mut reply) = self.arrival.take().and_then(|arrival| arrival.reply().ok()) else {
+            return Ok(());
+        };
+        reply.content = self.with_own_ids(std::mem::take(&mut reply.content));
+        let cost = self.spend(&reply);
+        match self.record(&reply, cost, vec!["cancelled".to_owned()]) {
+            Err(LedgerError::Journal(error)) => return Err(error),
+            Err(LedgerError::Rejected(rejected)) => {
+                tracing::debug!(%rejected, "could not record a cancelled reply");
+                return Ok(());
+            }
+            Ok(_) => {}
+        }
+        for call in reply.content.iter().filter_map(Block::call) {
+            let result = ToolResult {
+                call_id: call.id.to_owned(),
+                content: Value::String(why.to_owned()),
+                structured: None,
+                is_error: true,
+            };
+            // Those the host has answered already, and those that the provider has, are refused here.
+            if let Err(LedgerError::Journal(error)) =
+                self.run.ledger.answer_open(Origin::Host, result)
+            {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        if self.ended.is_none()
+            && let Err(error) = self.break_off("the reply was cancelled")
+        {
+            // A journal that fails stays failed: closing the account reports it.
+            tracing::debug!(%error, "could not record a cancelled reply");
+        }
+    }
+}
+
+fn jitter() -> u8 {
+    let mut byte = [0];
+    match getrandom::fill(&mut byte) {
+        Ok(()) => byte[0],
+        Err(_) => u8::MAX / 2,
+    }
+}
+
+/// The beginning of what a provider said.
+fn clipped(text: &str) -> String {
+    one_line(text, MESSAGE)
+}
