@@ -48,7 +48,7 @@ mod every_guest_has_a_test {
         unused_imports,
         reason = "not every module has a test named after a guest"
     )]
-    use super::{evidence::*, model::*, recording::*, run::*, signals::*, stdio::*, tools::*};
+    use super::{evidence::*, model::*, recording::*, replay::*, run::*, signals::*, stdio::*, tools::*};
 
     macro_rules! assert_test_exists {
         ($name:ident) => {
