@@ -54,7 +54,7 @@ fn repeats(guest: &str, args: &[&str]) {
 }
 
 #[test]
-fn asks_the_world() {
+pub(crate) fn asks_the_world() {
     repeats(guests::ASKS_THE_WORLD, &["--dir", "w"]);
     repeats(guests::ASKS_THE_WORLD, &["--dir", "w:cow", "--env", "A=b"]);
     // It looks at the clock as often as it did.
@@ -84,6 +84,54 @@ fn however_a_run_ends_it_is_repeated() {
         repeats(guest, &[]);
     }
     repeats(guests::COMPUTES_FOR_EVER, &["--limit", "cpu=20ms"]);
+}
+
+/// Answers, retries, calls of tools, refusals and costs of a scripted provider.
+const SCRIPT: &str = r#"
+version = 1
+[[rules]]
+times = 1
+reply = { text = "Hal", error = { class = "overloaded", status = 529, retry-after-ms = 300 } }
+[[rules]]
+reply = { thinking = "hm", text = "You said: {last_user}", chunk = 3, usage = { input = 20, output = 7 }, cost-usd = 0.1 }
+"#;
+
+#[test]
+fn what_models_answer_is_repeated_without_their_script() {
+    for guest in [
+        guests::MODEL_ANSWERS,
+        guests::MODEL_STREAMS,
+        guests::MODEL_ASKS_BADLY,
+        guests::MODEL_IS_CANCELLED,
+    ] {
+        let lab = Lab::new();
+        lab.file("s.toml", SCRIPT);
+        let first = recorded(&lab, guest, &["--model", "scripted/s.toml"]);
+        std::fs::remove_file(lab.path("s.toml")).unwrap();
+        is_the_same(&lab, &first, &replayed(&lab, &[]));
+        let tape = std::fs::read_to_string(lab.path("a.rec")).unwrap();
+        assert!(tape.contains("\"model.ask\""), "{guest}: {tape}");
+    }
+}
+
+#[test]
+fn a_hermetic_run_asks_scripts_and_nobody_else() {
+    let lab = Lab::new();
+    lab.file("s.toml", SCRIPT);
+    let run = || {
+        lab.run(guests::MODEL_ANSWERS, "x")
+            .args(["--hermetic", "--model", "scripted/s.toml", "--format", "json"])
+            .done()
+            .exits_with(0)
+            .json()
+    };
+    assert_eq!(run()["run_digest"], run()["run_digest"]);
+    let done = lab
+        .run(guests::MODEL_ANSWERS, "x")
+        .args(["--hermetic", "--model", "anthropic/claude-x"])
+        .done()
+        .exits_with(1);
+    assert!(done.stderr().contains("hermetic"), "{}", done.shown());
 }
 
 #[test]
