@@ -119,6 +119,7 @@ where
             ledger.clone(),
             activity.clone(),
             meters.clone(),
+            tape.clone(),
         ),
         blocks: Remembered::default(),
         tools: Toolbox::default(),

@@ -384,7 +384,10 @@ async fn run(
     };
     // Caught here as well, so that the store is not dropped while the stack unwinds: a second panic
     // would end the process.
-    let finish = match supervise(caught(guest), supervision).await {
+    let supervised = supervise(caught(guest), supervision).await;
+    // Before the store is dropped: what is broken off then stands behind the cut.
+    job.tape.take_cut();
+    let finish = match supervised {
         Ok(Ok(Ok(finish))) => {
             watched.activity.finished();
             finish

@@ -31,7 +31,8 @@ use crate::error::{Exit, Hint};
 use crate::grants::recorded::RecordedError;
 use crate::grants::{DirSpec, FileSpec, GrantError, Grants};
 use crate::recording::tape::TapeError;
-use crate::recording::{InputError, Recording, RecordingError};
+use crate::preflight::Refusal;
+use crate::recording::{InputError, Recording, RecordingError, Tape};
 use crate::model;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
@@ -281,6 +282,8 @@ pub enum StartError {
     Commission(CommissionError),
     #[error("cannot record to the run directory: this run has none")]
     NoRecording,
+    #[error("cannot go on with the tape: {0}")]
+    Taping(String),
     #[error("cannot record this run: {what} cannot be recorded yet")]
     NotYet { what: &'static str },
     #[error("cannot repeat runs on a host that meters guests in time")]
@@ -314,7 +317,7 @@ impl Hint for StartError {
             StartError::Commission(error) => error.hint(),
             StartError::NoRecording => Some("name a file".to_owned()),
             StartError::Profile => Some("set `HostOptions::profile` to hermetic".to_owned()),
-            StartError::NotYet { .. } => None,
+            StartError::NotYet { .. } | StartError::Taping(_) => None,
             StartError::Random(_) | StartError::Tape(_) | StartError::Scratch(_) => None,
             StartError::NoHost { .. } => {
                 Some("`--allow-host HOST` allows requests to a host, and to no other".to_owned())
@@ -501,12 +504,6 @@ impl Host {
         }
         mode.can_repeat(&agent, &grants)?;
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
-        // Who asks no model needs none.
-        let models = if asks_models(&agent.artifact) {
-            model::Setup::of(&grants, &commission)
-        } else {
-            Ok(model::Setup::default())
-        };
         let inputs = mode.inputs(&grants)?;
         let replayed = match &mode {
             Mode::Replay(recording) => {
@@ -543,6 +540,7 @@ impl Host {
                 } else {
                     Workspaces::prepare(place, &grants.dirs)?
                 };
+                let models = models(&agent, &grants, &commission, &taped.tape)?;
                 let asked = Asked {
                     agent: &agent,
                     commission: commission.raw(),
@@ -574,10 +572,10 @@ impl Host {
                         opening.reached(drive::reached(&tools));
                     }
                 }
-                Ok((taped, workspaces, account, opening))
+                Ok((taped, workspaces, account, opening, models))
             });
         // Where that fails no guest has run, and no half-written run is left behind.
-        let (taped, workspaces, account, opening) = opened.inspect_err(|_| {
+        let (taped, workspaces, account, opening, models) = opened.inspect_err(|_| {
             if let Some(directory) = &directory {
                 remove(directory.path());
             }
@@ -784,6 +782,32 @@ impl Host {
 /// The name of a run: its directory's, if it has one.
 fn session_id(directory: Option<&RunDir>) -> String {
     directory.map_or_else(directory::new_session_id, |dir| dir.session_id().to_owned())
+}
+
+/// The models of a run, or why the agent cannot do its work.
+fn models(
+    agent: &Agent,
+    grants: &Grants,
+    commission: &Commission,
+    tape: &Tape,
+) -> Result<Result<model::Setup, Refusal>, StartError> {
+    // Who asks no model needs none.
+    if !asks_models(&agent.artifact) {
+        return Ok(Ok(model::Setup::default()));
+    }
+    let mut read = None;
+    let refusal: Option<Refusal> = tape
+        .observe("model.setup", || Value::Null, || {
+            let setup = model::Setup::of(grants, commission);
+            let refusal = setup.as_ref().err().cloned();
+            read = setup.ok();
+            Ok(refusal)
+        })
+        .map_err(|error| StartError::Taping(format!("{error:#}")))?;
+    Ok(match refusal {
+        Some(refusal) => Err(refusal),
+        None => Ok(read.unwrap_or_else(|| model::Setup::recorded(grants, commission))),
+    })
 }
 
 /// What an account begins with.

@@ -91,6 +91,7 @@ pub(super) fn new_store(
             job.ledger.clone(),
             activity.clone(),
             meters.clone(),
+            job.tape.clone(),
         ),
         blocks: Remembered::default(),
         tools,

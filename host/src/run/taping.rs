@@ -11,7 +11,7 @@ use super::host::{Agent, StartError};
 use super::workspaces::{Workspaces, WorkspacesError};
 use crate::commission::Commission;
 use crate::engine::Profile;
-use crate::engine::inspect::{asks_models, makes_requests};
+use crate::engine::inspect::makes_requests;
 use crate::grants::{Access, FileGrant, Grants};
 use crate::recording::format::{ClockKind, Component, FORMAT, Header};
 use crate::recording::inputs::{self, Inventory};
@@ -101,9 +101,6 @@ impl Mode {
         }
         if makes_requests(&agent.artifact).is_some() {
             return Err(StartError::NotYet { what: "requests" });
-        }
-        if asks_models(&agent.artifact) {
-            return Err(StartError::NotYet { what: "models" });
         }
         let tools = &grants.tools;
         if !(tools.servers.is_empty() && tools.components.is_empty() && tools.commands.is_empty()) {

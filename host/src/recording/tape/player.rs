@@ -13,6 +13,17 @@ use crate::recording::format::{Answer, Entry, Reader};
 /// Entries before and after a divergence that are shown.
 const NEARBY: usize = 2;
 
+/// Calls with which a reply is put on record that was broken off, also by the end of the run.
+const CLOSING: &[&str] = &["model.partial", "model.cost"];
+
+/// For whom the tape is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    Guest,
+    /// The account of the run, which is closed after the guest is gone.
+    Account,
+}
+
 pub(super) struct Player {
     recording: Arc<Recording>,
     /// What differs from the recorded run before it began.
@@ -67,7 +78,10 @@ impl Player {
             // The account is being closed; the recording says nothing about that.
             return Ok(self.now);
         }
-        self.go_on(by)?;
+        self.go_on(match by {
+            Reader::Event => Asker::Account,
+            Reader::Wall | Reader::Monotonic => Asker::Guest,
+        })?;
         let recording = self.recording.clone();
         if let Some(Entry::Readings { by: letters, us, .. }) = recording.entries.get(self.at)
             && let (Some(reader), Some(delta)) = (letters.get(self.within), us.get(self.within))
@@ -89,7 +103,11 @@ impl Player {
         kind: &str,
         request: &Value,
     ) -> Result<(u64, Answer), TapeError> {
-        self.go_on(Reader::Wall)?;
+        self.go_on(if CLOSING.contains(&kind) {
+            Asker::Account
+        } else {
+            Asker::Guest
+        })?;
         let recording = self.recording.clone();
         let found = || called(kind, request);
         match recording.entries.get(self.at) {
@@ -110,10 +128,10 @@ impl Player {
     }
 
     /// Nothing more is answered once the run has left the recording, or has come to where it was cut.
-    fn go_on(&mut self, by: Reader) -> Result<(), TapeError> {
+    fn go_on(&mut self, asker: Asker) -> Result<(), TapeError> {
         match &self.stop {
             // What is left after a cut is how the account was closed.
-            Some(Stop::Cut(_)) if by == Reader::Event => return Ok(()),
+            Some(Stop::Cut(_)) if asker == Asker::Account => return Ok(()),
             Some(Stop::Cut(_) | Stop::Failed(_)) => return Err(TapeError::Cut),
             Some(Stop::Diverged(divergence)) => return Err(divergence.clone().into()),
             None => {}
