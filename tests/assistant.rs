@@ -185,7 +185,6 @@ fn no_file_has_the_key(dir: &Path) {
 fn history_rebuilds(judged: &Judged) {
     for request in &judged.received {
         assert_eq!(request.line, "POST /v1/messages HTTP/1.1");
-        assert_eq!(request.header("x-api-key"), [KEY]);
         assert!(request.header("authorization").is_empty());
     }
     let own: Vec<&Value> = (judged.received.iter())
@@ -218,7 +217,7 @@ fn history_rebuilds(judged: &Judged) {
         }
     }
     let results: Vec<String> = (judged.account.data("tool_returned"))
-        .map(|event| words(&json!({"content": event["avp.tool_result"]["content"]})))
+        .map(|event| words(&event["avp.tool_result"]))
         .collect();
     let told: Vec<String> = last.as_array().unwrap().iter().filter_map(result).collect();
     for text in told {
@@ -366,7 +365,7 @@ fn a_commissioned_server_is_connected() {
     assert_eq!(invoked["avp.tool.dispatch_target"], "mcp_server");
     assert_eq!(invoked["avp.mcp_server_id"], "avptest");
     let returned = judged.account.only("tool_returned");
-    assert_eq!(returned["avp.tool_result"]["content"][0]["text"], "hello");
+    assert_eq!(words(&returned["avp.tool_result"]), "hello");
 }
 
 #[test]
@@ -412,6 +411,11 @@ fn the_commission_is_in_the_trajectory() {
 fn credentials_stay_handles() {
     let provider = json!({"id": "anthropic", "credential": {"vault": "anthropic"}});
     let judged = case(json!({"provider": provider})).converged();
+    assert_eq!(
+        judged.received[0].header("x-api-key"),
+        [KEY],
+        "the value goes here alone"
+    );
     assert_eq!(
         judged.account.only("run_requested")["avp.commission"]["provider"],
         provider
@@ -466,4 +470,123 @@ fn the_demonstration_runs_without_a_network() {
             .stdout()
             .contains("is in no directory granted")
     );
+}
+
+/// Runs a commission with a script, and gives its account.
+fn scripted(changes: Value, rules: &str, args: &[&str], code: i32) -> (Lab, Account) {
+    let lab = Lab::new();
+    lab.file("s.toml", format!("version = 1\n{rules}"));
+    let mut commission = json!({
+        "schema_version": "0.1", "run_id": "case", "model": MODEL, "prompt": "Count.",
+    });
+    for (key, value) in changes.as_object().unwrap() {
+        commission[key] = value.clone();
+    }
+    lab.file("c.json", commission.to_string());
+    lab.call(["run", component(), "--commission", "c.json"])
+        .args(["--model", "scripted/s.toml"])
+        .args(args.iter().copied())
+        .done()
+        .exits_with(code);
+    let account = lab.account();
+    (lab, account)
+}
+
+#[test]
+fn an_answer_is_repaired_until_it_matches() {
+    let schema = json!({"type": "object", "required": ["count"], "properties": {"count": {"type": "integer"}}});
+    let (_lab, account) = scripted(
+        json!({"output_schema": schema}),
+        r#"
+        [[rules]]
+        when = { turn = 1, wants-schema = true }
+        reply = { text = "Three." }
+        [[rules]]
+        when = { last-user-contains = "is not a JSON document" }
+        reply = { text = '{"count": "3"}' }
+        [[rules]]
+        when = { last-user-contains = "`/count` is not of type `integer`" }
+        reply = { text = '{"count": 3}' }
+        "#,
+        &["--require", "output-schema", "--require", "complete"],
+        0,
+    );
+    assert_eq!(
+        account.only("agent_stopped")["avp.output"],
+        json!({"count": 3})
+    );
+    assert_eq!(account.data("assistant_message").count(), 3);
+}
+
+#[test]
+fn skills_of_the_commission_are_read() {
+    let skill = json!({"id": "counting", "files": {
+        "SKILL.md": "---\nname: counting\ndescription: Counts things.\n---\nCount on your fingers.",
+    }});
+    let (_lab, account) = scripted(
+        json!({"skills": [skill]}),
+        r#"
+        [[rules]]
+        when = { turn = 1, system-contains = "- counting: Counts things." }
+        reply = { calls = [{ tool = "skill", input = { name = "counting" } }] }
+        [[rules]]
+        when = { last-tool-result-contains = "Count on your fingers." }
+        reply = { text = "Ten." }
+        "#,
+        &[],
+        0,
+    );
+    assert_eq!(account.only("agent_stopped")["avp.output"], "Ten.");
+}
+
+#[test]
+fn a_limit_on_model_calls_ends_it() {
+    let (_lab, account) = scripted(
+        json!({}),
+        r#"
+        [[rules]]
+        reply = { text = "Again.", calls = [{ tool = "list_dir", input = { dir_path = "{turn}" } }] }
+        "#,
+        &["--limit", "model-calls=3"],
+        1,
+    );
+    assert_eq!(account.data("assistant_message").count(), 3);
+    assert_eq!(account.only("agent_stopped")["avp.reason"], "abandoned");
+}
+
+#[test]
+fn a_tool_that_is_not_there_is_answered() {
+    let (_lab, account) = scripted(
+        json!({}),
+        r#"
+        [[rules]]
+        when = { turn = 1 }
+        reply = { calls = [{ tool = "launch" }, { tool = "list_dir", input = { dir_path = "" } }] }
+        [[rules]]
+        reply = { text = "{last_tool_result}" }
+        "#,
+        &[],
+        0,
+    );
+    let results: Vec<&Value> = account.data("tool_returned").collect();
+    assert_eq!(results.len(), 2);
+    assert!(
+        results
+            .iter()
+            .all(|result| result["avp.tool_result"]["is_error"] == true)
+    );
+}
+
+#[test]
+fn a_refusal_is_one() {
+    let (_lab, account) = scripted(
+        json!({}),
+        r#"
+        [[rules]]
+        reply = { refusal = "I would rather not." }
+        "#,
+        &[],
+        1,
+    );
+    assert_eq!(account.only("agent_stopped")["avp.reason"], "refused");
 }

@@ -407,7 +407,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     ----- stderr -----
     error: cannot read the grants file `missing.toml`: No such file or directory (os error 2)
     "#);
-    lab.file("unknown.toml", "version = 1\nhosts = ['example.org']\n");
+    lab.file("unknown.toml", "version = 1\nnetwork = ['example.org']\n");
     snapshot!(refused(&lab, &["--grants", "unknown.toml"]), @r#"
     $ wasm-agent run agent.wasm x --grants unknown.toml
     exit 2
@@ -415,10 +415,10 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     ----- stderr -----
     error: cannot read the grants file `unknown.toml`: TOML parse error at line 2, column 1
       |
-    2 | hosts = ['example.org']
-      | ^^^^^
-    unknown field `hosts`, expected one of `version`, `dirs`, `files`, `protect`, `no-protect`, `env`, `args`, `limits`, `require`
-    hint: keys are version, dirs, files, protect, no-protect, env, args, limits and require
+    2 | network = ['example.org']
+      | ^^^^^^^
+    unknown field `network`, expected one of `version`, `dirs`, `files`, `protect`, `no-protect`, `env`, `args`, `limits`, `require`, `hosts`, `ca-files`, `proxy`, `models`, `providers`, `prices`, `secrets`, `leaks`, `mcp-servers`, `commands`, `tools`
+    hint: keys are version, dirs, files, protect, no-protect, env, args, limits, require, hosts, ca-files, proxy, models, providers, prices, secrets, leaks, mcp-servers, commands and tools
     "#);
     lab.file("version.toml", "version = 2\n");
     snapshot!(refused(&lab, &["--grants", "version.toml"]), @r#"
@@ -436,7 +436,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     ----- stdout -----
     ----- stderr -----
     error: cannot use the grants file `limit.toml`: there is no limit `memroy`
-    hint: limits are memory, wall, cpu, events, event-bytes, trajectory-bytes, output-bytes, storage-bytes, hostcall-bytes, table-elements, instances, handles, disk-bytes, file-bytes, files, idle, idle-notice, first-call, after-result, soft, host-calls, host-call-rate, repeated-error, repeated-call
+    hint: limits are memory, wall, cpu, events, event-bytes, trajectory-bytes, output-bytes, storage-bytes, hostcall-bytes, table-elements, instances, handles, disk-bytes, file-bytes, files, idle, idle-notice, first-call, after-result, soft, host-calls, host-call-rate, repeated-error, repeated-call, requests, connections, request-bytes, response-bytes, header-bytes, url-bytes, http-connect, http-head, http-idle, tools, tool-dial, tool-call, tool-calls, tool-result-bytes
     "#);
     lab.file("syntax.toml", "version = 1\ndirs = [\n");
     snapshot!(refused(&lab, &["--grants", "syntax.toml"]), @r#"
@@ -449,7 +449,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     2 | dirs = [
       |         ^
     unclosed array, expected `]`
-    hint: keys are version, dirs, files, protect, no-protect, env, args, limits and require
+    hint: keys are version, dirs, files, protect, no-protect, env, args, limits, require, hosts, ca-files, proxy, models, providers, prices, secrets, leaks, mcp-servers, commands and tools
     "#);
     lab.file("bytes.toml", b"version = 1\n# \xff\n");
     snapshot!(refused(&lab, &["--grants", "bytes.toml"]), @r#"
@@ -470,7 +470,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     1 |
       | ^
     missing field `version`
-    hint: keys are version, dirs, files, protect, no-protect, env, args, limits and require
+    hint: keys are version, dirs, files, protect, no-protect, env, args, limits, require, hosts, ca-files, proxy, models, providers, prices, secrets, leaks, mcp-servers, commands and tools
     "#);
     lab.folder("folder.toml");
     snapshot!(refused(&lab, &["--grants", "folder.toml"]), @r#"
@@ -515,7 +515,7 @@ fn what_is_wrong_with_other_grants_is_said() {
     ----- stdout -----
     ----- stderr -----
     error: there is no limit `speed`
-    hint: limits are memory, wall, cpu, events, event-bytes, trajectory-bytes, output-bytes, storage-bytes, hostcall-bytes, table-elements, instances, handles, disk-bytes, file-bytes, files, idle, idle-notice, first-call, after-result, soft, host-calls, host-call-rate, repeated-error, repeated-call
+    hint: limits are memory, wall, cpu, events, event-bytes, trajectory-bytes, output-bytes, storage-bytes, hostcall-bytes, table-elements, instances, handles, disk-bytes, file-bytes, files, idle, idle-notice, first-call, after-result, soft, host-calls, host-call-rate, repeated-error, repeated-call, requests, connections, request-bytes, response-bytes, header-bytes, url-bytes, http-connect, http-head, http-idle, tools, tool-dial, tool-call, tool-calls, tool-result-bytes
     "#);
     snapshot!(refused(&lab, &["--limit", "memory=lots"]), @r#"
     $ wasm-agent run agent.wasm x --limit memory=lots

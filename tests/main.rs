@@ -27,6 +27,7 @@ mod one_way_out;
 mod loading;
 mod model;
 mod project;
+mod providers;
 mod recording;
 mod replay;
 mod run;

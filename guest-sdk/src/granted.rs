@@ -124,21 +124,18 @@ pub enum CallError {
 }
 
 impl fmt::Display for CallError {
+    /// In the words the host writes into the trajectory, so that it tells what a model got to read.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown(name) => write!(f, "no granted tool or server is called `{name}`"),
+            Self::Unknown(name) => write!(f, "there is no tool or server `{name}` in this run"),
             Self::NoSuchCall(id) => write!(f, "no call `{id}` waits for its result"),
-            Self::InvalidArguments(what) => write!(f, "the arguments are not valid: {what}"),
-            Self::Denied(denied) => write!(
-                f,
-                "{} `{}` is not granted: {}",
-                denied.capability, denied.subject, denied.rule
-            ),
-            Self::Limit(limit) => {
-                write!(f, "the limit `{}` of {} is reached", limit.name, limit.max)
+            Self::InvalidArguments(what) => f.write_str(what),
+            Self::Denied(denied) => {
+                write!(f, "`{}` is not granted: {}", denied.subject, denied.rule)
             }
-            Self::TimedOut(ms) => write!(f, "the tool did not answer within {ms} ms"),
-            Self::Unavailable(why) => write!(f, "the tool is not available: {why}"),
+            Self::Limit(limit) => write!(f, "limit `{}` is reached ({})", limit.name, limit.max),
+            Self::TimedOut(ms) => write!(f, "the tool took longer than {ms} ms"),
+            Self::Unavailable(why) => f.write_str(why),
         }
     }
 }

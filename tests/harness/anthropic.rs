@@ -70,7 +70,25 @@ impl Anthropic {
 
 /// Reads one request and answers it; nothing when the connection is over.
 fn exchange(stream: &TcpStream, script: &Script, log: &Mutex<Vec<Received>>) -> Option<()> {
-    let mut reader = BufReader::new(stream);
+    let received = receive(&mut BufReader::new(stream))?;
+    log.lock().unwrap().push(received.clone());
+    let answer = reply(&received.body, script(&received.body));
+    let (kind, text) = if received.body["stream"] == true {
+        ("text/event-stream", events(&answer))
+    } else {
+        ("application/json", answer.to_string())
+    };
+    let mut stream = stream;
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{text}",
+        text.len()
+    )
+    .ok()
+}
+
+/// Reads one request.
+pub(super) fn receive(reader: &mut impl BufRead) -> Option<Received> {
     let mut line = String::new();
     reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
     let mut headers = Vec::new();
@@ -92,27 +110,13 @@ fn exchange(stream: &TcpStream, script: &Script, log: &Mutex<Vec<Received>>) -> 
         reader.read_exact(&mut body).ok()?;
         body
     } else {
-        chunked(&mut reader)?
+        chunked(reader)?
     };
-    let received = Received {
+    Some(Received {
         line: line.trim_end().to_owned(),
         headers,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
-    };
-    log.lock().unwrap().push(received.clone());
-    let answer = reply(&received.body, script(&received.body));
-    let (kind, text) = if received.body["stream"] == true {
-        ("text/event-stream", events(&answer))
-    } else {
-        ("application/json", answer.to_string())
-    };
-    let mut stream = stream;
-    write!(
-        stream,
-        "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{text}",
-        text.len()
-    )
-    .ok()
+    })
 }
 
 fn chunked(reader: &mut impl BufRead) -> Option<Vec<u8>> {

@@ -3,6 +3,7 @@
 mod account;
 mod anthropic;
 mod disk;
+mod provider;
 mod redact;
 
 use std::fs::File;
@@ -17,6 +18,7 @@ use tempfile::TempDir;
 pub(crate) use self::account::Account;
 pub(crate) use self::anthropic::{Anthropic, Received};
 pub(crate) use self::disk::SmallDisk;
+pub(crate) use self::provider::Provider;
 pub(crate) use self::redact::redact;
 
 /// No test waits longer for a process than this; then it is a failure. Far beyond what any needs, as it

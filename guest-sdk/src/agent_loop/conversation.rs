@@ -325,7 +325,8 @@ impl<'a> Conversation<'a> {
             } else if !reply.allows(&first.id) {
                 results.push(ToolResult::error(
                     &*first.id,
-                    format!("there is no tool `{}` in this run", first.name),
+                    // In the host's words: it has answered this call in the trajectory.
+                    format!("tool `{}` is not available in this run", first.name),
                 ));
             } else {
                 results.push(self.call_own(reply, first));

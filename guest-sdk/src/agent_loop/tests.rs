@@ -138,7 +138,7 @@ fn what_goes_wrong_in_a_tool_is_its_result() {
         ),
         ("c2", "the arguments are not valid: `/b` is less than 0"),
         ("c3", "the arguments are not valid: missing field `b`"),
-        ("c4", "there is no tool `multiply` in this run"),
+        ("c4", "tool `multiply` is not available in this run"),
         ("c5", "not today"),
     ] {
         assert_eq!(read(&trial, id), (problem.into(), true), "{id}");
@@ -186,7 +186,7 @@ fn granted_tools_are_called_by_the_host() {
     assert_eq!(read(&trial, "c1"), (r#"{"x":1}"#.into(), false));
     assert_eq!(
         read(&trial, "c3"),
-        ("the tool did not answer within 5 ms".into(), true)
+        ("the tool took longer than 5 ms".into(), true)
     );
 }
 

@@ -118,7 +118,10 @@ impl State {
             let known = self.calls.iter().any(|(id, _)| *id == call.id);
             assert!(!known, "the script used the call id `{}` before", call.id);
             let input = object("input", &call.input);
-            assert!(input.is_ok(), "the script made a call without an object: {input:?}");
+            assert!(
+                input.is_ok(),
+                "the script made a call without an object: {input:?}"
+            );
             let refused = !self.knows_tool(&call.name);
             if refused {
                 reply.refused_calls.push(call.id.clone());

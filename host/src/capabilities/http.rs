@@ -128,14 +128,12 @@ impl WasiHttpHooks for Hooks {
 }
 
 /// A refusal in the words of `wasi:http`.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "it is what errors are mapped with"
-)]
 fn code(refused: Refused) -> Error {
     let section = |max: u64| u32::try_from(max).ok();
     match refused {
-        Refused::Denied { .. } => Error::HttpRequestDenied,
+        Refused::Denied { .. } | Refused::Leak { .. } | Refused::Secret { .. } => {
+            Error::HttpRequestDenied
+        }
         Refused::Malformed { part, .. } => match part {
             Part::Url => Error::HttpRequestUriInvalid,
             Part::Method => Error::HttpRequestMethodInvalid,

@@ -6,6 +6,7 @@
 pub mod activity;
 mod clocks;
 pub mod content;
+mod contents;
 pub mod filesystem;
 pub(crate) mod http;
 mod link;

@@ -17,6 +17,7 @@ use crate::schema::{Violation, document, document_with_content};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::trajectory::Audit;
+use crate::trajectory::ledger::LedgerError;
 
 type Answer<T> = wasmtime::Result<Result<T, wit::SessionError>>;
 
@@ -53,6 +54,10 @@ impl wit::Host for RunState {
 
     async fn save(&mut self, checkpoint: Vec<u8>) -> Answer<wit::Stored> {
         self.activity.function("save");
+        let checkpoint = match self.lets_leave("a checkpoint", checkpoint)? {
+            Ok(checkpoint) => checkpoint,
+            Err(refused) => return Ok(Err(refused)),
+        };
         let stored = self.storage.save_checkpoint(&checkpoint);
         let audit = |digest: &Digest, bytes| Audit::Checkpoint {
             digest: digest.to_string(),
@@ -75,6 +80,14 @@ impl wit::Host for RunState {
                 max,
             }
             .into()));
+        }
+        match self.ledger.claimable("complete", &summary) {
+            Ok(()) => {}
+            Err(LedgerError::Journal(error)) => return Err(error.into()),
+            Err(LedgerError::Rejected(rejected)) => {
+                self.ledger.deliver().await;
+                return Ok(Err(wit::SessionError::Invalid(rejected.to_string())));
+            }
         }
         let first = self.ledger.complete(summary)?;
         self.ledger.deliver().await;
@@ -106,6 +119,21 @@ impl wit::Host for RunState {
             media_type,
             data,
         } = artifact;
+        // Its name is part of it.
+        match self
+            .ledger
+            .claimable("the name of an artifact", &(&name, &media_type))
+        {
+            Ok(()) => {}
+            Err(LedgerError::Journal(error)) => return Err(error.into()),
+            Err(LedgerError::Rejected(rejected)) => {
+                return Ok(Err(wit::SessionError::Invalid(rejected.to_string())));
+            }
+        }
+        let data = match self.lets_leave("an artifact", data)? {
+            Ok(data) => data,
+            Err(refused) => return Ok(Err(refused)),
+        };
         let stored = self.storage.store_artifact(&name, &media_type, &data);
         let audit = |digest: &Digest, bytes| Audit::Artifact {
             name,
@@ -137,6 +165,17 @@ impl RunState {
     pub(super) fn looks(&self, function: &'static str) {
         self.activity.function(function);
         self.activity.looks();
+    }
+
+    /// What may be kept of `data`, where the operator and others will read it.
+    fn lets_leave(&self, place: &str, data: Vec<u8>) -> Answer<Vec<u8>> {
+        match self.ledger.leaving(place, data) {
+            Ok(data) => Ok(Ok(data)),
+            Err(LedgerError::Journal(error)) => Err(error.into()),
+            Err(LedgerError::Rejected(rejected)) => {
+                Ok(Err(wit::SessionError::Invalid(rejected.to_string())))
+            }
+        }
     }
 
     async fn stored(

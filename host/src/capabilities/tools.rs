@@ -16,6 +16,8 @@ use super::state::RunState;
 use super::trajectory::{convert_result_content, source_bytes};
 use crate::descriptor::ToolDecl;
 use crate::json;
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 use crate::tools::{CallError, MAX_PARALLEL, Output, Piece, Ready, Toolbox};
 use crate::trajectory::Audit;
 use crate::trajectory::event::Origin;
@@ -111,16 +113,22 @@ impl wit::Host for RunState {
 
     async fn resources(&mut self, server: String) -> Answer<Vec<wit::ResourceInfo>> {
         self.activity.function("resources");
-        let resources = self.tools.resources(&server).await;
-        Ok(resources.map_err(Into::into).map(|resources| {
-            let info = resources.into_iter().map(|it| wit::ResourceInfo {
-                uri: it.uri,
-                name: it.name,
-                description: it.description,
-                media_type: it.mime_type,
-            });
-            info.collect()
-        }))
+        let resources = match self.tools.resources(&server).await {
+            Ok(resources) => resources,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let info = resources.into_iter().map(|it| wit::ResourceInfo {
+            uri: it.uri,
+            name: it.name,
+            description: it.description,
+            media_type: it.mime_type,
+        });
+        let info: Vec<_> = info.collect();
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let bytes = info
+            .iter()
+            .map(|it| it.uri.len() + it.name.len() + text(&it.description) + text(&it.media_type));
+        Ok(self.fits(bytes.sum()).map(|()| info))
     }
 
     async fn read_resource(
@@ -140,19 +148,26 @@ impl wit::Host for RunState {
 
     async fn prompts(&mut self, server: String) -> Answer<Vec<wit::PromptInfo>> {
         self.activity.function("prompts");
-        let prompts = self.tools.prompts(&server).await;
-        Ok(prompts.map_err(Into::into).map(|prompts| {
-            let info = prompts.into_iter().map(|it| {
-                let mut arguments = it.arguments.unwrap_or_default();
-                arguments.sort_by_key(|argument| !argument.required.unwrap_or(false));
-                wit::PromptInfo {
-                    name: it.name,
-                    description: it.description,
-                    arguments: arguments.into_iter().map(|it| it.name).collect(),
-                }
-            });
-            info.collect()
-        }))
+        let prompts = match self.tools.prompts(&server).await {
+            Ok(prompts) => prompts,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let info = prompts.into_iter().map(|it| {
+            let mut arguments = it.arguments.unwrap_or_default();
+            arguments.sort_by_key(|argument| !argument.required.unwrap_or(false));
+            wit::PromptInfo {
+                name: it.name,
+                description: it.description,
+                arguments: arguments.into_iter().map(|it| it.name).collect(),
+            }
+        });
+        let info: Vec<_> = info.collect();
+        let bytes = info.iter().map(|it| {
+            let description = it.description.as_ref().map_or(0, String::len);
+            let arguments = it.arguments.iter().map(String::len).sum::<usize>();
+            it.name.len() + description + arguments
+        });
+        Ok(self.fits(bytes.sum()).map(|()| info))
     }
 
     async fn prompt(
@@ -189,8 +204,11 @@ impl RunState {
             Err(error) => Step::Refused(CallError::InvalidArguments(format!(
                 "the arguments are not JSON: {error}"
             ))),
-            Ok(input) if !self.ledger.awaits(&id, &name, &input) => {
-                Step::Unasked(match self.tools.refused(&name) {
+            Ok(input) if !self.ledger.awaits(&id, &name, &input) && !down(Wall::ToolAsked) => {
+                // Each is on record: counted, so that they are no way to fill a disk.
+                let counted = self.ledger.admit(name.len()).is_ok();
+                let refused = counted.then(|| self.tools.refused(&name)).flatten();
+                Step::Unasked(match refused {
                     // A model that names a tool it was not shown has had its answer already.
                     Some(denied) => denied.into(),
                     None => wit::ToolError::NoSuchCall(format!(

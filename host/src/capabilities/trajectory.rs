@@ -128,6 +128,7 @@ impl wit::Host for RunState {
                 let reason = "fraction: has to be between 0 and 1";
                 return Err(Rejected::Invalid(reason.to_owned()).into());
             }
+            state.ledger.claimable("progress", &message)?;
             state.activity.says(&message);
             Ok(state.ledger.audit(Audit::Progress { message, fraction })?)
         });

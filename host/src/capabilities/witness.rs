@@ -1,24 +1,29 @@
 //! What the file system tells, as audit records.
 
-use super::filesystem::{Change, ChangeKind, Denial, Observer};
+use super::contents::Contents;
+use super::filesystem::{Change, ChangeKind, Content, Denial, FileId, Observer};
 use super::meters::LimitHit;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::trajectory::{Audit, Ledger};
 
 /// Writes what a guest does to its directories into the run's account.
-pub struct Witness(Ledger);
+pub struct Witness {
+    ledger: Ledger,
+    contents: Option<Contents>,
+}
 
 impl Witness {
     /// A witness for the run that `ledger` is the account of.
     #[must_use]
     pub fn new(ledger: Ledger) -> Witness {
-        Witness(ledger)
+        let contents = ledger.guard().cloned().map(Contents::new);
+        Witness { ledger, contents }
     }
 
     fn note(&self, audit: Audit) {
         // A journal that fails stays failed: closing the account reports it as the host's fault.
-        if let Err(error) = self.0.audit(audit) {
+        if let Err(error) = self.ledger.audit(audit) {
             tracing::debug!(%error, "could not note a change");
         }
     }
@@ -50,6 +55,27 @@ impl Observer for Witness {
             before: change.before.map(|digest| digest.to_string()),
             after: change.after.map(|digest| digest.to_string()),
         });
+    }
+
+    fn content(
+        &self,
+        file: FileId,
+        offset: u64,
+        bytes: &[u8],
+        path: &dyn Fn() -> String,
+    ) -> Content {
+        let Some(contents) = &self.contents else {
+            return Content::Passes;
+        };
+        let found = contents.search(file, offset, bytes);
+        for (needle, action) in found.leaks {
+            self.note(Audit::Leak {
+                name: needle.name.to_string(),
+                place: path(),
+                action,
+            });
+        }
+        found.content
     }
 
     fn limit(&self, LimitHit { name, max }: LimitHit) {

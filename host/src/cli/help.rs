@@ -39,7 +39,7 @@ command line or in a grants file; what it did is written by the host, not by the
 const GROUPS: &[(&str, &[&str])] = &[
     (
         "Run agents",
-        &["run", "replay", "runs", "apply", "verify", "recording"],
+        &["run", "replay", "runs", "apply", "verify", "recording", "secret"],
     ),
     (
         "Look before running",

@@ -198,6 +198,7 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
     }
     protection(&mut table, authority);
     network(&mut table, authority);
+    tools(&mut table, authority);
     let mut head = "variables";
     for env in &authority.env {
         let note = if env.effective {
@@ -216,6 +217,10 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
     }
     if authority.env.is_empty() {
         table.row([head.into(), none()]);
+    }
+    let mut head = "secrets";
+    for secret in &authority.secrets {
+        table.row([std::mem::take(&mut head).into(), printable(secret).into()]);
     }
     let args = authority
         .args
@@ -292,6 +297,49 @@ fn network(table: &mut Table, authority: &Authority) {
     }
     if let Some(proxy) = &authority.proxy {
         table.row(["proxy".into(), printable(proxy).into()]);
+    }
+}
+
+/// Whose tools it may call, and what the host starts for that.
+fn tools(table: &mut Table, authority: &Authority) {
+    let outside = || Cell::styled(YELLOW, "runs outside the sandbox");
+    let mut head = "tool servers";
+    for server in &authority.servers {
+        let mut text = format!("{} = {}", server.id, server.reached);
+        match server.tools.as_deref() {
+            None => {}
+            Some([]) => text.push_str(", no tool of it"),
+            Some(tools) => text.push_str(&format!(", only {}", tools.join(" "))),
+        }
+        if !server.narrowed.is_empty() {
+            text.push_str(&format!(
+                ", arguments narrowed: {}",
+                server.narrowed.join(" ")
+            ));
+        }
+        let note = if server.outside_the_sandbox {
+            outside()
+        } else {
+            "".into()
+        };
+        table.row([
+            std::mem::take(&mut head).into(),
+            printable(&text).into(),
+            note,
+        ]);
+    }
+    let mut head = "commands";
+    for line in &authority.commands {
+        table.row([
+            std::mem::take(&mut head).into(),
+            printable(line).into(),
+            outside(),
+        ]);
+    }
+    let mut head = "tools";
+    for path in &authority.tools {
+        let path = printable(&path.display().to_string());
+        table.row([std::mem::take(&mut head).into(), path.into()]);
     }
 }
 

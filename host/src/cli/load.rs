@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use etcetera::{BaseStrategy, choose_base_strategy};
+use wasm_agent::egress::secrets::Vault;
 use wasm_agent::engine::{Cache, Profile};
 use wasm_agent::engine::artifact::{Artifact, MAX_ARTIFACT};
 use wasm_agent::grants::limits::Unit;
@@ -14,6 +15,7 @@ use wasm_agent::run::{Agent, Host, HostOptions, RunsDir};
 
 use super::failure::Failure;
 use super::out::note;
+use super::secret::StoreFlags;
 use super::signals::Signals;
 use super::text::{duration, plural};
 
@@ -23,6 +25,9 @@ use super::text::{duration, plural};
 pub(super) struct HostFlags {
     #[command(flatten)]
     runs: RunsFlags,
+
+    #[command(flatten)]
+    secrets: StoreFlags,
 
     /// Keep compiled components in this folder instead of the platform's cache directory
     #[arg(
@@ -60,9 +65,18 @@ impl HostFlags {
         Ok(Host::new(HostOptions {
             cache,
             profile,
+            vault: self.vault(),
             load_time: self.load_timeout.unwrap_or(defaults.load_time),
             ..defaults
         })?)
+    }
+
+    /// Where values of secrets come from. Without a home directory, from the environment alone.
+    fn vault(&self) -> Vault {
+        match self.secrets.store() {
+            Ok(store) => Vault::of_user(store),
+            Err(_) => Vault::of_environment(),
+        }
     }
 
     /// The folder runs are kept in.

@@ -18,6 +18,7 @@ mod recording;
 mod replay;
 mod run;
 mod runs;
+mod secret;
 mod selftest;
 mod signals;
 mod summary;
@@ -75,6 +76,9 @@ enum Command {
     Inspect(inspect::Args),
     /// Print what an agent says of itself, without granting it anything
     Describe(describe::Args),
+    /// Keep secrets that the host puts on the wire and no agent sees
+    #[command(subcommand)]
+    Secret(secret::Command),
     /// Explain what a run may use up, and the defaults
     Limits(limits::Args),
     /// Make an agent project that builds and runs at once
@@ -131,6 +135,7 @@ fn execute(command: Command) -> Done {
         Command::Verify(args) => verify::verify(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Describe(args) => on_runtime(describe::describe(args)),
+        Command::Secret(command) => secret::secret(&command),
         Command::Limits(args) => limits::limits(&args),
         Command::New(args) => project::new(&args),
         Command::Build(args) => project::build(&args),

@@ -29,6 +29,7 @@ pub(super) fn verdict(outcome: &Outcome) -> (&'static str, Style) {
         Ended::Converged if outcome.stop_reason == StopReason::Converged => ("converged", GREEN),
         Ended::Converged | Ended::Stopped { .. } => (outcome.stop_reason.as_str(), YELLOW),
         Ended::Incomplete { .. } => ("incomplete", YELLOW),
+        Ended::Withheld { .. } => ("withheld", RED),
         Ended::Refused { .. } => ("not started", RED),
         Ended::Crashed(_) => ("crashed", RED),
         Ended::Limit(_) => ("limit", RED),
@@ -55,6 +56,7 @@ fn reason(outcome: &Outcome) -> Option<String> {
             limits::show(hit.name, hit.max)
         )),
         Ended::Diverged(divergence) => Some(printable(&divergence.what())),
+        Ended::Withheld { reason } => Some(format!("the answer: {}", printable(reason))),
         Ended::HostFault { message } => Some(printable(message)),
         Ended::Converged | Ended::Stopped { message: None } | Ended::Interrupted => None,
     }

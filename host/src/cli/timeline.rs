@@ -160,6 +160,15 @@ fn audit(audit: &Value) -> Parts {
                 YELLOW,
             )
         }
+        "leak" => {
+            let (name, place, action) =
+                (data.text("name"), data.text("place"), data.text("action"));
+            ("leak", format!("secret {name} in {place}, {action}"), RED)
+        }
+        "secret_used" => {
+            let (name, place, host) = (data.text("name"), data.text("place"), data.text("host"));
+            ("secret", format!("{name} → {place} of {host}"), DIM)
+        }
         "request" => request(&data, audit),
         "supervision" => {
             let seen = Fields(audit.get("diagnosis")?);

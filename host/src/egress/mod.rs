@@ -13,6 +13,7 @@ mod connect;
 mod refused;
 pub mod resolve;
 pub mod rule;
+pub mod secrets;
 pub mod target;
 mod tls;
 

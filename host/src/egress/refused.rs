@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address::Class;
+use super::secrets::Kind;
 use crate::error::Hint;
 
 /// Why a request was not made, or has no whole answer.
@@ -86,6 +87,24 @@ pub enum Refused {
     Protocol {
         /// How.
         reason: String,
+    },
+    /// A secret, or a placeholder, is where it does not belong.
+    #[error("{place} contains the {what} `{name}`", what = kind.as_str())]
+    Leak {
+        /// The name of the secret.
+        name: String,
+        /// Which of the two it is.
+        kind: Kind,
+        /// What it is in.
+        place: &'static str,
+    },
+    /// A secret cannot be put where it is bound to.
+    #[error("cannot use the secret `{name}`: {reason}")]
+    Secret {
+        /// Its name.
+        name: String,
+        /// Why not.
+        reason: &'static str,
     },
     /// Whoever made it did not wait for its end.
     #[error("its caller did not wait for its end")]

@@ -73,6 +73,23 @@ impl HostRule {
             && self.path.matches(target.segments())
     }
 
+    /// Whether there may be a request that both allow. Where that takes a closer look at their paths, it is
+    /// taken for granted.
+    #[must_use]
+    pub fn may_overlap(&self, other: &HostRule) -> bool {
+        let methods = self.methods.is_empty()
+            || other.methods.is_empty()
+            || self
+                .methods
+                .iter()
+                .any(|method| other.methods.contains(method));
+        methods
+            && self.scheme == other.scheme
+            && self.port == other.port
+            && self.host.may_overlap(&other.host)
+            && self.path.may_overlap(&other.path)
+    }
+
     /// The host it is about, as written: a name, an address, or `*.` and a name.
     #[must_use]
     pub fn host(&self) -> String {
@@ -191,6 +208,29 @@ impl HostPattern {
                 .is_some_and(|rest| rest.len() > 1 && rest.ends_with('.')),
             (HostPattern::Below(_), Host::Ip(_)) => false,
         }
+    }
+}
+
+impl HostPattern {
+    fn may_overlap(&self, other: &HostPattern) -> bool {
+        match (self, other) {
+            (HostPattern::Exact(host), pattern) | (pattern, HostPattern::Exact(host)) => {
+                pattern.matches(host)
+            }
+            (HostPattern::Below(a), HostPattern::Below(b)) => {
+                let below =
+                    |a: &str, b: &str| a.strip_suffix(b).is_some_and(|rest| rest.ends_with('.'));
+                a == b || below(a, b) || below(b, a)
+            }
+        }
+    }
+}
+
+impl PathPattern {
+    fn may_overlap(&self, other: &PathPattern) -> bool {
+        // One piece is a segment without `*`.
+        let differ = |(a, b): (&Vec<String>, &Vec<String>)| a.len() == 1 && b.len() == 1 && a != b;
+        !self.segments.iter().zip(&other.segments).any(differ)
     }
 }
 

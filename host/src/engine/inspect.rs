@@ -378,7 +378,7 @@ mod tests {
         for import in &error.imports {
             assert!(text.contains(&import.item.name), "{text}");
         }
-        assert!(error.hint().unwrap().contains("`wasi:cli` in version 0.2"));
+        assert!(error.hint().unwrap().contains("`wasi:http` in version 0.2"));
     }
 
     /// What the table calls linked is what WASI's linker has, and nothing else is.

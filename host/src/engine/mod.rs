@@ -4,7 +4,7 @@ pub mod artifact;
 pub mod cache;
 pub mod inspect;
 pub(crate) mod outline;
-mod private_dir;
+pub(crate) mod private_dir;
 pub mod profile;
 #[cfg(test)]
 pub(crate) mod sample;

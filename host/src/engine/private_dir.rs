@@ -45,7 +45,7 @@ pub enum NotPrivate {
 
 /// How a new file meets one of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Existing {
+pub(crate) enum Existing {
     /// It takes its place.
     Replace,
     /// It gives way: an error of the kind `AlreadyExists`.
@@ -53,7 +53,7 @@ pub(super) enum Existing {
 }
 
 /// A file in a private directory.
-pub(super) struct Entry {
+pub(crate) struct Entry {
     pub(super) name: String,
     pub(super) len: u64,
     pub(super) modified: SystemTime,
@@ -66,14 +66,14 @@ impl Entry {
 }
 
 #[cfg(unix)]
-pub(super) use unix::PrivateDir;
+pub(crate) use unix::PrivateDir;
 
 #[cfg(not(unix))]
-pub(super) use portable::PrivateDir;
+pub(crate) use portable::PrivateDir;
 
 impl PrivateDir {
     /// Writes a file of `parts`, one after the other. Nobody sees it before it is whole.
-    pub(super) fn write(&self, name: &str, parts: &[&[u8]], existing: Existing) -> io::Result<()> {
+    pub(crate) fn write(&self, name: &str, parts: &[&[u8]], existing: Existing) -> io::Result<()> {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(io::Error::other)?;
         let temporary = format!("{TEMPORARY}{}", hex(&random));
@@ -105,11 +105,11 @@ mod unix {
 
     /// A directory only this user can reach.
     #[derive(Debug)]
-    pub(in crate::engine) struct PrivateDir(OwnedFd);
+    pub(crate) struct PrivateDir(OwnedFd);
 
     impl PrivateDir {
         /// Opens the directory at `path`, making it when it is not there.
-        pub(in crate::engine) fn open(path: &Path) -> Result<Self, NotPrivate> {
+        pub(crate) fn open(path: &Path) -> Result<Self, NotPrivate> {
             std::fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -131,7 +131,7 @@ mod unix {
 
         /// Opens a file for reading. A symbolic link, a file of somebody else and one that others may use
         /// are refused.
-        pub(in crate::engine) fn read(&self, name: &str) -> Result<File, NotPrivate> {
+        pub(crate) fn read(&self, name: &str) -> Result<File, NotPrivate> {
             // Without NONBLOCK, opening a FIFO would wait for ever.
             let mut flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
             if down(Wall::CachePrivate) {
@@ -170,12 +170,12 @@ mod unix {
             Ok(())
         }
 
-        pub(in crate::engine) fn remove(&self, name: &str) -> io::Result<()> {
+        pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
             Ok(rustix::fs::unlinkat(&self.0, name, AtFlags::empty())?)
         }
 
         /// The regular files in it.
-        pub(in crate::engine) fn list(&self) -> io::Result<Vec<Entry>> {
+        pub(crate) fn list(&self) -> io::Result<Vec<Entry>> {
             let mut entries = Vec::new();
             for entry in rustix::fs::Dir::read_from(&self.0)? {
                 let entry = entry?;
@@ -223,15 +223,15 @@ mod portable {
 
     /// A directory of this user's.
     #[derive(Debug)]
-    pub(in crate::engine) struct PrivateDir(PathBuf);
+    pub(crate) struct PrivateDir(PathBuf);
 
     impl PrivateDir {
-        pub(in crate::engine) fn open(path: &Path) -> Result<Self, NotPrivate> {
+        pub(crate) fn open(path: &Path) -> Result<Self, NotPrivate> {
             std::fs::create_dir_all(path)?;
             Ok(Self(path.to_owned()))
         }
 
-        pub(in crate::engine) fn read(&self, name: &str) -> Result<File, NotPrivate> {
+        pub(crate) fn read(&self, name: &str) -> Result<File, NotPrivate> {
             let path = self.0.join(name);
             if !std::fs::symlink_metadata(&path)?.is_file() {
                 return Err(NotPrivate::Kind {
@@ -256,11 +256,11 @@ mod portable {
             }
         }
 
-        pub(in crate::engine) fn remove(&self, name: &str) -> io::Result<()> {
+        pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
             std::fs::remove_file(self.0.join(name))
         }
 
-        pub(in crate::engine) fn list(&self) -> io::Result<Vec<Entry>> {
+        pub(crate) fn list(&self) -> io::Result<Vec<Entry>> {
             let mut entries = Vec::new();
             for entry in std::fs::read_dir(&self.0)? {
                 let entry = entry?;

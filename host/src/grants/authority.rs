@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::limits::{Limit, Limits};
-use super::{Ask, Grants, Protection};
+use super::secrets::SecretGrant;
+use super::{Ask, Grants, Protection, ServerSpec};
 
 /// Name and version of the JSON form of an [`Authority`].
 pub const FORMAT: &str = "wasm-agent/authority@1";
@@ -28,6 +29,12 @@ pub struct Authority {
     pub ca_files: Vec<PathBuf>,
     /// The proxy every request goes through.
     pub proxy: Option<String>,
+    /// Tool servers of the operator's.
+    pub servers: Vec<ServerAuthority>,
+    /// Commands a commission may start tool servers with, outside the sandbox.
+    pub commands: Vec<String>,
+    /// Components that are tools.
+    pub tools: Vec<PathBuf>,
     /// Names of the variables that were granted, and whether the agent gets each.
     pub env: Vec<EnvAuthority>,
     /// Arguments.
@@ -36,6 +43,8 @@ pub struct Authority {
     pub missing: Vec<String>,
     /// What no grant of this version can change.
     pub fixed: Fixed,
+    /// Which secrets the host puts where, as `NAME → PLACE of HOST`. The agent sees none of them.
+    pub secrets: Vec<String>,
     /// Every limit.
     pub limits: Vec<LimitAuthority>,
     /// What it has to show to count as done, in the words of `--require`.
@@ -62,6 +71,21 @@ pub struct ProtectionAuthority {
     pub mode: &'static str,
     /// Patterns of the operator's, beyond those that are protected anyway.
     pub patterns: Vec<String>,
+}
+
+/// One granted tool server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ServerAuthority {
+    /// Its id.
+    pub id: String,
+    /// Its URL, or its command without values of variables.
+    pub reached: String,
+    /// True for a command: the host starts it, and nothing holds it in.
+    pub outside_the_sandbox: bool,
+    /// Patterns of its tools; all without.
+    pub tools: Option<Vec<String>>,
+    /// Tools whose arguments the operator narrows.
+    pub narrowed: Vec<String>,
 }
 
 /// One granted variable.
@@ -151,6 +175,19 @@ impl Authority {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            servers: grants
+                .tools
+                .servers
+                .iter()
+                .map(ServerAuthority::of)
+                .collect(),
+            commands: grants
+                .tools
+                .commands
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            tools: grants.tools.components.clone(),
             ca_files: grants.network.ca_files.clone(),
             proxy: grants.network.proxy.as_ref().map(ToString::to_string),
             env: env.collect(),
@@ -162,8 +199,26 @@ impl Authority {
                 clocks: "real",
                 random: "real",
             },
+            secrets: grants
+                .secrets
+                .bindings
+                .iter()
+                .map(SecretGrant::words)
+                .collect(),
             limits: limits.map(LimitAuthority::new).collect(),
             require: grants.require.words(),
+        }
+    }
+}
+
+impl ServerAuthority {
+    fn of(server: &ServerSpec) -> ServerAuthority {
+        ServerAuthority {
+            id: server.id.clone(),
+            reached: server.reached(),
+            outside_the_sandbox: server.url.is_none(),
+            tools: server.tools.clone(),
+            narrowed: server.arguments.keys().cloned().collect(),
         }
     }
 }

@@ -85,6 +85,9 @@ pub enum GrantError {
     /// A grant of a host is wrong.
     #[error(transparent)]
     Network(#[from] network::NetworkError),
+    /// A grant of a secret is wrong.
+    #[error(transparent)]
+    Secrets(#[from] secrets::SecretsError),
     /// A grant of a tool is wrong.
     #[error(transparent)]
     Tools(#[from] tools::ToolsError),
@@ -107,6 +110,7 @@ impl Hint for GrantError {
             GrantError::Limit(error) => error.hint(),
             GrantError::Require(error) => error.hint(),
             GrantError::Network(error) => error.hint(),
+            GrantError::Secrets(error) => error.hint(),
             GrantError::Tools(error) => error.hint(),
             GrantError::Env { .. } => Some("write `NAME=VALUE`".to_owned()),
         }
@@ -164,10 +168,11 @@ impl Grants {
             providers: file.providers.into_iter().chain(flags.providers).collect(),
             prices: flags.prices.or(file.prices),
         };
-        let secrets = SecretsGrant {
-            bindings: file.secrets.into_iter().chain(flags.secrets).collect(),
-            leaks: flags.leaks.or(file.leaks).unwrap_or_default(),
-        };
+        let secrets = secrets::resolve(
+            file.secrets.into_iter().chain(flags.secrets),
+            flags.leaks.or(file.leaks).unwrap_or_default(),
+            &env,
+        )?;
         let commands: Vec<_> = file.commands.into_iter().chain(flags.commands).collect();
         let servers = file.mcp_servers.into_iter().chain(flags.mcp_servers);
         let tools = tools::resolve(
@@ -228,6 +233,11 @@ impl Grants {
             }
             asked
         });
+        for secret in &mut self.secrets.bindings {
+            if let Some(name) = secret.variable.take_if(|name| !ask.wants_env(name)) {
+                left_out.push(format!("env {name}"));
+            }
+        }
         left_out
     }
 
@@ -254,12 +264,26 @@ impl Grants {
                     map.insert("protect".to_owned(), json!(patterns.collect::<Vec<_>>()))
                 }
             };
+            if let Some(servers) = self.tools.to_guest_json() {
+                map.insert("mcp-servers".to_owned(), servers);
+            }
             if !self.network.hosts.is_empty() {
                 let hosts = self.network.hosts.iter().map(ToString::to_string);
                 map.insert("hosts".to_owned(), hosts.collect());
             }
             if !self.require.is_empty() {
                 map.insert("require".to_owned(), self.require.to_guest_json());
+            }
+            if !self.secrets.bindings.is_empty() {
+                let secrets = self.secrets.bindings.iter().map(|secret| {
+                    json!({
+                        "name": secret.bound.name.as_str(),
+                        "host": secret.bound.rule.to_string(),
+                        "env": secret.variable,
+                    })
+                });
+                map.insert("secrets".to_owned(), secrets.collect());
+                map.insert("leaks".to_owned(), json!(self.secrets.leaks.as_str()));
             }
         }
         json
@@ -276,6 +300,7 @@ impl Grants {
             .collect::<Vec<_>>();
         if let Some(map) = json.as_object_mut() {
             map.insert("dirs".to_owned(), json!(dirs));
+            map.extend(self.tools.to_host_json());
             if !self.network.ca_files.is_empty() {
                 map.insert("ca-files".to_owned(), json!(self.network.ca_files));
             }

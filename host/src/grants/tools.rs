@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 
 use super::limits::Unit;
 use crate::error::Hint;
@@ -158,6 +159,22 @@ impl ServerSpec {
         Unit::Duration.parse(text).ok()
     }
 
+    /// What it is, in words: its URL, or the command that is started. Without values of variables.
+    #[must_use]
+    pub fn reached(&self) -> String {
+        match &self.url {
+            Some(url) => url.clone(),
+            None => {
+                let given = self.env.keys().chain(self.env_secrets.keys());
+                let line = CommandLine {
+                    env: given.map(|name| (name.clone(), String::new())).collect(),
+                    words: self.command.clone(),
+                };
+                line.to_string()
+            }
+        }
+    }
+
     fn check(&self) -> Result<(), ToolsError> {
         let wrong = |reason: &str| {
             Err(ToolsError::Server {
@@ -243,6 +260,50 @@ impl ServerSpec {
             }
         }
         Ok(())
+    }
+}
+
+impl ToolsGrant {
+    /// What the agent may know: what there is, and no command, URL or path.
+    #[must_use]
+    pub fn to_guest_json(&self) -> Option<Value> {
+        let servers = self.servers.iter().map(|server| {
+            let mut shown = json!({ "id": server.id });
+            if let Some(tools) = &server.tools {
+                shown["tools"] = json!(tools);
+            }
+            if !server.arguments.is_empty() {
+                shown["arguments"] = json!(server.arguments);
+            }
+            shown
+        });
+        let servers: Vec<_> = servers.collect();
+        (!servers.is_empty()).then(|| json!(servers))
+    }
+
+    /// The same, with commands, URLs and paths, and without values of variables.
+    #[must_use]
+    pub fn to_host_json(&self) -> Map<String, Value> {
+        let mut map = Map::new();
+        if let Some(Value::Array(mut servers)) = self.to_guest_json() {
+            for (shown, server) in servers.iter_mut().zip(&self.servers) {
+                let key = if server.url.is_some() {
+                    "url"
+                } else {
+                    "command"
+                };
+                shown[key] = json!(server.reached());
+            }
+            map.insert("mcp-servers".to_owned(), servers.into());
+        }
+        if !self.commands.is_empty() {
+            let commands = self.commands.iter().map(ToString::to_string);
+            map.insert("commands".to_owned(), commands.collect());
+        }
+        if !self.components.is_empty() {
+            map.insert("tools".to_owned(), json!(self.components));
+        }
+        map
     }
 }
 

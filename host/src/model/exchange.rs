@@ -216,6 +216,7 @@ fn refused(refused: Refused) -> Failed {
         | Refused::Truncated
         | Refused::Protocol { .. }
         | Refused::Dropped => Class::Network,
+        Refused::Secret { .. } => Class::Auth,
         // Asking again changes nothing.
         _ => Class::Rejected,
     };

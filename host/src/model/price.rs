@@ -144,7 +144,10 @@ impl Prices {
                 .flatten()
                 .any(|price| !price.is_finite() || *price < 0.0)
             {
-                return Err(wrong(at, format!("a price of `{model}` is not zero or more")));
+                return Err(wrong(
+                    at,
+                    format!("a price of `{model}` is not zero or more"),
+                ));
             }
             if !model.contains('/') {
                 return Err(wrong(at, format!("`{model}` is not `provider/model`")));
@@ -254,7 +257,10 @@ mod tests {
             ("openai", "gpt-5-2025-08-07"),
             ("gemini", "gemini-2.5-pro"),
         ] {
-            assert!(Prices::default().of(provider, [model]).is_some(), "{provider}/{model}");
+            assert!(
+                Prices::default().of(provider, [model]).is_some(),
+                "{provider}/{model}"
+            );
         }
         assert_eq!(Prices::default().of("nobody", ["gpt-5"]), None);
     }

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use http::{Method, Uri};
+use http::{HeaderName, Method, Uri};
 
 use super::error::Failed;
 use super::wire::Class;
 use crate::commission;
 use crate::egress::rule::RuleError;
-use crate::egress::{self, HostRule};
+use crate::egress::secrets::{Bound, Gathering, SecretError, SecretName, Vault};
+use crate::egress::{self, Caller, HostRule};
 use crate::grants::models::{Api, ProviderSpec};
 use crate::grants::{Grants, ModelsGrant};
 use crate::json::printable;
@@ -40,6 +41,8 @@ pub enum KeyNeed {
     Needed,
     /// It is sent where there is one.
     IfThere,
+    /// A commission has moved the provider: the key does not go along.
+    StaysBehind,
 }
 
 /// A provider that may be asked.
@@ -199,7 +202,11 @@ pub fn reachable(
     asked: Option<&commission::Provider>,
 ) -> Result<BTreeMap<String, Reachable>, Refusal> {
     let specs = grants.models.providers.iter().map(|spec| spec.id.as_str());
-    let ids: BTreeSet<&str> = WELL_KNOWN.iter().map(|known| known.id).chain(specs).collect();
+    let ids: BTreeSet<&str> = WELL_KNOWN
+        .iter()
+        .map(|known| known.id)
+        .chain(specs)
+        .collect();
     let mut reachable = BTreeMap::new();
     for id in ids {
         // A pattern grants models of a provider when it begins with its name, or with what stands for it.
@@ -223,7 +230,7 @@ pub fn reachable(
         })?;
         let key = match provider.key {
             KeyNeed::Needed => Key::Missing,
-            KeyNeed::IfThere => Key::Keyless,
+            KeyNeed::IfThere | KeyNeed::StaysBehind => Key::Keyless,
         };
         let entry = Reachable {
             provider,
@@ -237,57 +244,115 @@ pub fn reachable(
 
 /// A provider as a commission wants it, as far as the operator allows that.
 fn as_asked(
-    mut provider: Provider,
+    provider: Provider,
     asked: &commission::Provider,
     grants: &Grants,
 ) -> Result<Provider, Refusal> {
-    let id = provider.id.clone();
-    if let Some(base_url) = &asked.base_url {
-        let url = base_url.trim_end_matches('/');
-        let refused = |reason: String| Refusal {
-            code: ErrorCode::UnsupportedProvider,
-            message: format!(
-                "the commission has provider `{id}` at `{}`: {reason}",
-                printable(base_url)
-            ),
-            remedy: Some(format!("--allow-host or --provider {id}=URL")),
-        };
-        check_url(url).map_err(refused)?;
-        if url != provider.base_url {
-            let moved = Provider {
-                base_url: url.to_owned(),
-                // The key belongs to where the operator has it go.
-                key: KeyNeed::IfThere,
-                ..provider.clone()
-            };
-            let allowed = moved.rule().map_err(refused)?;
-            let target = Uri::try_from(moved.endpoint())
-                .ok()
-                .and_then(|uri| egress::Target::of(&uri).ok())
-                .ok_or_else(|| refused("it is not a URL that can be asked".to_owned()))?;
-            let hosts = &grants.network.hosts;
-            if !hosts.iter().any(|rule| rule.matches(&Method::POST, &target)) {
-                return Err(refused(format!(
-                    "that is not granted; `--allow-host \"{allowed}\"` or `--provider {id}={url}` grants it"
-                )));
-            }
-            provider = moved;
+    let mut provider = match asked.base_url.as_deref() {
+        Some(url) if url.trim_end_matches('/') != provider.base_url => {
+            moved(provider, url.trim_end_matches('/'), grants)?
         }
+        _ => provider,
+    };
+    let id = provider.id.clone();
+    let moved = provider.key == KeyNeed::StaysBehind;
+    let wanted = asked
+        .credential
+        .as_ref()
+        .map_or(provider.secret.as_str(), |handle| handle.vault.as_str())
+        .to_owned();
+    if wanted == provider.secret && !moved {
+        return Ok(provider);
     }
-    if let Some(handle) = &asked.credential
-        && handle.vault != provider.secret
+    // The operator has it go there anyway.
+    let target = provider.target();
+    let is_bound = grants.secrets.bindings.iter().any(|granted| {
+        granted.bound.name.as_str() == wanted
+            && target
+                .as_ref()
+                .is_some_and(|target| granted.bound.rule.matches(&Method::POST, target))
+    });
+    if is_bound {
+        provider.secret = wanted;
+        provider.key = KeyNeed::Needed;
+        return Ok(provider);
+    }
+    if asked.credential.is_none() {
+        return Ok(provider);
+    }
+    let wanted = printable(&wanted);
+    let flag = format!("--secret \"{wanted}@{}\"", provider.written_rule());
+    Err(Refusal {
+        code: ErrorCode::AuthError,
+        message: format!(
+            "the commission wants the secret `{wanted}` for provider `{id}`, and it is not for there; `{flag}` says it is"
+        ),
+        remedy: Some(flag),
+    })
+}
+
+/// A provider where a commission says it is, if the operator lets requests go there.
+fn moved(provider: Provider, url: &str, grants: &Grants) -> Result<Provider, Refusal> {
+    let id = provider.id.clone();
+    let provider = Provider {
+        base_url: url.to_owned(),
+        key: KeyNeed::StaysBehind,
+        ..provider
+    };
+    let flag = format!("--allow-host \"{}\"", provider.written_rule());
+    let refused = |reason: String| Refusal {
+        code: ErrorCode::UnsupportedProvider,
+        message: format!(
+            "the commission has provider `{id}` at `{}`: {reason}",
+            printable(url)
+        ),
+        remedy: Some(flag.clone()),
+    };
+    check_url(url).map_err(refused)?;
+    let target = provider
+        .target()
+        .ok_or_else(|| refused("it is not a URL that can be asked".to_owned()))?;
+    let hosts = &grants.network.hosts;
+    if hosts
+        .iter()
+        .any(|rule| rule.matches(&Method::POST, &target))
     {
-        return Err(Refusal {
-            code: ErrorCode::AuthError,
-            message: format!(
-                "the commission wants the secret `{}` for provider `{id}`, whose key is `{}`",
-                printable(&handle.vault),
-                provider.secret
-            ),
-            remedy: Some(format!("[[providers]] id = \"{id}\", secret = \"{}\"", printable(&handle.vault))),
-        });
+        Ok(provider)
+    } else {
+        Err(refused(format!(
+            "that is not granted; `{flag}` or `--provider {id}={}` grants it",
+            printable(url)
+        )))
     }
-    Ok(provider)
+}
+
+impl Reachable {
+    /// Has the key put into the requests, where there is one.
+    pub(super) fn bind(
+        &mut self,
+        vault: &Vault,
+        gathering: &mut Gathering<'_>,
+    ) -> Result<(), SecretError> {
+        let Provider {
+            api, secret, key, ..
+        } = &self.provider;
+        if *key == KeyNeed::StaysBehind {
+            return Ok(());
+        }
+        let name: SecretName = secret.parse()?;
+        if vault.get(&name)?.is_none() {
+            return Ok(());
+        }
+        let rule = self.rule.clone();
+        let header = HeaderName::from_static;
+        gathering.bind(match api {
+            Api::Anthropic => Bound::header(Caller::Model, name, rule, header("x-api-key")),
+            Api::Gemini => Bound::header(Caller::Model, name, rule, header("x-goog-api-key")),
+            Api::OpenaiChat | Api::OpenaiResponses => Bound::bearer(Caller::Model, name, rule),
+        })?;
+        self.key = Key::Bound;
+        Ok(())
+    }
 }
 
 impl Provider {
@@ -302,10 +367,19 @@ impl Provider {
         format!("{}{path}", self.base_url)
     }
 
+    fn written_rule(&self) -> String {
+        format!("POST {}", self.endpoint())
+    }
+
+    fn target(&self) -> Option<egress::Target> {
+        egress::Target::of(&Uri::try_from(self.endpoint()).ok()?).ok()
+    }
+
     /// The requests that are made to it, and no others.
     fn rule(&self) -> Result<HostRule, String> {
-        let rule = format!("POST {}", self.endpoint());
-        rule.parse().map_err(|error: RuleError| error.to_string())
+        self.written_rule()
+            .parse()
+            .map_err(|error: RuleError| error.to_string())
     }
 }
 

@@ -24,6 +24,7 @@ use super::wire::Class;
 use crate::capabilities::activity::Activity;
 use crate::capabilities::meters::{LimitHit, Meters};
 use crate::commission::{self, Commission};
+use crate::egress::secrets::{Gathering, SecretError, Vault};
 use crate::egress::{Caller, Egress, Way};
 use crate::error::Hint;
 use crate::grants::{Grants, Limits, ModelsGrant};
@@ -46,7 +47,7 @@ pub struct Setup {
     inner: Arc<Configured>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Configured {
     grants: ModelsGrant,
     limits: Limits,
@@ -158,6 +159,23 @@ impl Setup {
         Ok(Setup {
             inner: Arc::new(configured),
         })
+    }
+
+    /// Has the keys of providers that are set put into the requests that are made to them.
+    ///
+    /// # Errors
+    ///
+    /// A key cannot be read or used.
+    pub fn bind_keys(
+        &mut self,
+        vault: &Vault,
+        gathering: &mut Gathering<'_>,
+    ) -> Result<(), SecretError> {
+        let configured = Arc::make_mut(&mut self.inner);
+        for reachable in configured.providers.values_mut() {
+            reachable.bind(vault, gathering)?;
+        }
+        Ok(())
     }
 }
 

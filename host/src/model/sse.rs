@@ -138,8 +138,14 @@ mod tests {
             ("event: a\ndata: x\n\n", vec![event("a", "x")]),
             ("event: a\n\ndata: x\n\n", vec![event("", "x")]),
             ("data: x\ndata:  y\ndata\n\n", vec![event("", "x\n y\n")]),
-            (": hello\nid: 1\nretry: 5\n\ndata: x\n\n", vec![event("", "x")]),
-            ("data: x\r\n\r\ndata: y\r\rdata: z\n\n", vec![event("", "x"), event("", "y"), event("", "z")]),
+            (
+                ": hello\nid: 1\nretry: 5\n\ndata: x\n\n",
+                vec![event("", "x")],
+            ),
+            (
+                "data: x\r\n\r\ndata: y\r\rdata: z\n\n",
+                vec![event("", "x"), event("", "y"), event("", "z")],
+            ),
             ("data: last", vec![event("", "last")]),
             ("data: last\n", vec![event("", "last")]),
             ("data\n\n", vec![event("", "")]),

@@ -122,12 +122,16 @@ impl Tape {
     }
 
     /// A tape that performs, and writes what came of it: to `sink` where there is one, and in any case into
-    /// the digest of the run.
+    /// the digest of the run. What `scrub` takes out neither gets into the file nor to the guest.
     ///
     /// # Errors
     ///
     /// The header cannot be written.
-    pub fn record(header: &Header, sink: Option<Sink>) -> Result<Tape, TapeError> {
+    pub fn record(
+        header: &Header,
+        sink: Option<Sink>,
+        scrub: Option<Scrub>,
+    ) -> Result<Tape, TapeError> {
         let time = match header.clock {
             ClockKind::Real => Time::Real {
                 since: Instant::now(),
@@ -135,7 +139,7 @@ impl Tape {
             },
             ClockKind::Virtual => Time::Virtual { now: 0 },
         };
-        let writer = Writer::begin(header, sink)?;
+        let writer = Writer::begin(header, sink, scrub)?;
         Ok(Tape::new(header, State::Record(writer, time)))
     }
 
@@ -305,10 +309,10 @@ impl Tape {
         };
         match performed {
             Ok(value) => {
-                let value = serde_json::to_value(value)?;
+                let text = writer.scrubbed(serde_json::to_string(&value)?);
                 // The guest gets what stands on the tape, so that a replay cannot give it anything else.
-                let written = serde_json::from_str(&value.to_string())?;
-                writer.call(kind, request, Answer::Result(value))?;
+                let written = serde_json::from_str(&text)?;
+                writer.call(kind, request, Answer::Result(serde_json::from_str(&text)?))?;
                 Ok(written)
             }
             Err(error) => {

@@ -96,7 +96,7 @@ fn act(tape: &Tape, deed: &Deed, performs: bool) -> Result<Value, String> {
 fn record(deeds: &[Deed]) -> (Vec<u8>, Vec<Result<Value, String>>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.rec");
-    let tape = Tape::record(&header(), Some(Sink::create(&path).unwrap())).unwrap();
+    let tape = Tape::record(&header(), Some(Sink::create(&path).unwrap()), None).unwrap();
     let seen = deeds.iter().map(|deed| act(&tape, deed, true)).collect();
     tape.close(closing()).unwrap();
     (std::fs::read(path).unwrap(), seen)
@@ -206,7 +206,7 @@ fn every_prefix_is_read_as_far_as_it_goes_and_is_no_whole_recording() {
 fn a_cut_ends_the_replay_and_lets_the_account_be_closed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.rec");
-    let tape = Tape::record(&header(), Some(Sink::create(&path).unwrap())).unwrap();
+    let tape = Tape::record(&header(), Some(Sink::create(&path).unwrap()), None).unwrap();
     let ended = serde_json::to_value(Ended::Interrupted).unwrap();
     tape.read(Reader::Event).unwrap();
     tape.cut(ended.clone());
@@ -223,12 +223,29 @@ fn a_cut_ends_the_replay_and_lets_the_account_be_closed() {
 }
 
 #[test]
+fn what_is_scrubbed_is_neither_written_nor_handed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.rec");
+    let scrub = |line: &str| line.contains("hunter2").then(|| line.replace("hunter2", "(secret)"));
+    let sink = Sink::create(&path).unwrap();
+    let tape = Tape::record(&header(), Some(sink), Some(Arc::new(scrub))).unwrap();
+    let asked = || json!({ "password": "hunter2" });
+    let got: String = tape
+        .observe("model.next", asked, || Ok("it is hunter2".to_owned()))
+        .unwrap();
+    assert_eq!(got, "it is (secret)");
+    tape.close(closing()).unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
 fn virtual_time_goes_on_by_what_is_declared() {
     let header = Header {
         clock: ClockKind::Virtual,
         ..header()
     };
-    let tape = Tape::record(&header, None).unwrap();
+    let tape = Tape::record(&header, None, None).unwrap();
     assert_eq!(tape.read(Reader::Wall).unwrap(), Some(1));
     tape.advance(1000);
     tape.advance(10);
@@ -253,6 +270,6 @@ fn a_recording_that_cannot_be_written_is_told() {
     if !full.exists() {
         return;
     }
-    let tape = Tape::record(&header(), Some(Sink::create(full).unwrap()));
+    let tape = Tape::record(&header(), Some(Sink::create(full).unwrap()), None);
     assert!(matches!(tape, Err(TapeError::Write { .. })));
 }

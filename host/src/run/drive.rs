@@ -34,7 +34,9 @@ use crate::capabilities::storage::{Storage, Submissions};
 use crate::commission::Commission;
 use crate::descriptor::Descriptor;
 use crate::egress::Egress;
+use crate::egress::secrets::{Redacted, Secrets};
 use crate::engine::{Engine, Profile};
+use crate::grants::secrets::Leaks;
 use crate::grants::{Grants, Limits};
 use crate::model;
 use crate::preflight::Refusal;
@@ -81,6 +83,7 @@ pub(super) struct Job {
     pub(super) models: model::Setup,
     /// What the output has to match, where that is required.
     pub(super) output_schema: Option<Schema>,
+    pub(super) secrets: Secrets,
     pub(super) interrupt: Interrupt,
 }
 
@@ -143,7 +146,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
             };
             let finish = by_tape(&job.tape, finish);
             fuel = fuel.filter(|_| !job.tape.was_cut());
-            weighed(&job, &watched, finish).await
+            leaving(&job, weighed(&job, &watched, finish).await)
         }
     };
     // Now: putting the files in order takes its time, and adds to the account.
@@ -275,6 +278,29 @@ async fn weighed(job: &Job, watched: &Watched, finish: Finish) -> Finish {
         reason: StopReason::Abandoned,
         error: Some((ErrorCode::Unknown, message)),
         ..finish
+    }
+}
+
+/// What the agent returns leaves it, too.
+fn leaving(job: &Job, finish: Finish) -> Finish {
+    let Some(output) = &finish.output else {
+        return finish;
+    };
+    let taken = job.ledger.claimable("the answer", output);
+    let Err(LedgerError::Rejected(rejected)) = taken else {
+        // A journal that fails is told of where the account is closed.
+        return finish;
+    };
+    Finish {
+        ended: Ended::Withheld {
+            reason: rejected.to_string(),
+        },
+        reason: StopReason::Error,
+        output: None,
+        error: Some((
+            ErrorCode::Unknown,
+            format!("the answer is withheld: {rejected}"),
+        )),
     }
 }
 
@@ -512,6 +538,7 @@ fn diagnosis(job: &Job, watched: &Watched, ended: &Ended) -> Option<Diagnosis> {
         | Ended::Stopped { .. }
         | Ended::Incomplete { .. }
         | Ended::Diverged(_)
+        | Ended::Withheld { .. }
         | Ended::Refused { .. } => None,
         Ended::Crashed(_) | Ended::Limit(_) | Ended::Interrupted | Ended::HostFault { .. } => Some(
             watched
@@ -555,7 +582,8 @@ pub(super) fn not_started(
 }
 
 /// Writes the last record of a run.
-fn end_account(ledger: &Ledger, mut outcome: Outcome) -> Outcome {
+fn end_account(ledger: &Ledger, outcome: Outcome) -> Outcome {
+    let mut outcome = without_secrets(ledger, outcome);
     let record = serde_json::to_value(&outcome).unwrap_or(Value::Null);
     if let Err(error) = ledger.audit(Audit::RunEnded { outcome: record })
         && !matches!(outcome.ended, Ended::HostFault { .. })
@@ -565,6 +593,26 @@ fn end_account(ledger: &Ledger, mut outcome: Outcome) -> Outcome {
         };
     }
     outcome
+}
+
+/// An outcome is shown, printed and logged. Of the answer, the policy decides.
+fn without_secrets(ledger: &Ledger, outcome: Outcome) -> Outcome {
+    let Some(guard) = ledger.guard() else {
+        return outcome;
+    };
+    let Some(Redacted { rest, .. }) = guard.redact_value(&outcome) else {
+        return outcome;
+    };
+    let output = match guard.policy() {
+        Leaks::Warn => outcome.output,
+        Leaks::Block | Leaks::Redact => rest.output,
+    };
+    Outcome {
+        format: outcome.format,
+        directory: outcome.directory,
+        output,
+        ..rest
+    }
 }
 
 /// Lets an agent describe itself in a store of its own, with nothing granted.

@@ -14,6 +14,7 @@ use super::drive::{self, Job};
 use super::evidence::{self, EvidenceError};
 use super::loading::{LOAD_TIME, Loading, NotLoaded};
 use super::outcome::Outcome;
+use super::secrets::gather;
 use super::supervise::Interrupt;
 use super::taping::{Mode, Planned, Taped, copies};
 use super::workspaces::{Workspaces, WorkspacesError};
@@ -21,6 +22,7 @@ use crate::capabilities::state::RunState;
 use crate::capabilities::{bindings, link};
 use crate::commission::{Commission, CommissionError};
 use crate::descriptor::{Descriptor, DescriptorError};
+use crate::egress::secrets::{Guard, SecretError, Vault};
 use crate::egress::{Egress, EgressOptions};
 use crate::engine::artifact::MAX_ARTIFACT;
 use crate::engine::inspect::{self, Import, asks_models, unmet};
@@ -58,18 +60,22 @@ pub struct HostOptions {
     pub max_component_bytes: u64,
     /// How guests are metered: in time, or in fuel, so that their runs can be repeated.
     pub profile: Profile,
+    /// Where the values of secrets come from.
+    pub vault: Vault,
     /// Longest time [`Host::load`] waits for a component to be compiled. Compiling cannot be stopped: it goes
     /// on in the background until it is done or the process ends.
     pub load_time: Duration,
 }
 
 impl Default for HostOptions {
-    /// No cache, and components of up to 128 MiB that are compiled within two minutes and metered in time.
+    /// No cache, no secrets, and components of up to 128 MiB that are compiled within two minutes and metered in
+    /// time.
     fn default() -> HostOptions {
         HostOptions {
             cache: Cache::disabled(),
             max_component_bytes: MAX_ARTIFACT,
             profile: Profile::Live,
+            vault: Vault::default(),
             load_time: LOAD_TIME,
         }
     }
@@ -87,6 +93,7 @@ struct Inner {
     cache: Cache,
     loading: Loading,
     max_component_bytes: u64,
+    vault: Vault,
 }
 
 /// A loaded agent: compiled, linked, and described by itself.
@@ -264,6 +271,8 @@ pub enum StartError {
     Workspaces(#[from] WorkspacesError),
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    #[error(transparent)]
+    Secrets(#[from] SecretError),
     #[error("cannot start the agent: it makes requests (`{import}`), and no host is granted")]
     NoHost { import: String },
     #[error("cannot get random numbers from the operating system: {0}")]
@@ -319,6 +328,7 @@ impl Hint for StartError {
             StartError::Profile => Some("set `HostOptions::profile` to hermetic".to_owned()),
             StartError::NotYet { .. } | StartError::Taping(_) => None,
             StartError::Random(_) | StartError::Tape(_) | StartError::Scratch(_) => None,
+            StartError::Secrets(error) => error.hint(),
             StartError::NoHost { .. } => {
                 Some("`--allow-host HOST` allows requests to a host, and to no other".to_owned())
             }
@@ -351,6 +361,7 @@ impl Host {
                 cache: options.cache,
                 loading: Loading::new(options.load_time),
                 max_component_bytes: options.max_component_bytes,
+                vault: options.vault,
             }),
         })
     }
@@ -460,8 +471,9 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The agent makes requests and no host is granted, the run directory cannot be written, a directory granted copy-on-write cannot be copied, or the
-    /// output has to match a schema that is missing or cannot be used. The copying is done before this returns.
+    /// The agent makes requests and no host is granted, a secret is not set, the run directory cannot be
+    /// written, a directory granted copy-on-write cannot be copied, or the output has to match a schema that is
+    /// missing or cannot be used. The copying is done before this returns.
     pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
         self.start_in(Mode::Live, request)
     }
@@ -504,6 +516,18 @@ impl Host {
         }
         mode.can_repeat(&agent, &grants)?;
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
+        // Who asks no model needs none; a replay asks nobody.
+        let mut setup = if asks_models(&agent.artifact) && !matches!(mode, Mode::Replay(_)) {
+            model::Setup::of(&grants, &commission)
+        } else {
+            Ok(model::Setup::default())
+        };
+        let secrets = if let Mode::Replay(_) = mode {
+            gather(&Vault::default(), &Grants::default(), None)?
+        } else {
+            gather(&self.inner.vault, &grants, setup.as_mut().ok())?
+        };
+        mode.can_hide(&secrets)?;
         let inputs = mode.inputs(&grants)?;
         let replayed = match &mode {
             Mode::Replay(recording) => {
@@ -531,7 +555,7 @@ impl Host {
             effective: &grants,
         };
         let opened = mode
-            .prepare(&planned, inputs, directory.as_ref(), &session_id)
+            .prepare(&planned, inputs, directory.as_ref(), &session_id, secrets.guard())
             .and_then(|taped| {
                 let place = directory.as_ref().map(RunDir::path);
                 let place = place.or(scratch.as_ref().map(tempfile::TempDir::path));
@@ -540,7 +564,7 @@ impl Host {
                 } else {
                     Workspaces::prepare(place, &grants.dirs)?
                 };
-                let models = models(&agent, &grants, &commission, &taped.tape)?;
+                let models = models(&agent, &grants, &commission, setup, &taped.tape)?;
                 let asked = Asked {
                     agent: &agent,
                     commission: commission.raw(),
@@ -548,6 +572,7 @@ impl Host {
                     provider,
                     grants: &grants,
                     mode: name,
+                    guard: secrets.guard(),
                 };
                 let account = self.open_account(&asked, directory.as_ref(), &session_id, &taped)?;
                 let opening = Opening::begin(
@@ -584,6 +609,7 @@ impl Host {
         let egress = EgressOptions {
             network: grants.network.clone(),
             limits: grants.limits.clone(),
+            injector: secrets.injector(account.ledger.clone()),
             ..EgressOptions::default()
         };
         let job = Job {
@@ -608,6 +634,7 @@ impl Host {
             // A run that was refused asks nobody.
             models: models.unwrap_or_default(),
             output_schema,
+            secrets,
             interrupt: interrupt.clone(),
         };
         Ok(account.handle(interrupt, tokio::spawn(drive::drive(job))))
@@ -657,6 +684,8 @@ impl Host {
         runs: Option<RunsDir>,
     ) -> Result<RunHandle, StartError> {
         let Unsupported { run_id, raw, found } = unsupported;
+        let secrets = gather(&self.inner.vault, grants, None)?;
+        let guard = secrets.guard();
         let directory = runs.map(|runs| runs.create()).transpose()?;
         let session_id = session_id(directory.as_ref());
         let asked = Asked {
@@ -666,6 +695,7 @@ impl Host {
             provider: None,
             grants,
             mode: None,
+            guard,
         };
         let taped = Taped::live(&session_id, grants)?;
         let account = self
@@ -706,7 +736,13 @@ impl Host {
         session_id: &str,
         taped: &Taped,
     ) -> Result<Account, StartError> {
-        let run_json = self.request_json(asked, session_id, taped);
+        let mut run_json = self.request_json(asked, session_id, taped);
+        if let Some(guard) = asked.guard
+            && let Some(redacted) = guard.redact_value(&run_json)
+        {
+            // The commission itself has a secret in it.
+            run_json = redacted.rest;
+        }
         let journal = match directory {
             Some(dir) => {
                 let bytes = dir.write_request(&run_json)?;
@@ -714,6 +750,7 @@ impl Host {
             }
             None => Journal::in_memory(Link::of(run_json.to_string().as_bytes())),
         };
+        let journal = journal.guarded(asked.guard.cloned());
         let Asked {
             run_id,
             provider,
@@ -789,16 +826,15 @@ fn models(
     agent: &Agent,
     grants: &Grants,
     commission: &Commission,
+    setup: Result<model::Setup, Refusal>,
     tape: &Tape,
 ) -> Result<Result<model::Setup, Refusal>, StartError> {
-    // Who asks no model needs none.
     if !asks_models(&agent.artifact) {
         return Ok(Ok(model::Setup::default()));
     }
     let mut read = None;
     let refusal: Option<Refusal> = tape
         .observe("model.setup", || Value::Null, || {
-            let setup = model::Setup::of(grants, commission);
             let refusal = setup.as_ref().err().cloned();
             read = setup.ok();
             Ok(refusal)
@@ -818,6 +854,7 @@ struct Asked<'a> {
     provider: Option<String>,
     grants: &'a Grants,
     mode: Option<&'static str>,
+    guard: Option<&'a Arc<Guard>>,
 }
 
 /// Where on this host is what a recorded run had: those that say nothing are where they were.

@@ -13,6 +13,7 @@ pub mod host;
 mod loading;
 pub mod outcome;
 mod sealed;
+mod secrets;
 mod store;
 pub mod supervise;
 pub mod taping;

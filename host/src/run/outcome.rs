@@ -31,6 +31,11 @@ pub enum Ended {
         /// What it has not shown, in the words of `--require`.
         missing: Vec<String>,
     },
+    /// The agent returned a result with a secret in it, which was not handed on.
+    Withheld {
+        /// Which secret.
+        reason: String,
+    },
     /// The commission does not fit the agent; it was not started.
     Refused {
         /// What does not fit.
@@ -223,6 +228,7 @@ impl Outcome {
             Ended::Converged
             | Ended::Stopped { .. }
             | Ended::Incomplete { .. }
+            | Ended::Withheld { .. }
             | Ended::Refused { .. }
             | Ended::Crashed(_) => Exit::Failed,
             Ended::Limit(_) => Exit::Limit,

@@ -72,6 +72,10 @@ pub(super) fn new_store(
     for (name, value) in &grants.env {
         wasi.env(name, value);
     }
+    for placeholder in job.secrets.placeholders() {
+        // What was narrowed away is not there any more.
+        wasi.env(&placeholder.variable, placeholder.as_str());
+    }
     if let Entry::Command(_) = &job.agent.entry {
         let line = format!("{}\n", job.commission.raw().get());
         wasi.stdin(wasmtime_wasi::p2::pipe::MemoryInputPipe::new(line));

@@ -10,12 +10,13 @@ use super::directory::RunDir;
 use super::host::{Agent, StartError};
 use super::workspaces::{Workspaces, WorkspacesError};
 use crate::commission::Commission;
+use crate::egress::secrets::{Guard, Secrets};
 use crate::engine::Profile;
 use crate::engine::inspect::makes_requests;
 use crate::grants::{Access, FileGrant, Grants};
 use crate::recording::format::{ClockKind, Component, FORMAT, Header};
 use crate::recording::inputs::{self, Inventory};
-use crate::recording::tape::Sink;
+use crate::recording::tape::{Scrub, Sink};
 use crate::recording::{Recording, Seed, Tape};
 use crate::trajectory::event::Rfc3339;
 
@@ -111,6 +112,18 @@ impl Mode {
         Ok(())
     }
 
+    /// Refuses to record a run whose guest gets placeholders of secrets: they are others in every run.
+    pub(super) fn can_hide(&self, secrets: &Secrets) -> Result<(), StartError> {
+        match self {
+            Mode::Record(_) | Mode::Hermetic { .. } if !secrets.placeholders().is_empty() => {
+                Err(StartError::NotYet {
+                    what: "placeholders of secrets",
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The word for it in `run.json`; none for a live run.
     pub(super) fn name(&self) -> Option<&'static str> {
         match self {
@@ -141,6 +154,7 @@ impl Mode {
         inputs: Vec<Inventory>,
         directory: Option<&RunDir>,
         session_id: &str,
+        guard: Option<&Arc<Guard>>,
     ) -> Result<Taped, StartError> {
         let guest_grants = planned.effective.to_guest_json();
         let (seed, start, clock, record) = match self {
@@ -197,7 +211,7 @@ impl Mode {
         };
         let sink = recording.as_deref().map(Sink::create).transpose()?;
         Ok(Taped {
-            tape: Tape::record(&header, sink)?,
+            tape: Tape::record(&header, sink, guard.map(scrub))?,
             seed,
             header: Some(header),
             known_as,
@@ -206,6 +220,12 @@ impl Mode {
             recording,
         })
     }
+}
+
+/// Keeps the secrets of a run out of its recording.
+fn scrub(guard: &Arc<Guard>) -> Scrub {
+    let guard = guard.clone();
+    Arc::new(move |line| guard.redact_json(line).map(|redacted| redacted.rest))
 }
 
 impl Taped {

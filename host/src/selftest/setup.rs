@@ -2,6 +2,18 @@
 
 use super::evidence::Evidence;
 
+/// A tool server of a case.
+#[derive(Clone, Copy)]
+pub(super) enum Server {
+    /// The operator grants it: patterns of its tools, and the JSON Schema of the arguments of `echo`.
+    Granted {
+        tools: Option<&'static [&'static str]>,
+        echo: Option<&'static str>,
+    },
+    /// The commission asks for it, and the operator has granted another command.
+    NotGranted,
+}
+
 /// Directories a guest gets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Dirs {
@@ -79,6 +91,8 @@ pub(super) struct Setup {
     pub(super) limits: &'static [(&'static str, &'static str)],
     pub(super) env: &'static [(&'static str, &'static str)],
     pub(super) protect: Protect,
+    /// The tool server `s`, which this program itself is in another process.
+    pub(super) server: Option<Server>,
     /// In the words of `--require`; schemas are files of the world.
     pub(super) require: &'static [&'static str],
     /// Rules of requests, in which `{port}` stands for the first thing the guest is told.
@@ -99,6 +113,7 @@ impl Setup {
             limits: &[],
             env: &[],
             protect: Protect::Standard,
+            server: None,
             require: &[],
             hosts: &[],
             arg: Arg::Nothing,
@@ -120,6 +135,13 @@ impl Setup {
 
     pub(super) const fn protect(self, protect: Protect) -> Setup {
         Setup { protect, ..self }
+    }
+
+    pub(super) const fn served(self, server: Server) -> Setup {
+        Setup {
+            server: Some(server),
+            ..self
+        }
     }
 
     pub(super) const fn requires(self, require: &'static [&'static str]) -> Setup {

@@ -1,15 +1,19 @@
 //! What all cases share: a host, the hostile guest loaded into it, and how a run is made of a setup.
 
+use serde_json::json;
+
 use super::case::Verdict;
 use super::evidence::Evidence;
 use super::guests;
 use super::race::{Race, Racer};
-use super::setup::{Arg, Dirs, Protect, Setup};
+use super::setup::{Arg, Dirs, Protect, Server, Setup};
 use super::world::World;
 use crate::commission::Commission;
 use crate::engine::{Artifact, Cache};
 use crate::error::Hint;
-use crate::grants::{DirSpec, FileSpec, Grants, GrantsFile, Require};
+use crate::grants::{
+    CommandLine, DirSpec, FileSpec, Grants, GrantsFile, Require, ServerSpec,
+};
 use crate::run::{Agent, Host, HostOptions, Outcome, RunRequest, RunsDir};
 
 /// Limits every case starts from: small, so that a flood is quickly over, and long enough for a busy
@@ -137,7 +141,18 @@ impl Stage {
         } else {
             None
         };
-        let outcome = run(&self.host, world, agent, setup, &run_id, &told).await;
+        let outcome = match setup.server {
+            None => run(&self.host, world, agent, setup, &run_id, &told).await,
+            Some(server) => {
+                let granted = self.served(world, setup, server, &run_id, &told);
+                match granted {
+                    Ok((grants, commission)) => {
+                        start(&self.host, world, agent, grants, commission).await
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        };
         // Whoever exchanges things has to stop before anybody compares.
         drop(race);
         let judged = outcome.and_then(|outcome| {
@@ -158,6 +173,52 @@ impl Stage {
         tokio::task::spawn_blocking(move || Race::start(&racer, &one, &other))
             .await
             .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    }
+}
+
+impl Stage {
+    /// Grants and commission of a run with a tool server.
+    fn served(
+        &self,
+        world: &World,
+        setup: &Setup,
+        server: Server,
+        run_id: &str,
+        told: &str,
+    ) -> Result<(Grants, Commission), String> {
+        let program = self.racer.program.to_string_lossy().into_owned();
+        let command = [&program, "selftest", "--tool-server", "plain"];
+        let mut grants = grants(world, setup, told)?;
+        let mut commission = json!({
+            "schema_version": crate::commission::SCHEMA_VERSION,
+            "run_id": run_id, "model": "none/none", "prompt": told,
+        });
+        match server {
+            Server::Granted { tools, echo } => {
+                let mut spec = ServerSpec {
+                    id: "s".to_owned(),
+                    command: command.map(str::to_owned).to_vec(),
+                    tools: tools.map(|tools| tools.iter().map(ToString::to_string).collect()),
+                    ..ServerSpec::default()
+                };
+                if let Some(schema) = echo {
+                    let schema = serde_json::from_str(schema).map_err(|error| error.to_string())?;
+                    spec.arguments.insert("echo".to_owned(), schema);
+                }
+                grants.tools.servers.push(spec);
+            }
+            Server::NotGranted => {
+                let asked = json!({"type": "stdio", "id": "s", "command": command});
+                commission["mcp_servers"] = json!([asked]);
+                let [program, selftest, ..] = command.map(str::to_owned);
+                grants.tools.commands.push(CommandLine {
+                    words: vec![program, selftest],
+                    ..CommandLine::default()
+                });
+            }
+        }
+        let commission = Commission::parse(commission.to_string().as_bytes());
+        Ok((grants, commission.map_err(|error| error.to_string())?))
     }
 }
 
@@ -187,11 +248,22 @@ pub(super) async fn run(
     run_id: &str,
     told: &str,
 ) -> Result<Outcome, String> {
+    let commission = Commission::for_task(run_id, "none/none", Some(told))
+        .map_err(|error| error.to_string())?;
+    start(host, world, agent, grants(world, setup, told)?, commission).await
+}
+
+async fn start(
+    host: &Host,
+    world: &World,
+    agent: &Agent,
+    grants: Grants,
+    commission: Commission,
+) -> Result<Outcome, String> {
     let request = RunRequest {
         agent: agent.clone(),
-        commission: Commission::for_task(run_id, "none/none", Some(told))
-            .map_err(|error| error.to_string())?,
-        grants: grants(world, setup, told)?,
+        commission,
+        grants,
         runs: Some(RunsDir::at(world.path("runs"))),
     };
     let handle = host.start(request).map_err(|error| error.to_string())?;

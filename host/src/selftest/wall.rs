@@ -87,6 +87,15 @@ walls! {
     Network, "network", "Sockets and name look-ups are refused.";
     Ask, "ask", "What a component asks for is a ceiling of what it gets, and never a grant.";
     Entropy, "entropy", "Randomness differs from run to run.";
+    // Secrets.
+    SecretRaw, "secret-raw", "A known secret is found where it does not belong, as it is.";
+    SecretBase64, "secret-base64", "A known secret is found where it does not belong, in base64.";
+    SecretHex, "secret-hex", "A known secret is found where it does not belong, in hexadecimal.";
+    SecretEscapes, "secret-escapes", "A known secret is found where it does not belong, behind escapes.";
+    SecretGzip, "secret-gzip", "A known secret is found where it does not belong, compressed.";
+    SecretRecord, "secret-record", "No record of a run has a secret in it.";
+    SecretPlace, "secret-place", "What a guest puts where a secret belongs is replaced.";
+    Placeholder, "placeholder", "A placeholder goes nowhere but where its secret belongs.";
     // The network.
     HostRules, "host-rules", "A request goes where a rule allows it, and nowhere else.";
     Addresses, "addresses", "A name that leads to an address that is not public is not connected to.";
@@ -100,6 +109,7 @@ walls! {
     // Tools.
     Commands, "commands", "A commission starts no program but one the operator granted, word by word.";
     ServerEnvironment, "server-environment", "A tool server gets nothing of the host's environment but the path.";
+    ToolAsked, "tool-asked", "A tool is called when a model has asked for it, with these arguments, and never else.";
     ToolAllow, "tool-allow", "A tool of a server that is not granted is neither shown nor called.";
     ToolArguments, "tool-arguments", "Arguments of a tool stay within what the operator says.";
     ToolCalls, "tool-calls", "Calls of tools are bounded in number.";

@@ -360,7 +360,7 @@ impl Toolbox {
     /// There is no such server, or it does not answer.
     pub async fn resources(&self, server: &str) -> Result<Vec<Resource>, CallError> {
         let (connection, time) = self.server(server)?;
-        connection.resources(time).await
+        in_all(time, connection.resources(time)).await
     }
 
     /// Reads a resource.
@@ -380,7 +380,7 @@ impl Toolbox {
     /// As [`Toolbox::resources`].
     pub async fn prompts(&self, server: &str) -> Result<Vec<Prompt>, CallError> {
         let (connection, time) = self.server(server)?;
-        connection.prompts(time).await
+        in_all(time, connection.prompts(time)).await
     }
 
     /// Fills in a prompt.
@@ -433,6 +433,16 @@ impl Toolbox {
             watch.note(audit);
         }
     }
+}
+
+/// All pages of a list together take no longer than a call.
+async fn in_all<T>(
+    time: Duration,
+    pages: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let all = timeout(time, pages).await;
+    all.unwrap_or(Err(CallError::TimedOut(millis)))
 }
 
 async fn dial(

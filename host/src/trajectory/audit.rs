@@ -55,6 +55,29 @@ pub enum Audit {
         /// The greatest value allowed.
         max: u64,
     },
+    /// A known secret, or a placeholder, was found where it does not belong.
+    Leak {
+        /// The secret's name.
+        name: String,
+        /// Where it was found.
+        place: String,
+        /// What became of what it was in.
+        action: LeakAction,
+    },
+    /// A secret was put on the wire.
+    SecretUsed {
+        /// Its name.
+        name: String,
+        /// BLAKE3 of its value, keyed with the key of this installation: the same value has the same digest
+        /// here, and nobody else can tell what it is of.
+        digest: String,
+        /// The header or the parameter it was put in.
+        place: String,
+        /// `scheme://host[:port]` it went to.
+        host: String,
+        /// Whether something the caller had put there was replaced.
+        replaced: bool,
+    },
     /// The guest reported something impossible; nothing was recorded of it.
     Rejected {
         /// The function that was called.
@@ -188,6 +211,18 @@ pub enum Audit {
         /// The outcome, as `runs show --format json` prints it.
         outcome: Value,
     },
+}
+
+/// What became of something a secret was found in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LeakAction {
+    /// It went nowhere.
+    Blocked,
+    /// It passed without the secret.
+    Redacted,
+    /// It passed as it was.
+    Passed,
 }
 
 /// A captured standard stream.

@@ -27,7 +27,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::audit::Audit;
 use super::event::{Event, Rfc3339};
+use crate::egress::secrets::{Guard, Needle, Redacted};
 use crate::error::Hint;
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 
 /// A link of the chain: SHA-256, lowercase hexadecimal when shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,8 +82,11 @@ pub enum Entry {
 pub struct Record {
     /// Position in the run, from 0.
     pub seq: u64,
-    /// What it holds.
+    /// What it holds. It is not for showing where [`Record::redacted`] says that it has secrets in it: the
+    /// line has none.
     pub entry: Entry,
+    /// What is in `entry` and not in the line.
+    redacted: Vec<Needle>,
     /// The whole line, without the newline.
     line: Box<str>,
     /// Where the JSON of `entry` is in `line`.
@@ -92,6 +98,12 @@ impl Record {
     #[must_use]
     pub fn line(&self) -> &str {
         &self.line
+    }
+
+    /// The secrets that were found in the entry. Only the line is without them.
+    #[must_use]
+    pub fn redacted(&self) -> &[Needle] {
+        &self.redacted
     }
 
     /// The AVP event as one line of JSON, when the record is one: a line of the AVP view of the run.
@@ -142,6 +154,7 @@ pub struct Journal {
     seq: u64,
     file: Option<LogFile>,
     buffer: Vec<u8>,
+    guard: Option<Arc<Guard>>,
 }
 
 #[derive(Debug)]
@@ -198,7 +211,20 @@ impl Journal {
             seq: 0,
             file: None,
             buffer: Vec::with_capacity(1024),
+            guard: None,
         }
+    }
+
+    /// The same, keeping what `guard` looks for out of every record.
+    #[must_use]
+    pub fn guarded(self, guard: Option<Arc<Guard>>) -> Journal {
+        Journal { guard, ..self }
+    }
+
+    /// What is kept out of every record.
+    #[must_use]
+    pub fn guard(&self) -> Option<&Arc<Guard>> {
+        self.guard.as_ref()
     }
 
     /// A chain that is appended to a new file.
@@ -267,6 +293,14 @@ impl Journal {
                 return Err(Box::new(Unwritten { entry, error }));
             }
         };
+        let redacted = match &self.guard {
+            Some(guard) if !down(Wall::SecretRecord) => guard.redact_json(&json),
+            _ => None,
+        };
+        let (json, redacted) = match redacted {
+            None => (json, Vec::new()),
+            Some(Redacted { rest, found }) => (rest, found),
+        };
         let buffer = &mut self.buffer;
         buffer.clear();
         let _ = write!(
@@ -291,6 +325,7 @@ impl Journal {
         let record = Record {
             seq: self.seq,
             entry,
+            redacted,
             line,
             body,
         };

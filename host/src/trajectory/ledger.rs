@@ -13,7 +13,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use super::audit::Audit;
+use super::audit::{Audit, LeakAction};
 use super::clock::{EventClock, WallTime};
 use super::deeds::{Deed, Deeds};
 use super::event::{AgentStarted, Body, Event, Origin};
@@ -23,6 +23,8 @@ use super::journal::{Entry, Journal, JournalError, Link, Record};
 use super::recorder::{Receipt, Recorder, Rejected};
 use super::vocabulary::{ErrorCode, StopReason};
 use crate::digest::Digest;
+use crate::egress::secrets::{Guard, Needle, Redacted, Verdict};
+use crate::grants::secrets::Leaks;
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
 
@@ -53,6 +55,7 @@ pub enum LedgerError {
 pub struct Ledger {
     inner: Arc<Mutex<Inner>>,
     listener: Option<mpsc::Sender<Arc<Record>>>,
+    guard: Option<Arc<Guard>>,
 }
 
 #[derive(Debug)]
@@ -73,6 +76,8 @@ struct Inner {
     unwritten: VecDeque<Event>,
     /// Records the listener has not got yet; nothing when there is no listener.
     undelivered: Option<VecDeque<Arc<Record>>>,
+    /// Secrets that were kept out of a record, each told of once.
+    kept_out: Vec<Needle>,
 }
 
 impl Ledger {
@@ -103,6 +108,7 @@ impl Ledger {
         listener: Option<mpsc::Sender<Arc<Record>>>,
         clock: Arc<dyn EventClock>,
     ) -> Ledger {
+        let guard = journal.guard().cloned();
         let inner = Inner {
             recorder,
             journal,
@@ -117,10 +123,12 @@ impl Ledger {
             deeds: Deeds::default(),
             unwritten: VecDeque::new(),
             undelivered: listener.is_some().then(VecDeque::new),
+            kept_out: Vec::new(),
         };
         Ledger {
             inner: Arc::new(Mutex::new(inner)),
             listener,
+            guard,
         }
     }
 
@@ -134,6 +142,83 @@ impl Ledger {
     pub fn trajectory_digest(&self) -> Option<Digest> {
         let hasher = self.lock().trajectory.clone()?;
         Some(Digest::from(<[u8; 32]>::from(hasher.finalize())))
+    }
+
+    /// What looks for the secrets of the run; nothing when it has none.
+    #[must_use]
+    pub fn guard(&self) -> Option<&Arc<Guard>> {
+        self.guard.as_ref()
+    }
+
+    /// Lets something leave the guest: as it is, or without the secrets in it. What was found is told of.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected::Invalid`]: a secret is in it, and the policy is to block; or the journal cannot be written.
+    pub fn leaving(&self, place: &str, bytes: Vec<u8>) -> Result<Vec<u8>, LedgerError> {
+        let Some(guard) = &self.guard else {
+            return Ok(bytes);
+        };
+        match guard.judge(&bytes) {
+            Verdict::Clean => Ok(bytes),
+            Verdict::Blocked(needle) => {
+                self.leak(&needle, place, LeakAction::Blocked)?;
+                Err(withheld(&needle).into())
+            }
+            Verdict::Redacted(Redacted { rest, found }) => {
+                for needle in &found {
+                    self.leak(needle, place, LeakAction::Redacted)?;
+                }
+                Ok(rest)
+            }
+            Verdict::Warned(needle) => {
+                self.leak(&needle, place, LeakAction::Passed)?;
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// As [`Ledger::leaving`], for what ends in the account only, which never has a secret in it: there is
+    /// nothing to do but to refuse it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::leaving`].
+    pub fn claimable<T: Serialize>(&self, place: &str, report: &T) -> Result<(), LedgerError> {
+        let Some(guard) = &self.guard else {
+            return Ok(());
+        };
+        if guard.policy() != Leaks::Block {
+            return Ok(());
+        }
+        let found = serde_json::to_string(report)
+            .ok()
+            .and_then(|json| guard.redact_json(&json));
+        match found.as_ref().and_then(|redacted| redacted.found.first()) {
+            None => Ok(()),
+            Some(needle) => {
+                self.leak(needle, place, LeakAction::Blocked)?;
+                Err(withheld(needle).into())
+            }
+        }
+    }
+
+    /// Records that something was found where it does not belong.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be written.
+    pub fn leak(
+        &self,
+        needle: &Needle,
+        place: &str,
+        action: LeakAction,
+    ) -> Result<(), JournalError> {
+        self.audit(Audit::Leak {
+            name: needle.name.to_string(),
+            place: place.to_owned(),
+            action,
+        })
     }
 
     /// Hands records to the listener, waiting while it is behind. Cancel-safe: a record leaves the
@@ -254,6 +339,7 @@ impl Ledger {
     ///
     /// The fact is impossible, or the journal cannot be written. So for all facts below.
     pub fn assistant(&self, origin: Origin, turn: Turn) -> Result<Receipt, LedgerError> {
+        self.check_claim("assistant", origin, &turn)?;
         let held = turn.key.is_some().then(|| to_value(&turn));
         self.fact("assistant", held, |recorder, now| {
             recorder.assistant(now, origin, turn)
@@ -286,6 +372,7 @@ impl Ledger {
     /// Records the result of a tool call.
     #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
     pub fn tool_result(&self, origin: Origin, result: ToolResult) -> Result<(), LedgerError> {
+        self.check_claim("report-tool-result", origin, &result)?;
         let held = self.holds_back().then(|| to_value(&result));
         self.fact("report-tool-result", held, |recorder, now| {
             recorder.tool_result(now, origin, result)
@@ -305,6 +392,7 @@ impl Ledger {
     /// Opens the frame of a sub-agent.
     #[expect(clippy::missing_errors_doc, reason = "as `assistant`")]
     pub fn subagent_start(&self, origin: Origin, call: SubagentCall) -> Result<(), LedgerError> {
+        self.check_claim("start-subagent", origin, &call)?;
         let held = self.holds_back().then(|| to_value(&call));
         self.fact("start-subagent", held, |recorder, now| {
             recorder.subagent_start(now, origin, call)
@@ -318,6 +406,7 @@ impl Ledger {
         origin: Origin,
         result: SubagentResult,
     ) -> Result<(), LedgerError> {
+        self.check_claim("finish-subagent", origin, &result)?;
         let held = self.holds_back().then(|| to_value(&result));
         self.fact("finish-subagent", held, |recorder, now| {
             recorder.subagent_result(now, origin, result)
@@ -333,6 +422,7 @@ impl Ledger {
         message: String,
         cause: Option<Value>,
     ) -> Result<(), LedgerError> {
+        self.check_claim("report-error", origin, &message)?;
         let held = self
             .holds_back()
             .then(|| serde_json::json!({ "code": code, "message": message }));
@@ -448,6 +538,19 @@ impl Ledger {
         self.lock().journal.head()
     }
 
+    /// What the host saw is kept without its secrets; what a guest claims is refused.
+    fn check_claim<T: Serialize>(
+        &self,
+        fact: &'static str,
+        origin: Origin,
+        report: &T,
+    ) -> Result<(), LedgerError> {
+        match origin {
+            Origin::Claimed => self.claimable(fact, report),
+            Origin::Host | Origin::Observed => Ok(()),
+        }
+    }
+
     fn holds_back(&self) -> bool {
         self.lock().recorder.holds_back()
     }
@@ -497,7 +600,7 @@ impl Inner {
         self.unwritten.extend(self.recorder.take());
         while let Some(event) = self.unwritten.pop_front() {
             match self.journal.append(now, Entry::Avp(event)) {
-                Ok(record) => self.written(record),
+                Ok(record) => self.written(now, record)?,
                 Err(failed) => {
                     // Kept, so that a run whose disk was full can still be closed without a hole.
                     if let Entry::Avp(event) = failed.entry {
@@ -521,11 +624,10 @@ impl Inner {
             .journal
             .append(now, Entry::Audit(audit))
             .map_err(|failed| failed.error)?;
-        self.written(record);
-        Ok(())
+        self.written(now, record)
     }
 
-    fn written(&mut self, record: Arc<Record>) {
+    fn written(&mut self, now: Timestamp, record: Arc<Record>) -> Result<(), JournalError> {
         if let Entry::Avp(event) = &record.entry {
             self.totals.add(event);
         }
@@ -534,10 +636,37 @@ impl Inner {
             hasher.update("\n");
         }
         self.deeds.note(&record.entry);
+        let new = record
+            .redacted()
+            .iter()
+            .filter(|needle| !self.kept_out.contains(needle));
+        let new: Vec<Needle> = new.cloned().collect();
+        let place = match &record.entry {
+            Entry::Avp(event) => event.body.type_name(),
+            Entry::Audit(_) => "a record of the host",
+        };
         if let Some(queue) = &mut self.undelivered {
             queue.push_back(record);
         }
+        for needle in new {
+            // Before it is told of: what tells of it is a record, too.
+            self.kept_out.push(needle.clone());
+            let leak = Audit::Leak {
+                name: needle.name.to_string(),
+                place: place.to_owned(),
+                action: LeakAction::Redacted,
+            };
+            let appended = self.journal.append(now, Entry::Audit(leak));
+            let record = appended.map_err(|failed| failed.error)?;
+            self.written(now, record)?;
+        }
+        Ok(())
     }
+}
+
+fn withheld(needle: &Needle) -> Rejected {
+    let what = needle.kind.as_str();
+    Rejected::Invalid(format!("it contains the {what} `{}`", needle.name))
 }
 
 fn to_value<T: Serialize>(report: &T) -> Value {

@@ -21,6 +21,7 @@ mod single_file;
 mod special;
 mod storage;
 mod time;
+mod tools;
 mod trial;
 
 use trial::Trial;
@@ -45,6 +46,7 @@ const CASES: &[&[(&str, Case)]] = &[
     time::CASES,
     environment::CASES,
     handles::CASES,
+    tools::CASES,
 ];
 
 #[global_allocator]

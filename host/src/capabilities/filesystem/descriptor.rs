@@ -327,6 +327,7 @@ impl types::HostDescriptor for FsView<'_> {
         if let Err(limit) = disk.grow(inode, size, end) {
             return Err(disk.hit(limit).into());
         }
+        let buf = disk.content(inode, offset, buf.into())?.into();
         // Said before it happens: a write that is cut off half-way is a write.
         disk.wrote(inode, 0);
         let written = self.inner().write(fd, buf, offset).await?;

@@ -22,6 +22,7 @@
 //! Granted directories are separate devices to a guest: what would rename or link between them gets
 //! `cross-device`. Listings are sorted. Something that is refused is an error code, never a trap.
 
+mod content;
 pub mod cow;
 mod descriptor;
 mod digest;
@@ -59,7 +60,7 @@ use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 use crate::error::Hint;
 
 pub use extent::Extent;
-pub use observe::{Change, ChangeKind, Denial, FileChange, Observer, Operation};
+pub use observe::{Change, ChangeKind, Content, Denial, FileChange, FileId, Observer, Operation};
 pub use protect::{PROTECTED, Protected, Protection, Scope};
 pub use quota::Limits;
 pub use stable::Stable;

@@ -14,8 +14,34 @@ pub trait Observer: Send + Sync {
     fn denied(&self, denial: Denial);
     /// Something changed on disk.
     fn changed(&self, change: Change);
+    /// Content on its way into a file at `offset`: whether it may be written. Asked before every write, on
+    /// whatever thread makes it; `file` stays the same for as long as the file is there.
+    fn content(
+        &self,
+        file: FileId,
+        offset: u64,
+        bytes: &[u8],
+        path: &dyn Fn() -> String,
+    ) -> Content {
+        let _ = (file, offset, bytes, path);
+        Content::Passes
+    }
     /// A limit was hit. Told once a limit and run, however often the guest runs into it.
     fn limit(&self, limit: LimitHit);
+}
+
+/// A file of the host: its device and number.
+pub type FileId = (u64, u64);
+
+/// What becomes of content on its way into a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// It is written as it is.
+    Passes,
+    /// This is written instead; it has the same length.
+    Instead(Vec<u8>),
+    /// It is not written, by this rule.
+    Refused(String),
 }
 
 /// Something a guest asked for and did not get.

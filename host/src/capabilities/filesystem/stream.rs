@@ -52,10 +52,11 @@ impl CountedOutput {
         }
     }
 
-    /// Counts `len` more bytes, or says why they may not be written. Nothing is on its way meanwhile:
-    /// `inner` takes a write only when the one before is done, so that the file's size is its size.
-    fn count(&mut self, len: usize) -> StreamResult<()> {
-        let len = len as u64;
+    /// Counts these bytes, or says why they may not be written; what is to be written. Nothing is on its
+    /// way meanwhile: `inner` takes a write only when the one before is done, so that the file's size is its
+    /// size.
+    fn count(&mut self, bytes: Bytes) -> StreamResult<Bytes> {
+        let len = bytes.len() as u64;
         let size = self.file.metadata().map_err(failed)?.len();
         let start = match self.position {
             Position::At(start) => start,
@@ -67,12 +68,15 @@ impl CountedOutput {
             let code = disk.hit(limit);
             return Err(StreamError::LastOperationFailed(WriteRefused(code).into()));
         }
+        let bytes = disk
+            .content(self.lease.inode(), start, bytes)
+            .map_err(|code| StreamError::LastOperationFailed(WriteRefused(code).into()))?;
         if let Position::At(start) = &mut self.position {
             *start = end;
         }
         // Said before it happens: a write that is cut off half-way is a write.
         disk.wrote(self.lease.inode(), len);
-        Ok(())
+        Ok(bytes)
     }
 }
 
@@ -83,7 +87,7 @@ fn failed(error: io::Error) -> StreamError {
 #[async_trait]
 impl OutputStream for CountedOutput {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.count(bytes.len())?;
+        let bytes = self.count(bytes)?;
         self.inner.write(bytes)
     }
 
@@ -98,7 +102,7 @@ impl OutputStream for CountedOutput {
     async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
         // Wait for what is on its way first, so that the end of the file is where it seems to be.
         self.inner.write_ready().await?;
-        self.count(bytes.len())?;
+        let bytes = self.count(bytes)?;
         self.inner.blocking_write_and_flush(bytes).await
     }
 

@@ -26,7 +26,7 @@ const LOOKUP_ATTEMPTS: u32 = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Inode {
     pub(super) device: u64,
-    number: u64,
+    pub(super) number: u64,
 }
 
 /// What kind of thing was found.

@@ -109,6 +109,10 @@ impl Binding {
     }
 
     fn malformed(&self, line: u64, reason: String, text: &str) -> Result<(), JournalError> {
+        // Cut short first, a secret would not be recognised.
+        let guard = self.ledger.guard();
+        let redacted = guard.and_then(|guard| guard.redact_text(text));
+        let text = redacted.map_or_else(|| text.to_owned(), |redacted| redacted.rest);
         let text = text.chars().take(EXCERPT).collect();
         let message = format!("line {line} of standard output is not an AVP event: {reason}");
         self.ledger

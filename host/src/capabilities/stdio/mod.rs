@@ -15,9 +15,10 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use self::binding::{Binding, ClaimedStop};
+use crate::egress::secrets::Sieve;
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
-use crate::trajectory::audit::Stream;
+use crate::trajectory::audit::{LeakAction, Stream};
 use crate::trajectory::{Audit, JournalError, Ledger};
 
 /// Bytes of a stream's end that are kept for a failure report.
@@ -52,6 +53,8 @@ pub struct Captured {
 #[derive(Default)]
 struct State {
     line: Vec<u8>,
+    /// Keeps secrets out, however they are cut into writes and records.
+    sieve: Option<Sieve>,
     /// The rest of a line that was too long is skipped up to its end.
     skipping: bool,
     recorded: u64,
@@ -68,11 +71,20 @@ impl Captured {
             Lines::Captured { .. } => PIECE_BYTES,
             Lines::Events(_) => usize::try_from(event_max).unwrap_or(usize::MAX),
         };
+        let sieve = match lines {
+            Lines::Captured { .. } => ledger.guard().cloned().map(Sieve::new),
+            // A line is an event, which is searched where it is recorded.
+            Lines::Events(_) => None,
+        };
+        let state = State {
+            sieve,
+            ..State::default()
+        };
         Captured {
             ledger,
             lines,
             line_max,
-            state: Arc::default(),
+            state: Arc::new(Mutex::new(state)),
         }
     }
 
@@ -92,6 +104,11 @@ impl Captured {
     /// The journal cannot be written.
     pub fn finish(&self) -> Result<(), JournalError> {
         let mut state = self.lock();
+        if let Some(mut sieve) = state.sieve.take() {
+            let rest = sieve.finish();
+            self.tell(&mut sieve)?;
+            self.take(&mut state, &rest)?;
+        }
         let line = std::mem::take(&mut state.line);
         if line.is_empty() || state.skipping {
             return Ok(());
@@ -109,6 +126,29 @@ impl Captured {
 
     fn write(&self, bytes: &[u8]) -> Result<(), JournalError> {
         let mut state = self.lock();
+        let Some(sieve) = &mut state.sieve else {
+            return self.take(&mut state, bytes);
+        };
+        let passed = sieve.push(bytes);
+        self.tell(sieve)?;
+        self.take(&mut state, &passed)
+    }
+
+    fn tell(&self, sieve: &mut Sieve) -> Result<(), JournalError> {
+        let place = match &self.lines {
+            Lines::Captured {
+                stream: Stream::Stderr,
+                ..
+            } => "standard error",
+            Lines::Captured { .. } | Lines::Events(_) => "standard output",
+        };
+        for needle in sieve.take_found() {
+            self.ledger.leak(&needle, place, LeakAction::Redacted)?;
+        }
+        Ok(())
+    }
+
+    fn take(&self, state: &mut State, bytes: &[u8]) -> Result<(), JournalError> {
         state.total = state.total.saturating_add(bytes.len() as u64);
         let kept = bytes
             .get(bytes.len().saturating_sub(TAIL_BYTES)..)
@@ -121,7 +161,7 @@ impl Captured {
                 Some(text) => (text, true),
                 None => (piece, false),
             };
-            self.piece(&mut state, text, ended)?;
+            self.piece(state, text, ended)?;
         }
         Ok(())
     }

@@ -184,7 +184,9 @@ impl Answer {
     /// More of a block.
     fn grow(&mut self, index: u64, delta: &Value, deltas: &mut Vec<Delta>) -> Result<(), Failure> {
         let Some(growing) = self.growing.get_mut(&index) else {
-            return Err(garbled(format!("more of block {index}, which has not begun")));
+            return Err(garbled(format!(
+                "more of block {index}, which has not begun"
+            )));
         };
         match (text(delta, "type").unwrap_or_default(), growing) {
             ("text_delta", Growing::Text(handle, _)) => {
@@ -216,7 +218,9 @@ impl Answer {
             ("input_json_delta", Growing::ServerCall { input, .. }) => {
                 let piece = text(delta, "partial_json").unwrap_or_default();
                 if input.len() + piece.len() > MAX_ARGUMENTS {
-                    return Err(garbled(format!("arguments longer than {MAX_ARGUMENTS} bytes")));
+                    return Err(garbled(format!(
+                        "arguments longer than {MAX_ARGUMENTS} bytes"
+                    )));
                 }
                 input.push_str(piece);
             }
@@ -241,7 +245,8 @@ impl Answer {
                     .ok()
                     .filter(Value::is_object)
                     .ok_or_else(|| garbled("the arguments of a call are not a JSON object"))?;
-                let call = json!({"type": "server_tool_use", "id": id, "name": name, "input": input});
+                let call =
+                    json!({"type": "server_tool_use", "id": id, "name": name, "input": input});
                 self.assembly.block(call)?;
             }
             Some(Growing::Thinking(_) | Growing::Call(_) | Growing::Whole) | None => {}
@@ -330,7 +335,9 @@ impl Decoder for Answer {
             let input = cached
                 .iter()
                 .flatten()
-                .fold(tokens.input.unwrap_or_default(), |sum, part| sum.saturating_add(*part));
+                .fold(tokens.input.unwrap_or_default(), |sum, part| {
+                    sum.saturating_add(*part)
+                });
             Usage {
                 input_tokens: input,
                 output_tokens: tokens.output.unwrap_or_default(),

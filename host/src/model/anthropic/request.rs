@@ -27,10 +27,13 @@ pub(super) fn body(request: &Request) -> Result<Value, Unsupported> {
         .unwrap_or(MAX_TOKENS.saturating_add(reasoning));
     set("max_tokens", max.into());
     if let Some(tokens) = sampling.reasoning_tokens {
-        set("thinking", match tokens {
-            0 => json!({"type": "disabled"}),
-            tokens => json!({"type": "enabled", "budget_tokens": tokens}),
-        });
+        set(
+            "thinking",
+            match tokens {
+                0 => json!({"type": "disabled"}),
+                tokens => json!({"type": "enabled", "budget_tokens": tokens}),
+            },
+        );
     }
     if let Some(temperature) = sampling.temperature {
         // Its scale ends at 1.
@@ -45,7 +48,10 @@ pub(super) fn body(request: &Request) -> Result<Value, Unsupported> {
     let mut system = request.system.clone().unwrap_or_default();
     if let Some(schema) = &request.output_schema {
         if is_closed(schema) {
-            set("output_config", json!({"format": {"type": "json_schema", "schema": schema}}));
+            set(
+                "output_config",
+                json!({"format": {"type": "json_schema", "schema": schema}}),
+            );
         } else {
             // Only schemas that name all members are enforced; others are a request to the model.
             if !system.is_empty() {
@@ -169,7 +175,10 @@ fn tool_result(result: &ToolResult) -> Result<Value, Unsupported> {
 
 /// A block of what the model is told; empty text is refused there, so it is left out.
 fn told(block: &Value) -> Result<Option<Value>, Unsupported> {
-    let kind = block.get("type").and_then(Value::as_str).unwrap_or_default();
+    let kind = block
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     Ok(Some(match kind {
         "text" => match text(block, "text") {
             Some(text) => json!({"type": "text", "text": text}),
@@ -180,7 +189,12 @@ fn told(block: &Value) -> Result<Option<Value>, Unsupported> {
             let from = Source::of(block)?;
             let name = title(block);
             match from {
-                Source::Inline { media_type: "application/pdf", .. } | Source::Url(_) | Source::File(_) => {
+                Source::Inline {
+                    media_type: "application/pdf",
+                    ..
+                }
+                | Source::Url(_)
+                | Source::File(_) => {
                     json!({"type": "document", "source": source(from), "title": name})
                 }
                 Source::Inline { media_type, .. } => match from.inline_text() {
@@ -235,7 +249,10 @@ fn assistant(block: &Block) -> Option<Value> {
             Some(if value.get(REDACTED).is_some() {
                 json!({"type": "redacted_thinking", "data": signature})
             } else {
-                let thinking = value.get("thinking").and_then(Value::as_str).unwrap_or_default();
+                let thinking = value
+                    .get("thinking")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
                 json!({"type": "thinking", "thinking": thinking, "signature": signature})
             })
         }

@@ -66,9 +66,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn begin(header: &Header, sink: Option<Sink>) -> Result<Writer, TapeError> {
+    pub(super) fn begin(
+        header: &Header,
+        sink: Option<Sink>,
+        scrub: Option<Scrub>,
+    ) -> Result<Writer, TapeError> {
         let mut writer = Writer::silent();
         writer.sink = sink;
+        writer.scrub = scrub;
         writer.line(header.line())?;
         Ok(writer)
     }
@@ -165,11 +170,15 @@ impl Writer {
         Ok(())
     }
 
+    /// JSON without the secrets in it.
+    pub(super) fn scrubbed(&self, json: String) -> String {
+        let scrubbed = self.scrub.as_ref().and_then(|scrub| scrub(&json));
+        scrubbed.unwrap_or(json)
+    }
+
     /// Writes a line. Everything of a run that gets into the file comes through here.
     fn line(&mut self, mut line: String) -> Result<String, TapeError> {
-        if let Some(scrubbed) = self.scrub.as_ref().and_then(|scrub| scrub(&line)) {
-            line = scrubbed;
-        }
+        line = self.scrubbed(line);
         line.push('\n');
         self.all.update(&line);
         self.bytes = self.bytes.saturating_add(line.len() as u64);

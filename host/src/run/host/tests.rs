@@ -29,6 +29,7 @@ fn faulty(interface: &str, function: &str) -> Host {
             cache: Cache::disabled(),
             loading: Loading::new(LOAD_TIME),
             max_component_bytes: MAX_ARTIFACT,
+            vault: Vault::default(),
         }),
     }
 }

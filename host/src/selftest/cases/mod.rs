@@ -13,12 +13,13 @@ mod required;
 mod single_file;
 mod surroundings;
 mod time;
+mod tools;
 
 use super::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let tables: [&'static [Case]; 13] = [
+    let tables: [&'static [Case]; 14] = [
         disk::CASES,
         links::CASES,
         protected::CASES,
@@ -29,6 +30,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         account::CASES,
         required::CASES,
         surroundings::CASES,
+        tools::CASES,
         http::CASES,
         artifact::CASES,
         cache::CASES,

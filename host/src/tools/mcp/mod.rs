@@ -48,6 +48,9 @@ pub(crate) const MAX_LISTED: usize = 1000;
 /// Pages of a list that are asked for.
 const MAX_PAGES: usize = 1000;
 
+/// Bytes of one list, over all its pages.
+const MAX_LIST: usize = 16 << 20;
+
 /// Bytes of what a server writes to standard error that are kept.
 const MAX_STDERR: usize = 256 << 10;
 
@@ -232,7 +235,7 @@ impl Connection {
 
     async fn tools(&self) -> Result<Vec<Tool>, String> {
         let mut tools = Vec::new();
-        let mut cursor = None;
+        let (mut bytes, mut cursor) = (0, None);
         for _ in 0..MAX_PAGES {
             let request = ListToolsRequest {
                 method: Default::default(),
@@ -249,7 +252,11 @@ impl Connection {
                 }
                 Err(error) => return Err(format!("it does not list its tools: {error}")),
             };
+            bytes += weight(&page.tools);
             tools.extend(page.tools);
+            if bytes > MAX_LIST {
+                return Err(format!("its list of tools has more than {MAX_LIST} bytes"));
+            }
             if tools.len() > MAX_TOOLS {
                 return Err(format!("it lists more than {MAX_TOOLS} tools"));
             }
@@ -290,7 +297,7 @@ impl Connection {
     /// As [`Connection::call`].
     pub(crate) async fn resources(&self, time: Duration) -> Result<Vec<Resource>, CallError> {
         let mut all = Vec::new();
-        let mut cursor = None;
+        let (mut bytes, mut cursor) = (0, None);
         loop {
             let request = ListResourcesRequest {
                 method: Default::default(),
@@ -302,6 +309,10 @@ impl Connection {
                 return Err(no_answer());
             };
             let is_empty = page.resources.is_empty();
+            bytes += weight(&page.resources);
+            if bytes > MAX_LIST {
+                return Err(too_long());
+            }
             all.extend(page.resources);
             cursor = page.next_cursor;
             if cursor.is_none() || is_empty || all.len() >= MAX_LISTED {
@@ -336,7 +347,7 @@ impl Connection {
     /// As [`Connection::call`].
     pub(crate) async fn prompts(&self, time: Duration) -> Result<Vec<Prompt>, CallError> {
         let mut all = Vec::new();
-        let mut cursor = None;
+        let (mut bytes, mut cursor) = (0, None);
         loop {
             let request = ListPromptsRequest {
                 method: Default::default(),
@@ -348,6 +359,10 @@ impl Connection {
                 return Err(no_answer());
             };
             let is_empty = page.prompts.is_empty();
+            bytes += weight(&page.prompts);
+            if bytes > MAX_LIST {
+                return Err(too_long());
+            }
             all.extend(page.prompts);
             cursor = page.next_cursor;
             if cursor.is_none() || is_empty || all.len() >= MAX_LISTED {
@@ -441,6 +456,15 @@ impl Connection {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a list takes as JSON, in bytes.
+fn weight<T: serde::Serialize>(items: &[T]) -> usize {
+    serde_json::to_vec(items).map_or(usize::MAX / 2, |text| text.len())
+}
+
+fn too_long() -> CallError {
+    CallError::Unavailable(format!("the server's list has more than {MAX_LIST} bytes"))
 }
 
 fn no_answer() -> CallError {

@@ -1,5 +1,8 @@
 //! Tools of MCP servers: connected to before a run, called by the host, and none of it trusted.
 
+mod http;
+mod real;
+
 use serde_json::{Value, json};
 use wasm_agent_test_artifacts as guests;
 
