@@ -27,7 +27,8 @@ impl RunDigest {
             "grants",
             Digest::of(header.guest_grants.to_string().as_bytes()),
         );
-        digest.line("env", Digest::of(header.grants["env"].to_string().as_bytes()));
+        let env = header.grants.get("env").unwrap_or(&Value::Null);
+        digest.line("env", Digest::of(env.to_string().as_bytes()));
         digest.line("seed", header.seed);
         digest.line("start", &header.start);
         digest.line("session", Value::from(header.session_id.as_str()));

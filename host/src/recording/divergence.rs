@@ -101,9 +101,12 @@ impl Divergence {
             let one = self.field_expected.as_deref().unwrap_or(missing);
             let other = self.field_found.as_deref().unwrap_or(missing);
             let field = if field.is_empty() { "request" } else { field };
-            text.push_str(&format!(
-                "; first differing field `{field}`: expected {one}, got {other}"
-            ));
+            text.push_str("; first differing field `");
+            text.push_str(field);
+            text.push_str("`: expected ");
+            text.push_str(one);
+            text.push_str(", got ");
+            text.push_str(other);
         }
         text
     }

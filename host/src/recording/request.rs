@@ -1,5 +1,7 @@
 //! Requests as they stand in a recording: whole in structure, long texts as digests.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value};
 
 use crate::digest::Digest;
@@ -81,7 +83,8 @@ fn differ(
         }
         (Some(Value::Array(a)), Some(Value::Array(b))) if depth < DEPTH_MAX => {
             for index in 0..a.len().max(b.len()) {
-                path.push_str(&format!("[{index}]"));
+                // Writing to a `String` cannot fail.
+                let _ = write!(path, "[{index}]");
                 let difference = differ(path, a.get(index), b.get(index), depth + 1);
                 if difference.is_some() {
                     return difference;

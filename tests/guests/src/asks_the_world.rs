@@ -34,7 +34,8 @@ fn run(commission: Commission) -> Result<Value> {
         && prompt.contains("spin")
     {
         let mut rounds = 0_u64;
-        while start.elapsed() < Duration::from_millis(5) {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(5) {
             rounds += 1;
         }
         seen.insert("rounds".to_owned(), json!(rounds));
