@@ -71,11 +71,12 @@ impl Judged {
 }
 
 /// Runs a commission that is the trivial one with these changes.
+#[expect(clippy::needless_pass_by_value, reason = "a literal reads better")]
 fn case(changes: Value) -> Judged {
-    case_with(changes, &[])
+    case_with(&changes, &[])
 }
 
-fn case_with(changes: Value, grants: &[&str]) -> Judged {
+fn case_with(changes: &Value, grants: &[&str]) -> Judged {
     let lab = Lab::new();
     lab.folder("ws");
     let server = Anthropic::serve(answer);
@@ -352,7 +353,7 @@ fn a_commissioned_server_is_connected() {
     ];
     let server = json!([{"type": "stdio", "id": "avptest", "command": command}]);
     let judged = case_with(
-        json!({"mcp_servers": server, "prompt": "Use echo."}),
+        &json!({"mcp_servers": server, "prompt": "Use echo."}),
         &["--allow-command", &command.join(" ")],
     )
     .converged();
@@ -473,7 +474,7 @@ fn the_demonstration_runs_without_a_network() {
 }
 
 /// Runs a commission with a script, and gives its account.
-fn scripted(changes: Value, rules: &str, args: &[&str], code: i32) -> (Lab, Account) {
+fn scripted(changes: &Value, rules: &str, args: &[&str], code: i32) -> (Lab, Account) {
     let lab = Lab::new();
     lab.file("s.toml", format!("version = 1\n{rules}"));
     let mut commission = json!({
@@ -496,7 +497,7 @@ fn scripted(changes: Value, rules: &str, args: &[&str], code: i32) -> (Lab, Acco
 fn an_answer_is_repaired_until_it_matches() {
     let schema = json!({"type": "object", "required": ["count"], "properties": {"count": {"type": "integer"}}});
     let (_lab, account) = scripted(
-        json!({"output_schema": schema}),
+        &json!({"output_schema": schema}),
         r#"
         [[rules]]
         when = { turn = 1, wants-schema = true }
@@ -524,7 +525,7 @@ fn skills_of_the_commission_are_read() {
         "SKILL.md": "---\nname: counting\ndescription: Counts things.\n---\nCount on your fingers.",
     }});
     let (_lab, account) = scripted(
-        json!({"skills": [skill]}),
+        &json!({"skills": [skill]}),
         r#"
         [[rules]]
         when = { turn = 1, system-contains = "- counting: Counts things." }
@@ -542,7 +543,7 @@ fn skills_of_the_commission_are_read() {
 #[test]
 fn a_limit_on_model_calls_ends_it() {
     let (_lab, account) = scripted(
-        json!({}),
+        &json!({}),
         r#"
         [[rules]]
         reply = { text = "Again.", calls = [{ tool = "list_dir", input = { dir_path = "{turn}" } }] }
@@ -557,7 +558,7 @@ fn a_limit_on_model_calls_ends_it() {
 #[test]
 fn a_tool_that_is_not_there_is_answered() {
     let (_lab, account) = scripted(
-        json!({}),
+        &json!({}),
         r#"
         [[rules]]
         when = { turn = 1 }
@@ -580,7 +581,7 @@ fn a_tool_that_is_not_there_is_answered() {
 #[test]
 fn a_refusal_is_one() {
     let (_lab, account) = scripted(
-        json!({}),
+        &json!({}),
         r#"
         [[rules]]
         reply = { refusal = "I would rather not." }

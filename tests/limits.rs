@@ -268,6 +268,7 @@ pub(crate) fn tells_what_is_left() {
         .limit("wall=1m")
         .limit("cpu=30s")
         .limit("memory=64MiB")
+        .args(["--limit", "model-calls=7", "--limit", "tokens=8", "--limit", "money=0.5"])
         .done()
         .exits_with(0);
     let expected = serde_json::json!({
@@ -276,6 +277,7 @@ pub(crate) fn tells_what_is_left() {
         "wall_in_range": true,
         "cpu_in_range": true,
         "memory_in_range": true,
+        "models": [7, 8, 500_000],
         "low": [false, false],
     });
     assert_eq!(done.json(), expected);

@@ -32,6 +32,7 @@ mod recording;
 mod replay;
 mod run;
 mod running;
+mod secrets;
 mod selftest;
 mod signals;
 mod stdio;
@@ -45,11 +46,12 @@ mod every_guest_has_a_test {
         reason = "not every module has a test named after a guest"
     )]
     use super::{avp::*, commission::*, components::*, describe::*, grants::*, http::*, limits::*};
+    use super::{evidence::*, model::*, recording::*, replay::*, run::*, secrets::*, signals::*};
     #[expect(
         unused_imports,
         reason = "not every module has a test named after a guest"
     )]
-    use super::{evidence::*, model::*, recording::*, replay::*, run::*, signals::*, stdio::*, tools::*};
+    use super::{stdio::*, tools::*};
 
     macro_rules! assert_test_exists {
         ($name:ident) => {

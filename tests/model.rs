@@ -227,10 +227,10 @@ pub(crate) fn model_is_asked_for_ever() {
     let priced = |rules: &str| format!("priced-as = \"anthropic/claude-haiku-4-5\"\n{rules}");
     let cheap =
         "[[rules]]\nreply = { text = \"x\", usage = { input = 30, output = 10 }, cost-usd = 0.1 }";
-    for (limit, answers, name, max) in [
-        ("model-calls=3", 3, "model-calls", 3),
-        ("tokens=100", 3, "tokens", 100),
-        ("money=0.25", 3, "money", 250_000),
+    for (limit, name, max, left) in [
+        ("model-calls=3", "model-calls", 3, 0),
+        ("tokens=100", "tokens", 100, 997),
+        ("money=0.25", "money", 250_000, 997),
     ] {
         let lab = Lab::new();
         let done = lab
@@ -240,7 +240,7 @@ pub(crate) fn model_is_asked_for_ever() {
             .done()
             .exits_with(0);
         let expected = format!(
-            "{answers} answers, then ModelError::Limit(Limit {{ name: {name:?}, max: {max} }})\n"
+            "3 answers, then ModelError::Limit(Limit {{ name: {name:?}, max: {max} }}), {left} calls left\n"
         );
         assert_eq!(done.stdout(), expected);
         assert_eq!(lab.account().limits_hit(), [name]);
@@ -256,9 +256,7 @@ fn a_limit_on_money_needs_a_price() {
         .limit("money=5")
         .done()
         .exits_with(0);
-    insta::assert_snapshot!(done.stdout(), @r#"
-    ModelError::Unsupported("nobody knows the price of `scripted/s.toml`, so the limit `money` cannot be kept; `--prices FILE` says what it costs")
-    "#);
+    insta::assert_snapshot!(done.stdout(), @r#"ModelError::Unsupported("nobody knows the price of `scripted/s.toml`, so the limit `money` cannot be kept; `--prices FILE` says what it costs")"#);
 }
 
 #[test]
@@ -425,9 +423,7 @@ reply = { error = { class = "rate-limited", message = "slow down", status = 429,
         .limit("model-attempts=3")
         .done()
         .exits_with(0);
-    insta::assert_snapshot!(done.stdout(), @r#"
-    ModelError::RateLimited(ProviderFailure { message: "slow down", status: Some(429), attempts: 3 })
-    "#);
+    insta::assert_snapshot!(done.stdout(), @r#"ModelError::RateLimited(ProviderFailure { message: "slow down", status: Some(429), attempts: 3 })"#);
     let account = lab.account();
     assert_eq!(account.audits("model_retry").count(), 2);
     assert_eq!(
@@ -480,9 +476,7 @@ fn a_conversation_no_rule_is_for_is_named() {
         .args(script(&lab, "[[rules]]\nwhen = { turn = 2 }\nreply = {}"))
         .done()
         .exits_with(0);
-    insta::assert_snapshot!(done.stdout(), @r#"
-    ModelError::Rejected(ProviderFailure { message: "no rule of the script `s.toml` applies to turn 1; the conversation ends with the user's words: what now?", status: None, attempts: 1 })
-    "#);
+    insta::assert_snapshot!(done.stdout(), @r#"ModelError::Rejected(ProviderFailure { message: "no rule of the script `s.toml` applies to turn 1; the conversation ends with the user's words: what now?", status: None, attempts: 1 })"#);
 }
 
 #[test]

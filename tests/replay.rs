@@ -34,7 +34,15 @@ fn replayed(lab: &Lab, args: &[&str]) -> Done {
 fn is_the_same(lab: &Lab, recorded: &Done, replayed: &Done) {
     assert_eq!(recorded.code(), replayed.code(), "{}", replayed.shown());
     let (one, other) = (recorded.json(), replayed.json());
-    for field in ["ended", "output", "run_digest", "fuel", "files", "totals", "artifacts"] {
+    for field in [
+        "ended",
+        "output",
+        "run_digest",
+        "fuel",
+        "files",
+        "totals",
+        "artifacts",
+    ] {
         assert_eq!(one[field], other[field], "{field}: {}", replayed.shown());
     }
     assert!(one["run_digest"].is_string(), "{}", recorded.shown());
@@ -120,7 +128,13 @@ fn a_hermetic_run_asks_scripts_and_nobody_else() {
     lab.file("s.toml", SCRIPT);
     let run = || {
         lab.run(guests::MODEL_ANSWERS, "x")
-            .args(["--hermetic", "--model", "scripted/s.toml", "--format", "json"])
+            .args([
+                "--hermetic",
+                "--model",
+                "scripted/s.toml",
+                "--format",
+                "json",
+            ])
             .done()
             .exits_with(0)
             .json()
@@ -131,12 +145,23 @@ fn a_hermetic_run_asks_scripts_and_nobody_else() {
         .args(["--hermetic", "--model", "anthropic/claude-x"])
         .done();
     let said = done.stdout();
-    assert!(said.contains("a hermetic run reaches no provider"), "{}", done.shown());
+    assert!(
+        said.contains("a hermetic run reaches no provider"),
+        "{}",
+        done.shown()
+    );
 }
 
 #[test]
 fn a_run_that_was_cut_is_cut_at_the_same_point_without_waiting() {
-    let short = ["--limit", "wall=1s", "--limit", "idle=1s", "--limit", "idle-notice=1s"];
+    let short = [
+        "--limit",
+        "wall=1s",
+        "--limit",
+        "idle=1s",
+        "--limit",
+        "idle-notice=1s",
+    ];
     repeats(guests::SLEEPS_FOR_EVER, &short);
     repeats(guests::COMPUTES_FOR_EVER, &short);
 }
@@ -159,15 +184,25 @@ fn a_hermetic_run_equals_itself_and_does_not_sleep() {
     assert_eq!(run(&["--record=a.rec"])["run_digest"], one["run_digest"]);
     assert_eq!(replayed(&lab, &[]).json()["run_digest"], one["run_digest"]);
     assert_eq!(run(&["--expect-digest", &digest])["output"], one["output"]);
-    assert_ne!(run(&["--seed", "1"])["output"]["order"], one["output"]["order"]);
-    assert_ne!(run(&["--clock", "2026-01-01T00:00:00Z"])["run_digest"], one["run_digest"]);
+    assert_ne!(
+        run(&["--seed", "1"])["output"]["order"],
+        one["output"]["order"]
+    );
+    assert_ne!(
+        run(&["--clock", "2026-01-01T00:00:00Z"])["run_digest"],
+        one["run_digest"]
+    );
     std::fs::write(lab.path("w/file"), "other").unwrap();
     let other = lab
         .run(guests::ASKS_THE_WORLD, "x")
         .args(["--hermetic", "--dir", "w", "--expect-digest", &digest])
         .done()
         .exits_with(4);
-    assert!(other.stderr().contains("the run digest is not the expected one"));
+    assert!(
+        other
+            .stderr()
+            .contains("the run digest is not the expected one")
+    );
     // Ten virtual minutes are over at once.
     let slept = lab
         .run(guests::SLEEPS_FOR_EVER, "x")
@@ -205,7 +240,10 @@ fn another_component_has_to_do_the_same() {
     assert!(ended["call"].as_u64().unwrap() > 1, "{ended}");
     assert!(!ended["nearby"].as_array().unwrap().is_empty(), "{ended}");
     let text = done.stderr();
-    assert!(text.contains("hint: the component is another one"), "{text}");
+    assert!(
+        text.contains("hint: the component is another one"),
+        "{text}"
+    );
 }
 
 /// Lines of the recording.
@@ -244,8 +282,15 @@ fn a_recording_that_is_not_whole_or_not_one_is_refused() {
     refused(&[String::new()], "it is not one");
     // What a killed host leaves can still be looked at.
     lab.file("a.rec", whole[..3].join("\n") + "\n{\"n\":");
-    let shown = lab.call(["recording", "show", "a.rec"]).done().exits_with(0);
-    assert!(shown.stdout().contains("its host was killed"), "{}", shown.shown());
+    let shown = lab
+        .call(["recording", "show", "a.rec"])
+        .done()
+        .exits_with(0);
+    assert!(
+        shown.stdout().contains("its host was killed"),
+        "{}",
+        shown.shown()
+    );
 }
 
 #[test]
@@ -276,13 +321,24 @@ fn a_difference_is_named_by_call_and_field() {
 fn a_replay_needs_no_network_and_no_environment() {
     let lab = Lab::new();
     let first = recorded(&lab, guests::ASKS_THE_WORLD, &[]).exits_with(0);
-    let probe = std::process::Command::new("unshare").args(["-n", "true"]).status();
+    let probe = std::process::Command::new("unshare")
+        .args(["-n", "true"])
+        .status();
     if !probe.is_ok_and(|status| status.success()) {
         return skipped("this user may not make a network namespace");
     }
     let (runs, cache) = (lab.arg("runs"), warm_cache());
     let done = lab
-        .call(["replay", "a.rec", "--out", "b.avp", "--format", "json", "--runs-dir", &runs])
+        .call([
+            "replay",
+            "a.rec",
+            "--out",
+            "b.avp",
+            "--format",
+            "json",
+            "--runs-dir",
+            &runs,
+        ])
         .args(["--cache-dir", cache.to_str().unwrap()])
         .under("exec unshare -n env -i \"$@\"")
         .done();
@@ -293,9 +349,16 @@ fn a_replay_needs_no_network_and_no_environment() {
 fn recordings_are_shown_and_compared() {
     let lab = Lab::new();
     recorded(&lab, guests::ASKS_THE_WORLD, &["--env", "A=1"]).exits_with(0);
-    let shown = lab.call(["recording", "show", "a.rec"]).done().exits_with(0);
+    let shown = lab
+        .call(["recording", "show", "a.rec"])
+        .done()
+        .exits_with(0);
     let text = shown.stdout();
-    for part in ["run digest sha256:", "calls      poll.block: 1", "fuel       "] {
+    for part in [
+        "run digest sha256:",
+        "calls      poll.block: 1",
+        "fuel       ",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     let json = lab
@@ -304,10 +367,15 @@ fn recordings_are_shown_and_compared() {
         .exits_with(0)
         .json();
     assert_eq!(json["header"]["format"], "wasm-agent/recording@1");
-    lab.call(["recording", "diff", "a.rec", "a.rec"]).done().exits_with(0);
+    lab.call(["recording", "diff", "a.rec", "a.rec"])
+        .done()
+        .exits_with(0);
     std::fs::copy(lab.path("a.rec"), lab.path("one.rec")).unwrap();
     recorded(&lab, guests::ASKS_THE_WORLD, &["--env", "A=2"]).exits_with(0);
-    let done = lab.call(["recording", "diff", "one.rec", "a.rec"]).done().exits_with(1);
+    let done = lab
+        .call(["recording", "diff", "one.rec", "a.rec"])
+        .done()
+        .exits_with(1);
     assert!(done.stdout().contains("header: `"), "{}", done.shown());
 }
 
@@ -320,7 +388,11 @@ fn what_the_tape_does_not_hold_yet_is_not_recorded() {
         .args(["--expect-digest", &digest])
         .done()
         .exits_with(2);
-    assert!(done.stderr().contains("cannot be repeated"), "{}", done.shown());
+    assert!(
+        done.stderr().contains("cannot be repeated"),
+        "{}",
+        done.shown()
+    );
     let done = lab
         .run(guests::ASKS_THE_WORLD, "x")
         .args(["--hermetic", "--mcp", "x=cat"])
@@ -349,14 +421,20 @@ impl Machine {
 
     async fn recorded(&self) -> (Arc<Recording>, Outcome) {
         let file = self.dir.path().join("a.rec");
-        let agent = self.host.load(Path::new(guests::ASKS_THE_WORLD)).await.unwrap();
+        let agent = self
+            .host
+            .load(Path::new(guests::ASKS_THE_WORLD))
+            .await
+            .unwrap();
         let request = RunRequest {
             agent,
             commission: Commission::for_task("run-1", "none/none", Some("x")).unwrap(),
             grants: Grants::resolve(GrantsFile::default(), GrantsFile::default()).unwrap(),
             runs: None,
         };
-        let run = self.host.start_in(Mode::Record(RecordTo::File(file.clone())), request);
+        let run = self
+            .host
+            .start_in(Mode::Record(RecordTo::File(file.clone())), request);
         let outcome = run.unwrap().outcome().await;
         (Arc::new(Recording::read(&file).unwrap()), outcome)
     }
@@ -375,10 +453,15 @@ fn a_thousand_replays_have_one_digest() {
         let (recording, first) = machine.recorded().await;
         assert_eq!(first.ended, Ended::Converged);
         let digest = first.run_digest.unwrap();
-        let agent = machine.host.load(Path::new(guests::ASKS_THE_WORLD)).await.unwrap();
+        let agent = machine
+            .host
+            .load(Path::new(guests::ASKS_THE_WORLD))
+            .await
+            .unwrap();
         let workers: Vec<_> = (0..8)
             .map(|_| {
-                let (machine, recording, agent) = (machine.clone(), recording.clone(), agent.clone());
+                let (machine, recording, agent) =
+                    (machine.clone(), recording.clone(), agent.clone());
                 tokio::spawn(async move {
                     for _ in 0..125 {
                         let run = machine.host.replay(
@@ -421,6 +504,9 @@ fn a_host_that_meters_in_time_repeats_nothing() {
             record: None,
         };
         let error = host.start_in(mode, request).err().unwrap();
-        assert!(error.to_string().contains("meters guests in time"), "{error}");
+        assert!(
+            error.to_string().contains("meters guests in time"),
+            "{error}"
+        );
     });
 }

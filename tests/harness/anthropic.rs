@@ -1,7 +1,7 @@
 //! A server on loopback that speaks Anthropic's Messages format, scripted by the test, and remembers what
 //! it was asked.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -72,7 +72,7 @@ impl Anthropic {
 fn exchange(stream: &TcpStream, script: &Script, log: &Mutex<Vec<Received>>) -> Option<()> {
     let received = receive(&mut BufReader::new(stream))?;
     log.lock().unwrap().push(received.clone());
-    let answer = reply(&received.body, script(&received.body));
+    let answer = reply(&received.body, &script(&received.body));
     let (kind, text) = if received.body["stream"] == true {
         ("text/event-stream", events(&answer))
     } else {
@@ -140,7 +140,7 @@ fn chunked(reader: &mut impl BufRead) -> Option<Vec<u8>> {
 }
 
 /// A message as the provider gives it.
-fn reply(request: &Value, content: Vec<Value>) -> Value {
+fn reply(request: &Value, content: &[Value]) -> Value {
     let calls = content.iter().any(|block| block["type"] == "tool_use");
     json!({
         "id": "msg_1",

@@ -3,6 +3,7 @@
 mod account;
 mod anthropic;
 mod disk;
+mod leaks;
 mod provider;
 mod redact;
 
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 pub(crate) use self::account::Account;
 pub(crate) use self::anthropic::{Anthropic, Received};
 pub(crate) use self::disk::SmallDisk;
+pub(crate) use self::leaks::{assert_no_secret, assert_no_secret_in};
 pub(crate) use self::provider::Provider;
 pub(crate) use self::redact::redact;
 

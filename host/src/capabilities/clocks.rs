@@ -48,7 +48,11 @@ impl monotonic_clock::Host for RunState {
     }
 
     fn resolution(&mut self) -> wasmtime::Result<u64> {
-        Ok(if self.tape.is_off() { 1 } else { TAPED_RESOLUTION })
+        Ok(if self.tape.is_off() {
+            1
+        } else {
+            TAPED_RESOLUTION
+        })
     }
 
     fn subscribe_instant(&mut self, when: u64) -> wasmtime::Result<Resource<DynPollable>> {

@@ -46,7 +46,7 @@ impl Remembered {
     /// # Errors
     ///
     /// What is wrong with it, as `field: reason`.
-    pub(super) fn from_guest(&self, block: types::ContentBlock) -> Result<Block, String> {
+    pub(super) fn given_back(&self, block: types::ContentBlock) -> Result<Block, String> {
         let block = convert_block(block)?;
         if self.extras.is_empty() {
             return Ok(block);
@@ -217,7 +217,7 @@ mod tests {
         ] {
             let block = Block::parse(value.clone()).unwrap();
             let given = remembered.for_guest(&block);
-            let back = remembered.from_guest(given).unwrap();
+            let back = remembered.given_back(given).unwrap();
             assert_eq!(serde_json::to_value(&back).unwrap(), value);
         }
     }
@@ -235,7 +235,7 @@ mod tests {
         let value = json!({"type": "text", "text": "hi", "x.y": "z"});
         remembered.for_guest(&Block::parse(value).unwrap());
         let back = remembered
-            .from_guest(types::ContentBlock::Text("ho".to_owned()))
+            .given_back(types::ContentBlock::Text("ho".to_owned()))
             .unwrap();
         assert_eq!(back, Block::text("ho"));
     }

@@ -190,7 +190,7 @@ impl RunState {
                 blocks
                     .into_iter()
                     .enumerate()
-                    .map(|(index, block)| self.blocks.from_guest(block).map_err(at(index)))
+                    .map(|(index, block)| self.blocks.given_back(block).map_err(at(index)))
                     .collect::<Result<_, _>>()?,
             ),
         })

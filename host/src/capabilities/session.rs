@@ -42,12 +42,16 @@ impl wit::Host for RunState {
     async fn budget(&mut self) -> wasmtime::Result<wit::RunBudget> {
         self.looks("budget");
         let left = self.left()?;
+        let models = self.models.left(&self.grants.limits);
         Ok(wit::RunBudget {
             wall_ms: left.wall_ms,
             cpu_ms: left.cpu_ms,
             memory_bytes: left.memory_bytes,
             events: self.ledger.facts_left(),
             storage_bytes: self.storage.left(),
+            model_calls: models.calls,
+            tokens: models.tokens,
+            money_micro_usd: models.micro_usd,
             low: left.low,
         })
     }
@@ -149,16 +153,20 @@ impl RunState {
     /// What is left of the budgets, as the clock of the run says.
     fn left(&self) -> wasmtime::Result<Left> {
         let limits = &self.grants.limits;
-        self.tape.observe("session.budget", || json!(null), || {
-            Ok(match self.tape.pace() {
-                // Computing takes no virtual time: its budget is fuel, which nobody can run low on unseen.
-                Pace::Virtual => {
-                    let wall = Duration::from_micros(self.tape.peek());
-                    self.meters.left_after(limits, wall, Duration::ZERO)
-                }
-                Pace::Real | Pace::Replayed => self.meters.left(limits),
-            })
-        })
+        self.tape.observe(
+            "session.budget",
+            || json!(null),
+            || {
+                Ok(match self.tape.pace() {
+                    // Computing takes no virtual time: its budget is fuel, which nobody can run low on unseen.
+                    Pace::Virtual => {
+                        let wall = Duration::from_micros(self.tape.peek());
+                        self.meters.left_after(limits, wall, Duration::ZERO)
+                    }
+                    Pace::Real | Pace::Replayed => self.meters.left(limits),
+                })
+            },
+        )
     }
 
     /// Notes a call that reads and changes nothing: a guest that only does this is idle.

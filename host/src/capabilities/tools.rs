@@ -219,9 +219,16 @@ impl RunState {
                 })
             }
             Ok(input) => match self.ledger.admit(input.to_string().len()) {
-                Ok(()) => match self.tools.prepare(&name, input).await {
-                    Ok(ready) => Step::Ready(ready),
-                    Err(error) => Step::Refused(error),
+                Ok(()) => match self.ledger.leaving_json("the arguments of a tool", input) {
+                    Ok(input) => match self.tools.prepare(&name, input).await {
+                        Ok(ready) => Step::Ready(ready),
+                        Err(error) => Step::Refused(error),
+                    },
+                    Err(LedgerError::Journal(error)) => return Err(wasmtime::Error::new(error)),
+                    Err(LedgerError::Rejected(rejected)) => Step::Refused(CallError::Denied {
+                        subject: name,
+                        rule: rejected.to_string(),
+                    }),
                 },
                 Err(LedgerError::Journal(error)) => return Err(wasmtime::Error::new(error)),
                 Err(LedgerError::Rejected(crate::trajectory::Rejected::Limit { name, max })) => {
@@ -241,7 +248,7 @@ impl RunState {
         let (output, error) = match done {
             Done::Unasked(error) => return Ok(Err(error)),
             Done::Failed(error) => (Output::error(error.to_string()), Some(error)),
-            Done::Output(output) => (output, None),
+            Done::Output(output) => (self.without_secrets(output)?, None),
         };
         let result = convert_output(id, output);
         let content = convert_result_content(result.content.clone());
@@ -273,6 +280,34 @@ impl RunState {
         Ok(match error {
             Some(error) => Err(error.into()),
             None => Ok(result),
+        })
+    }
+
+    /// What a tool says, without the secrets its server may know.
+    fn without_secrets(&self, output: Output) -> wasmtime::Result<Output> {
+        const PLACE: &str = "what a tool answered";
+        if self.ledger.guard().is_none() {
+            return Ok(output);
+        }
+        let mut content = Vec::with_capacity(output.content.len());
+        for piece in output.content {
+            content.push(match piece {
+                Piece::Text(text) => Piece::Text(self.ledger.arriving(PLACE, text)?),
+                other => other,
+            });
+        }
+        let structured = match output.structured {
+            Some(value) => {
+                let text = self.ledger.arriving(PLACE, value.to_string())?;
+                // Cut out of a string of it, a mark leaves it a document.
+                Some(json::parse(&text).unwrap_or(Value::Null))
+            }
+            None => None,
+        };
+        Ok(Output {
+            content,
+            structured,
+            ..output
         })
     }
 

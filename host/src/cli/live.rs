@@ -140,6 +140,14 @@ impl Live {
                 let acts = message.content.iter().any(|block| block.call().is_some());
                 self.turns
                     .push(if acts { Turn::Acted } else { Turn::Spoke });
+                // Of what it said, the end is what leads to what comes next.
+                let said = message.content.iter().rev().find_map(|block| {
+                    let last = block.as_text()?.trim().lines().next_back()?;
+                    (!last.is_empty()).then(|| printable(last))
+                });
+                if said.is_some() {
+                    self.doing = said;
+                }
             }
             Body::ToolInvoked(tool) => self.doing = Some(printable(&tool.name)),
             Body::ToolReturned(returned) if returned.result.is_error => {
@@ -175,6 +183,17 @@ impl Live {
         }
         if let Some(doing) = &self.doing {
             let _ = write!(line, "  {}", clipped(doing, DOING));
+        }
+        let tokens = self
+            .totals
+            .input_tokens
+            .saturating_add(self.totals.output_tokens);
+        if tokens > 0 {
+            let shown = match tokens {
+                ..10_000 => tokens.to_string(),
+                _ => format!("{}k", tokens / 1000),
+            };
+            let _ = write!(line, "  {}", styled(DIM, format!("{shown} tokens")));
         }
         if let Some(cost) = money(self.totals.cost_usd) {
             let _ = write!(line, "  {}", styled(DIM, cost));

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 use wasm_agent::egress::secrets::Vault;
-use wasm_agent::engine::{Cache, Profile};
 use wasm_agent::engine::artifact::{Artifact, MAX_ARTIFACT};
+use wasm_agent::engine::{Cache, Profile};
 use wasm_agent::grants::limits::Unit;
 use wasm_agent::project::build::{BuildEvent, Built, build};
 use wasm_agent::project::{AgentSource, resolve_agent};

@@ -37,7 +37,9 @@ pub(super) struct Show {
 }
 
 #[derive(clap::Args)]
-#[command(after_help = "Exit codes:\n  0  they say the same\n  1  they differ\n  2  one of them cannot be read")]
+#[command(
+    after_help = "Exit codes:\n  0  they say the same\n  1  they differ\n  2  one of them cannot be read"
+)]
 pub(super) struct Diff {
     /// The one
     one: PathBuf,
@@ -72,15 +74,19 @@ fn show(args: &Show) -> Done {
     }
     let header = &recording.header;
     let mut out = Out::new();
-    let mut line = |name: &str, value: &str| out.line(&format!("{name:<11}{}", clipped(value, 160)));
+    let mut line =
+        |name: &str, value: &str| out.line(&format!("{name:<11}{}", clipped(value, 160)));
     line("agent", &header.component.name)?;
     line("component", &header.component.digest.to_string())?;
     line("session", &header.session_id)?;
     line("start", &header.start)?;
-    line("clock", match header.clock {
-        wasm_agent::recording::format::ClockKind::Real => "real",
-        wasm_agent::recording::format::ClockKind::Virtual => "virtual",
-    })?;
+    line(
+        "clock",
+        match header.clock {
+            wasm_agent::recording::format::ClockKind::Real => "real",
+            wasm_agent::recording::format::ClockKind::Virtual => "virtual",
+        },
+    )?;
     line("seed", &header.seed.to_string())?;
     for input in &header.inputs {
         line("input", &format!("{} {}", input.path, input.digest))?;
@@ -90,7 +96,11 @@ fn show(args: &Show) -> Done {
     }
     match &recording.end {
         Some(end) => {
-            let how = end.ended.get("kind").and_then(Value::as_str).unwrap_or_default();
+            let how = end
+                .ended
+                .get("kind")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             line("ended", how)?;
             if let Some(fuel) = end.fuel {
                 line("fuel", &fuel.to_string())?;
@@ -104,9 +114,17 @@ fn show(args: &Show) -> Done {
         let text = match entry {
             Entry::Readings { by, us, .. } => {
                 let total: u64 = us.iter().fold(0, |sum, us| sum.saturating_add(*us));
-                format!("{} in {total} µs", plural(by.len() as u64, "reading of the clock"))
+                format!(
+                    "{} in {total} µs",
+                    plural(by.len() as u64, "reading of the clock")
+                )
             }
-            Entry::Call { kind, request, answer, .. } => {
+            Entry::Call {
+                kind,
+                request,
+                answer,
+                ..
+            } => {
                 let answer = match answer {
                     Answer::Result(value) => value.to_string(),
                     Answer::Trap(message) => format!("trap: {message}"),

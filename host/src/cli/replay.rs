@@ -112,7 +112,9 @@ fn recorded_artifact(recorded: &Component, recording: &Path) -> Result<Artifact,
         )
     };
     let Some(path) = &recorded.path else {
-        return Err(missing("the recording does not say where it was".to_owned()));
+        return Err(missing(
+            "the recording does not say where it was".to_owned(),
+        ));
     };
     let beside = recording.parent().unwrap_or(Path::new("")).join(path);
     let mut found: Option<Digest> = None;

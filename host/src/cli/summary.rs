@@ -104,7 +104,12 @@ pub(super) fn details(outcome: &Outcome, stderr: Stderr) -> String {
     }
     if let Ended::Diverged(divergence) = &outcome.ended {
         for call in &divergence.nearby {
-            let _ = write!(text, "\n    {} {}", styled(DIM, "recorded"), printable(call));
+            let _ = write!(
+                text,
+                "\n    {} {}",
+                styled(DIM, "recorded"),
+                printable(call)
+            );
         }
     }
     let failed = !matches!(outcome.ended, Ended::Converged | Ended::Stopped { .. });

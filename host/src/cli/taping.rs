@@ -26,7 +26,12 @@ pub(super) struct TapingFlags {
     hermetic: bool,
 
     /// The number everything random in a hermetic run follows from
-    #[arg(long, value_name = "NUMBER", default_value_t = 0, requires = "hermetic")]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        default_value_t = 0,
+        requires = "hermetic"
+    )]
     #[arg(hide_default_value = true)]
     seed: u64,
 

@@ -326,9 +326,9 @@ pub const TABLE: &[Limit] = &[
         "model-idle",
         model_idle,
         Duration,
-        "4m",
-        "time a model may be silent in the middle of an answer; it is asked again then, or given up",
-        "models that think without a word do so for a minute or two; less than `idle`, so that it is the model that is given up and not the run"
+        "2m",
+        "time a model may be silent before and in an answer; it is asked again then, or given up. Over HTTP, `http-idle` and `http-head` are limits, too",
+        "models that think without a word do so for a minute; less than `idle`, so that it is the model that is given up and not the run"
     ),
     limit!(
         "model-attempts",

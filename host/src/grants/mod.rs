@@ -85,6 +85,9 @@ pub enum GrantError {
     /// A grant of a host is wrong.
     #[error(transparent)]
     Network(#[from] network::NetworkError),
+    /// A grant of a model is wrong.
+    #[error(transparent)]
+    Models(#[from] models::ModelsError),
     /// A grant of a secret is wrong.
     #[error(transparent)]
     Secrets(#[from] secrets::SecretsError),
@@ -110,6 +113,7 @@ impl Hint for GrantError {
             GrantError::Limit(error) => error.hint(),
             GrantError::Require(error) => error.hint(),
             GrantError::Network(error) => error.hint(),
+            GrantError::Models(error) => error.hint(),
             GrantError::Secrets(error) => error.hint(),
             GrantError::Tools(error) => error.hint(),
             GrantError::Env { .. } => Some("write `NAME=VALUE`".to_owned()),
@@ -167,7 +171,8 @@ impl Grants {
             allow: file.models.into_iter().chain(flags.models).collect(),
             providers: file.providers.into_iter().chain(flags.providers).collect(),
             prices: flags.prices.or(file.prices),
-        };
+        }
+        .checked()?;
         let secrets = secrets::resolve(
             file.secrets.into_iter().chain(flags.secrets),
             flags.leaks.or(file.leaks).unwrap_or_default(),
@@ -300,6 +305,7 @@ impl Grants {
             .collect::<Vec<_>>();
         if let Some(map) = json.as_object_mut() {
             map.insert("dirs".to_owned(), json!(dirs));
+            self.models.to_json(map);
             map.extend(self.tools.to_host_json());
             if !self.network.ca_files.is_empty() {
                 map.insert("ca-files".to_owned(), json!(self.network.ca_files));

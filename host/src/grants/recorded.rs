@@ -44,11 +44,12 @@ impl crate::error::Hint for RecordedError {
     fn hint(&self) -> Option<String> {
         match self {
             RecordedError::Malformed(_) => Some(
-                "replay it with the version of wasm-agent that wrote it, or record it again".to_owned(),
+                "replay it with the version of wasm-agent that wrote it, or record it again"
+                    .to_owned(),
             ),
-            RecordedError::Grant(GrantError::Dir(DirError::Unreadable { .. })) => Some(
-                "say where the directory is here with `--dir HOST::GUEST`".to_owned(),
-            ),
+            RecordedError::Grant(GrantError::Dir(DirError::Unreadable { .. })) => {
+                Some("say where the directory is here with `--dir HOST::GUEST`".to_owned())
+            }
             RecordedError::Grant(error) => error.hint(),
         }
     }
@@ -67,7 +68,12 @@ impl Grants {
             Err(_) => host.to_owned(),
         };
         let dirs = self.dirs.iter().map(|dir| {
-            format!("{}::{}:{}", relative(&dir.host).display(), dir.guest, dir.access)
+            format!(
+                "{}::{}:{}",
+                relative(&dir.host).display(),
+                dir.guest,
+                dir.access
+            )
         });
         let files = self.files.iter().map(|file: &FileGrant| {
             let host = relative(&file.host).join(&file.name);
@@ -76,12 +82,11 @@ impl Grants {
         let mut schemas = Map::new();
         for artifact in &self.require.artifacts {
             if let Some((path, _)) = &artifact.schema {
-                let text = std::fs::read_to_string(path).map_err(|source| {
-                    RequireError::Unreadable {
+                let text =
+                    std::fs::read_to_string(path).map_err(|source| RequireError::Unreadable {
                         path: path.clone(),
                         source,
-                    }
-                })?;
+                    })?;
                 schemas.insert(artifact.name.clone(), text.into());
             }
         }
@@ -132,7 +137,11 @@ impl Grants {
         };
         for text in recorded.dirs {
             let mut spec: DirSpec = text.parse().map_err(GrantError::from)?;
-            let at = |spec: &DirSpec| spec.guest.clone().unwrap_or_else(|| DEFAULT_GUEST.to_owned());
+            let at = |spec: &DirSpec| {
+                spec.guest
+                    .clone()
+                    .unwrap_or_else(|| DEFAULT_GUEST.to_owned())
+            };
             if let Some(here) = dirs.iter().find(|here| at(here) == at(&spec)) {
                 spec.host.clone_from(&here.host);
             }
@@ -149,7 +158,9 @@ impl Grants {
             file.files.push(spec);
         }
         for (name, value) in recorded.limits {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             file.limits.push((name, value));
         }
         let mut grants = Grants::resolve(file, GrantsFile::default())?;

@@ -268,14 +268,14 @@ impl ToolsGrant {
     #[must_use]
     pub fn to_guest_json(&self) -> Option<Value> {
         let servers = self.servers.iter().map(|server| {
-            let mut shown = json!({ "id": server.id });
+            let mut shown = Map::from_iter([("id".to_owned(), json!(server.id))]);
             if let Some(tools) = &server.tools {
-                shown["tools"] = json!(tools);
+                shown.insert("tools".to_owned(), json!(tools));
             }
             if !server.arguments.is_empty() {
-                shown["arguments"] = json!(server.arguments);
+                shown.insert("arguments".to_owned(), json!(server.arguments));
             }
-            shown
+            Value::Object(shown)
         });
         let servers: Vec<_> = servers.collect();
         (!servers.is_empty()).then(|| json!(servers))

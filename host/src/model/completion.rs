@@ -261,7 +261,10 @@ impl Completion {
             return Ok(None);
         }
         let partial = || Ok(arrival.and_then(|arrival| arrival.reply().ok()));
-        Ok(self.run.tape.observe("model.partial", || Value::Null, partial)?)
+        Ok(self
+            .run
+            .tape
+            .observe("model.partial", || Value::Null, partial)?)
     }
 
     /// Waits for the whole reply.
@@ -462,13 +465,19 @@ impl Completion {
             self.spend(&reply);
         }
         let max = self.run.limits().model_attempts;
-        let decided = self.run.tape.observe("model.retry", || Value::Null, || {
-            let left = self.run.time_left();
-            Ok(match retry::next(&failed, self.attempt, max, jitter(), left) {
-                Next::Again(wait) => Some(wait),
-                Next::GiveUp => None,
-            })
-        })?;
+        let decided = self.run.tape.observe(
+            "model.retry",
+            || Value::Null,
+            || {
+                let left = self.run.time_left();
+                Ok(
+                    match retry::next(&failed, self.attempt, max, jitter(), left) {
+                        Next::Again(wait) => Some(wait),
+                        Next::GiveUp => None,
+                    },
+                )
+            },
+        )?;
         let Some(wait) = decided else {
             self.give_up(failed)?;
             return Ok(None);

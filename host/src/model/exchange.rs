@@ -208,6 +208,7 @@ async fn beginning(mut body: Body) -> Vec<u8> {
 }
 
 /// What the way out says, as a failure of the provider.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn refused(refused: Refused) -> Failed {
     let class = match &refused {
         Refused::Resolve { .. }

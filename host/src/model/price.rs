@@ -115,22 +115,40 @@ impl Prices {
     ///
     /// The line that is wrong.
     pub fn parse(text: &[u8], path: &Path) -> Result<Prices, PriceError> {
-        let mut reader = csv::ReaderBuilder::new()
-            .comment(Some(b'#'))
-            .trim(csv::Trim::All)
-            .from_reader(text);
         let wrong = |line: u64, reason: String| PriceError::Line {
             path: path.to_owned(),
             line,
             reason,
         };
+        let mut headers: Option<csv::StringRecord> = None;
         let mut table = HashMap::new();
-        for line in reader.deserialize::<Line>() {
-            let line = line.map_err(|error| {
-                let at = error.position().map_or(1, csv::Position::line);
-                wrong(at, reason(&error))
-            })?;
-            let at = table.len() as u64 + 1;
+        // Line by line: the reader's own numbers do not count comments.
+        for (at, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+            let line = line.trim_ascii();
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
+            }
+            let mut reader = csv::ReaderBuilder::new()
+                .has_headers(false)
+                .trim(csv::Trim::All)
+                .buffer_capacity(1 << 10)
+                .from_reader(line);
+            let mut record = csv::StringRecord::new();
+            reader
+                .read_record(&mut record)
+                .map_err(|error| wrong(at, reason(&error)))?;
+            let Some(headers) = &headers else {
+                headers = Some(record);
+                continue;
+            };
+            if record.len() != headers.len() {
+                let (found, expected) = (record.len(), headers.len());
+                let reason = format!("it has {found} values instead of {expected}");
+                return Err(wrong(at, reason));
+            }
+            let line: Line = record
+                .deserialize(Some(headers))
+                .map_err(|error| wrong(at, reason(&error)))?;
             let Line {
                 model,
                 input,
@@ -227,9 +245,6 @@ fn undated(model: &str) -> Option<&str> {
 fn reason(error: &csv::Error) -> String {
     match error.kind() {
         csv::ErrorKind::Deserialize { err, .. } => err.to_string(),
-        csv::ErrorKind::UnequalLengths {
-            expected_len, len, ..
-        } => format!("it has {len} values instead of {expected_len}"),
         csv::ErrorKind::Utf8 { .. } => "it is not UTF-8".to_owned(),
         _ => error.to_string(),
     }

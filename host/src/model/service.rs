@@ -249,8 +249,8 @@ impl Models {
 
     /// What is left of the limits on models.
     #[must_use]
-    pub fn left(&self) -> ModelsLeft {
-        self.run.spent.left(&self.run.setup.limits)
+    pub fn left(&self, limits: &Limits) -> ModelsLeft {
+        self.run.spent.left(limits)
     }
 
     /// Checks a request and begins to ask. Nothing is sent before the first piece is waited for.

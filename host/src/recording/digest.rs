@@ -19,10 +19,7 @@ impl RunDigest {
     pub fn new(header: &Header, component: &Digest) -> RunDigest {
         let mut digest = RunDigest(format!("{FORMAT}\n"));
         digest.line("component", component);
-        digest.line(
-            "commission",
-            Digest::of(header.commission.get().as_bytes()),
-        );
+        digest.line("commission", Digest::of(header.commission.get().as_bytes()));
         digest.line(
             "grants",
             Digest::of(header.guest_grants.to_string().as_bytes()),

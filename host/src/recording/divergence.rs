@@ -40,11 +40,7 @@ pub struct Divergence {
 impl Divergence {
     /// A difference without a field.
     #[must_use]
-    pub fn new(
-        call: u64,
-        expected: impl Into<String>,
-        found: impl Into<String>,
-    ) -> Divergence {
+    pub fn new(call: u64, expected: impl Into<String>, found: impl Into<String>) -> Divergence {
         Divergence {
             call,
             expected: expected.into(),

@@ -45,7 +45,10 @@ pub struct Inventory {
 pub enum InputError {
     #[error("cannot take the digest of `{path}`: {source}")]
     Survey { path: String, source: SurveyError },
-    #[error("cannot replay: `{path}` is not what it was when the run was recorded{}", list(changed))]
+    #[error(
+        "cannot replay: `{path}` is not what it was when the run was recorded{}",
+        list(changed)
+    )]
     Changed { path: String, changed: Vec<String> },
     #[error("cannot replay: the recorded run had `{path}`")]
     Missing { path: String },
@@ -73,7 +76,8 @@ impl Hint for InputError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             InputError::Survey { .. } => {
-                "a run can be repeated when its directories have at most 200000 entries and 4 GiB".to_owned()
+                "a run can be repeated when its directories have at most 200000 entries and 4 GiB"
+                    .to_owned()
             }
             InputError::Changed { path, .. } => format!(
                 "restore it (a recorded run with `:rw` changes it itself; `:cow` does not), or name a copy \
@@ -112,12 +116,11 @@ pub fn inventories(grants: &Grants) -> Result<Vec<Inventory>, InputError> {
     }
     for file in &grants.files {
         let path = file.guest_path();
-        let digest = digest_of_file(&file.host.join(&file.name)).map_err(|error| {
-            InputError::Survey {
+        let digest =
+            digest_of_file(&file.host.join(&file.name)).map_err(|error| InputError::Survey {
                 path: path.clone(),
                 source: error.into(),
-            }
-        })?;
+            })?;
         inventories.push(Inventory {
             path,
             digest,
@@ -172,7 +175,9 @@ fn changed(was: &Inventory, is: &Inventory) -> Vec<String> {
         return Vec::new();
     };
     let gone = was.keys().filter(|path| !is.contains_key(*path));
-    let other = is.iter().filter(|(path, line)| was.get(*path) != Some(line));
+    let other = is
+        .iter()
+        .filter(|(path, line)| was.get(*path) != Some(line));
     let mut names: Vec<String> = gone.chain(other.map(|(path, _)| path)).cloned().collect();
     names.sort();
     names

@@ -24,8 +24,8 @@ mod player;
 mod writer;
 
 use player::Player;
-pub use writer::{Scrub, Sink};
 use writer::Writer;
+pub use writer::{Scrub, Sink};
 
 /// The tape of one run. Cheap to clone; clones are the same tape.
 #[derive(Clone)]
@@ -431,7 +431,9 @@ impl Closing {
 impl Time {
     fn now(&self) -> u64 {
         match self {
-            Time::Real { since, .. } => u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX),
+            Time::Real { since, .. } => {
+                u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+            }
             Time::Virtual { now } => *now,
         }
     }
@@ -461,7 +463,11 @@ impl Inner {
 impl EventClock for Tape {
     fn event(&self) -> io::Result<Timestamp> {
         let now = self.read(Reader::Event).map_err(io::Error::other)?;
-        Ok(self.inner.as_ref().zip(now).map_or_else(Timestamp::now, |(inner, now)| inner.at(now)))
+        Ok(self
+            .inner
+            .as_ref()
+            .zip(now)
+            .map_or_else(Timestamp::now, |(inner, now)| inner.at(now)))
     }
 
     fn audit(&self) -> Timestamp {

@@ -62,7 +62,9 @@ fn deed() -> impl Strategy<Value = Deed> {
         Just(Value::Null),
         any::<u32>().prop_map(Value::from),
         "[a-z\"\\\\\n]{0,300}".prop_map(Value::from),
-        any::<f64>().prop_filter("JSON has it", |it| it.is_finite()).prop_map(Value::from),
+        any::<f64>()
+            .prop_filter("JSON has it", |it| it.is_finite())
+            .prop_map(Value::from),
         proptest::collection::vec(any::<bool>(), 0..4).prop_map(Value::from),
     ];
     prop_oneof![
@@ -84,10 +86,14 @@ fn act(tape: &Tape, deed: &Deed, performs: bool) -> Result<Value, String> {
             Err(error) => Err(error.to_string()),
         },
         Deed::Call(kind, request, answer) => tape
-            .observe(kind, || request.clone(), || {
-                assert!(performs, "a replay performs nothing");
-                answer.clone().map_err(wasmtime::Error::msg)
-            })
+            .observe(
+                kind,
+                || request.clone(),
+                || {
+                    assert!(performs, "a replay performs nothing");
+                    answer.clone().map_err(wasmtime::Error::msg)
+                },
+            )
             .map_err(|error| error.root_cause().to_string()),
     }
 }
@@ -226,7 +232,10 @@ fn a_cut_ends_the_replay_and_lets_the_account_be_closed() {
 fn what_is_scrubbed_is_neither_written_nor_handed_over() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.rec");
-    let scrub = |line: &str| line.contains("hunter2").then(|| line.replace("hunter2", "(secret)"));
+    let scrub = |line: &str| {
+        line.contains("hunter2")
+            .then(|| line.replace("hunter2", "(secret)"))
+    };
     let sink = Sink::create(&path).unwrap();
     let tape = Tape::record(&header(), Some(sink), Some(Arc::new(scrub))).unwrap();
     let asked = || json!({ "password": "hunter2" });

@@ -12,7 +12,8 @@ use super::caught::caught;
 use super::convert::{commission_for_guest, descriptor_from_guest};
 use super::evidence;
 use super::finish::{
-    Finish, answered, by_tape, command_ended, failed, host_fault, interrupted, limit_reached, refused,
+    Finish, answered, by_tape, command_ended, failed, host_fault, interrupted, limit_reached,
+    refused,
 };
 use super::host::{Agent, Entry, Host};
 use super::outcome::{self, Ended, FileChange, Outcome};
@@ -192,6 +193,7 @@ async fn equip(job: &Job, watched: &Watched) -> Result<Toolbox, Finish> {
     let own = job.agent.descriptor.tools.iter();
     let own: Vec<_> = own.map(|tool| tool.name.clone()).collect();
     let egress = job.egress.clone();
+    let secrets = job.secrets.clone();
     let opened = caught(async {
         // Whoever watches sees what is waited for.
         job.ledger.deliver().await;
@@ -203,7 +205,7 @@ async fn equip(job: &Job, watched: &Watched) -> Result<Toolbox, Finish> {
             components.push(component);
         }
         let own = own.into_iter();
-        Ok(Toolbox::open(&job.grants, body, own, components, &egress, watch).await)
+        Ok(Toolbox::open(&job.grants, body, own, components, &egress, &secrets, watch).await)
     });
     let (tools, ended) = tokio::select! {
         biased;

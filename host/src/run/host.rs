@@ -32,10 +32,10 @@ use crate::engine::{
 use crate::error::{Exit, Hint};
 use crate::grants::recorded::RecordedError;
 use crate::grants::{DirSpec, FileSpec, GrantError, Grants};
-use crate::recording::tape::TapeError;
-use crate::preflight::Refusal;
-use crate::recording::{InputError, Recording, RecordingError, Tape};
 use crate::model;
+use crate::preflight::Refusal;
+use crate::recording::tape::TapeError;
+use crate::recording::{InputError, Recording, RecordingError, Tape};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::tools::Toolbox;
@@ -523,9 +523,10 @@ impl Host {
             Ok(model::Setup::default())
         };
         let secrets = if let Mode::Replay(_) = mode {
-            gather(&Vault::default(), &Grants::default(), None)?
+            gather(&Vault::default(), &Grants::default(), None, None)?
         } else {
-            gather(&self.inner.vault, &grants, setup.as_mut().ok())?
+            let body = Some(commission.body());
+            gather(&self.inner.vault, &grants, body, setup.as_mut().ok())?
         };
         mode.can_hide(&secrets)?;
         let inputs = mode.inputs(&grants)?;
@@ -555,7 +556,13 @@ impl Host {
             effective: &grants,
         };
         let opened = mode
-            .prepare(&planned, inputs, directory.as_ref(), &session_id, secrets.guard())
+            .prepare(
+                &planned,
+                inputs,
+                directory.as_ref(),
+                &session_id,
+                secrets.guard(),
+            )
             .and_then(|taped| {
                 let place = directory.as_ref().map(RunDir::path);
                 let place = place.or(scratch.as_ref().map(tempfile::TempDir::path));
@@ -578,7 +585,12 @@ impl Host {
                 let opening = Opening::begin(
                     commission.clone(),
                     taped.guest_grants.clone(),
-                    grants.tools.servers.iter().map(|server| server.id.clone()).collect(),
+                    grants
+                        .tools
+                        .servers
+                        .iter()
+                        .map(|server| server.id.clone())
+                        .collect(),
                     taped.known_as.clone(),
                     account.ledger.clone(),
                 )?;
@@ -684,7 +696,7 @@ impl Host {
         runs: Option<RunsDir>,
     ) -> Result<RunHandle, StartError> {
         let Unsupported { run_id, raw, found } = unsupported;
-        let secrets = gather(&self.inner.vault, grants, None)?;
+        let secrets = gather(&self.inner.vault, grants, None, None)?;
         let guard = secrets.guard();
         let directory = runs.map(|runs| runs.create()).transpose()?;
         let session_id = session_id(directory.as_ref());
@@ -834,11 +846,15 @@ fn models(
     }
     let mut read = None;
     let refusal: Option<Refusal> = tape
-        .observe("model.setup", || Value::Null, || {
-            let refusal = setup.as_ref().err().cloned();
-            read = setup.ok();
-            Ok(refusal)
-        })
+        .observe(
+            "model.setup",
+            || Value::Null,
+            || {
+                let refusal = setup.as_ref().err().cloned();
+                read = setup.ok();
+                Ok(refusal)
+            },
+        )
         .map_err(|error| StartError::Taping(format!("{error:#}")))?;
     Ok(match refusal {
         Some(refusal) => Err(refusal),

@@ -34,7 +34,10 @@ pub(super) fn sealed(job: &Job, outcome: Outcome) -> Outcome {
         digest.line("file", serde_json::to_value(file).unwrap_or_default());
     }
     for artifact in &outcome.artifacts {
-        digest.line("artifact", serde_json::to_value(artifact).unwrap_or_default());
+        digest.line(
+            "artifact",
+            serde_json::to_value(artifact).unwrap_or_default(),
+        );
     }
     if let Some(fuel) = outcome.fuel {
         digest.line("fuel", fuel);

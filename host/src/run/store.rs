@@ -13,7 +13,9 @@ use super::host::Entry;
 use super::workspaces::Workspaces;
 use crate::capabilities::Witness;
 use crate::capabilities::content::Remembered;
-use crate::capabilities::filesystem::{self, Extent, Filesystem, Mount, MountError, Protection, Stable};
+use crate::capabilities::filesystem::{
+    self, Extent, Filesystem, Mount, MountError, Protection, Stable,
+};
 use crate::capabilities::http::Http;
 use crate::capabilities::meters::Limiter;
 use crate::capabilities::random::Randomness;

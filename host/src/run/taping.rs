@@ -178,7 +178,10 @@ impl Mode {
         let known_as = match clock {
             ClockKind::Real => session_id.to_owned(),
             ClockKind::Virtual => {
-                format!("hermetic-{}", seed.to_string().get(..16).unwrap_or_default())
+                format!(
+                    "hermetic-{}",
+                    seed.to_string().get(..16).unwrap_or_default()
+                )
             }
         };
         let base = std::env::current_dir().unwrap_or_default();

@@ -3,6 +3,11 @@
 //! Speaks MCP over its standard streams, by hand: what it sends wrong has to be wrong on purpose. It runs
 //! in a process of its own, started by `wasm-agent selftest --tool-server MANNER`.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "of a JSON value that is read, a member that is missing is null"
+)]
+
 use std::io::{self, BufRead, BufReader, Write};
 use std::time::Duration;
 

@@ -11,9 +11,7 @@ use super::world::World;
 use crate::commission::Commission;
 use crate::engine::{Artifact, Cache};
 use crate::error::Hint;
-use crate::grants::{
-    CommandLine, DirSpec, FileSpec, Grants, GrantsFile, Require, ServerSpec,
-};
+use crate::grants::{CommandLine, DirSpec, FileSpec, Grants, GrantsFile, Require, ServerSpec};
 use crate::run::{Agent, Host, HostOptions, Outcome, RunRequest, RunsDir};
 
 /// Limits every case starts from: small, so that a flood is quickly over, and long enough for a busy
@@ -209,7 +207,9 @@ impl Stage {
             }
             Server::NotGranted => {
                 let asked = json!({"type": "stdio", "id": "s", "command": command});
-                commission["mcp_servers"] = json!([asked]);
+                if let Some(commission) = commission.as_object_mut() {
+                    commission.insert("mcp_servers".to_owned(), json!([asked]));
+                }
                 let [program, selftest, ..] = command.map(str::to_owned);
                 grants.tools.commands.push(CommandLine {
                     words: vec![program, selftest],
@@ -248,8 +248,8 @@ pub(super) async fn run(
     run_id: &str,
     told: &str,
 ) -> Result<Outcome, String> {
-    let commission = Commission::for_task(run_id, "none/none", Some(told))
-        .map_err(|error| error.to_string())?;
+    let commission =
+        Commission::for_task(run_id, "none/none", Some(told)).map_err(|error| error.to_string())?;
     start(host, world, agent, grants(world, setup, told)?, commission).await
 }
 

@@ -7,7 +7,7 @@ mod catalog;
 pub mod component;
 mod mcp;
 mod names;
-mod plan;
+pub(crate) mod plan;
 pub mod result;
 pub(crate) mod watch;
 
@@ -24,9 +24,10 @@ use self::catalog::{Catalog, Entry, Refusal, RunBy};
 use self::mcp::{Connection, Reach};
 use self::plan::{NotTried, Wanted};
 use self::watch::Watch;
-use crate::commission::Body;
+use crate::commission::{Body, McpServer};
 use crate::descriptor::{DialStatus, McpServerDecl, ToolDecl};
 use crate::egress::Egress;
+use crate::egress::secrets::Secrets;
 use crate::grants::{Grants, Limits, ServerSpec};
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
@@ -122,7 +123,7 @@ impl Toolbox {
     #[must_use]
     pub fn without(reason: &str, grants: &Grants, commission: &Body) -> Toolbox {
         let own = grants.tools.servers.iter().map(|spec| spec.id.as_str());
-        let handed = commission.mcp_servers.iter().map(|server| server.id());
+        let handed = commission.mcp_servers.iter().map(McpServer::id);
         let servers = own.chain(handed).map(|id| Server {
             id: id.to_owned(),
             timeout_ms: None,
@@ -150,9 +151,10 @@ impl Toolbox {
         own: impl Iterator<Item = String>,
         components: Vec<Component>,
         egress: &Egress,
+        secrets: &Secrets,
         watch: Watch,
     ) -> Toolbox {
-        let wanted = plan::plan(grants, commission, egress);
+        let wanted = plan::plan(grants, commission, egress, secrets);
         let time = Duration::from_millis(grants.limits.tool_dial);
         let dialled = join_all(wanted.iter().map(|wanted| dial(wanted, time, &watch))).await;
         let mut catalog = Catalog::new(grants.limits.tools, own);

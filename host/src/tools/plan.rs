@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::mcp::Reach;
 use crate::commission::{Body, McpServer};
+use crate::egress::secrets::Secrets;
 use crate::egress::{Caller, Egress, HostRule};
 use crate::grants::{CommandLine, Grants, ServerSpec};
 use crate::selftest::sabotage::down;
@@ -33,11 +34,16 @@ pub(crate) enum NotTried {
 }
 
 /// The servers of a run: first the operator's.
-pub(crate) fn plan(grants: &Grants, commission: &Body, egress: &Egress) -> Vec<Wanted> {
+pub(crate) fn plan(
+    grants: &Grants,
+    commission: &Body,
+    egress: &Egress,
+    secrets: &Secrets,
+) -> Vec<Wanted> {
     let own = grants.tools.servers.iter().map(|spec| Wanted {
         id: spec.id.clone(),
         spec: spec.clone(),
-        reach: operators(spec, egress),
+        reach: operators(spec, egress, secrets),
     });
     let handed = commission.mcp_servers.iter().map(|server| Wanted {
         id: server.id().to_owned(),
@@ -45,28 +51,27 @@ pub(crate) fn plan(grants: &Grants, commission: &Body, egress: &Egress) -> Vec<W
             id: server.id().to_owned(),
             ..ServerSpec::default()
         },
-        reach: commissioned(server, grants, egress),
+        reach: commissioned(server, grants, egress, secrets),
     });
     own.chain(handed).collect()
 }
 
-fn operators(spec: &ServerSpec, egress: &Egress) -> Result<Reach, NotTried> {
+fn operators(spec: &ServerSpec, egress: &Egress, secrets: &Secrets) -> Result<Reach, NotTried> {
     let Some(url) = &spec.url else {
-        if let Some(secret) = spec.env_secrets.values().next() {
-            return Err(NotTried::Unusable(format!(
-                "the secret `{secret}` cannot be had"
-            )));
+        let mut env = spec.env.clone();
+        for (variable, name) in &spec.env_secrets {
+            // The run would not have been started without it.
+            let Some(secret) = name.parse().ok().and_then(|name| secrets.value(&name)) else {
+                let reason = format!("the secret `{name}` cannot be had");
+                return Err(NotTried::Unusable(reason));
+            };
+            env.insert(variable.clone(), secret.expose().to_owned());
         }
         return Ok(Reach::Command(CommandLine {
-            env: spec.env.clone(),
+            env,
             words: spec.command.clone(),
         }));
     };
-    if let Some(secret) = &spec.secret {
-        return Err(NotTried::Unusable(format!(
-            "the secret `{secret}` cannot be had"
-        )));
-    }
     let rule: HostRule = rule_of(url).map_err(NotTried::Unusable)?;
     Ok(Reach::Http {
         url: url.clone(),
@@ -76,7 +81,7 @@ fn operators(spec: &ServerSpec, egress: &Egress) -> Result<Reach, NotTried> {
 }
 
 /// The rule that allows requests to a server's URL, and nothing else.
-fn rule_of(url: &str) -> Result<HostRule, String> {
+pub(crate) fn rule_of(url: &str) -> Result<HostRule, String> {
     let parsed = url::Url::parse(url).map_err(|error| format!("its url is wrong: {error}"))?;
     // A slash at the end of a rule means what is below, without the path itself.
     let path = parsed.path().trim_end_matches('/');
@@ -89,7 +94,12 @@ fn rule_of(url: &str) -> Result<HostRule, String> {
         .map_err(|error| format!("its url cannot be a rule: {error}"))
 }
 
-fn commissioned(server: &McpServer, grants: &Grants, egress: &Egress) -> Result<Reach, NotTried> {
+fn commissioned(
+    server: &McpServer,
+    grants: &Grants,
+    egress: &Egress,
+    secrets: &Secrets,
+) -> Result<Reach, NotTried> {
     match server {
         McpServer::Stdio(server) => {
             let words: Vec<_> = server.command.iter().chain(&server.args).collect();
@@ -115,7 +125,9 @@ fn commissioned(server: &McpServer, grants: &Grants, egress: &Egress) -> Result<
             }
         }
         McpServer::Http(server) => {
-            if let Some(auth) = &server.auth {
+            if let Some(auth) = &server.auth
+                && !secrets.binds(Caller::Tools, &auth.vault, &server.url)
+            {
                 return Err(NotTried::Denied {
                     subject: format!("secret {} for {}", auth.vault, server.url),
                     rule: "the operator has not bound it to this host".to_owned(),

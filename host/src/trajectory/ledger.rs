@@ -178,6 +178,58 @@ impl Ledger {
         }
     }
 
+    /// As [`Ledger::leaving`], for a JSON document.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ledger::leaving`].
+    pub fn leaving_json(&self, place: &str, value: Value) -> Result<Value, LedgerError> {
+        let redacted = self
+            .guard
+            .as_ref()
+            .and_then(|guard| Some((guard.policy(), guard.redact_value(&value)?)));
+        let Some((policy, Redacted { rest, found })) = redacted else {
+            return Ok(value);
+        };
+        let action = match policy {
+            Leaks::Block => LeakAction::Blocked,
+            Leaks::Redact => LeakAction::Redacted,
+            Leaks::Warn => LeakAction::Passed,
+        };
+        for needle in &found {
+            self.leak(needle, place, action)?;
+        }
+        match (policy, found.first()) {
+            (Leaks::Block, Some(needle)) => Err(withheld(needle).into()),
+            (Leaks::Redact, _) => Ok(rest),
+            _ => Ok(value),
+        }
+    }
+
+    /// Lets text of somebody else's reach the guest, such as what a tool says that knows a secret. It is there
+    /// already, so that nothing is left to do but to cut the secret out.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be written.
+    pub fn arriving(&self, place: &str, text: String) -> Result<String, JournalError> {
+        let redacted = self
+            .guard
+            .as_ref()
+            .and_then(|guard| Some((guard.policy(), guard.redact_text(&text)?)));
+        let Some((policy, Redacted { rest, found })) = redacted else {
+            return Ok(text);
+        };
+        let (text, action) = match policy {
+            Leaks::Warn => (text, LeakAction::Passed),
+            Leaks::Block | Leaks::Redact => (rest, LeakAction::Redacted),
+        };
+        for needle in &found {
+            self.leak(needle, place, action)?;
+        }
+        Ok(text)
+    }
+
     /// As [`Ledger::leaving`], for what ends in the account only, which never has a secret in it: there is
     /// nothing to do but to refuse it.
     ///

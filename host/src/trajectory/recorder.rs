@@ -833,7 +833,7 @@ impl OpenTurn {
 /// Refuses what is no amount: of money, or of time.
 pub(crate) fn amount(field: &str, value: Option<f64>) -> Result<(), Rejected> {
     match value {
-        Some(value) if !(value.is_finite() && value >= 0.0) && !down(Wall::Facts) => Err(
+        Some(value) if (!value.is_finite() || value < 0.0) && !down(Wall::Facts) => Err(
             Rejected::Invalid(format!("{field}: has to be zero or more")),
         ),
         _ => Ok(()),

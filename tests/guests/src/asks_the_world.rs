@@ -16,10 +16,7 @@ fn run(commission: Commission) -> Result<Value> {
     seen.insert("wall".to_owned(), json!(wall.as_nanos().to_string()));
     // The order of a hash map follows from the random seed of the process.
     let map: HashMap<u32, u32> = (0..20).map(|n| (n, n)).collect();
-    seen.insert(
-        "order".to_owned(),
-        json!(map.keys().collect::<Vec<_>>()),
-    );
+    seen.insert("order".to_owned(), json!(map.keys().collect::<Vec<_>>()));
     std::thread::sleep(Duration::from_millis(20));
     seen.insert(
         "slept".to_owned(),
@@ -56,7 +53,11 @@ fn files(dir: &str) -> Vec<Value> {
     let described = entries.flatten().map(|entry| {
         let meta = entry.metadata().unwrap();
         let age = meta.modified().unwrap().duration_since(UNIX_EPOCH).unwrap();
-        json!([entry.file_name().to_string_lossy(), meta.len(), age.as_nanos().to_string()])
+        json!([
+            entry.file_name().to_string_lossy(),
+            meta.len(),
+            age.as_nanos().to_string()
+        ])
     });
     described.collect()
 }

@@ -2,7 +2,7 @@
 
 mod ask;
 
-use wasm_agent_sdk::{Commission, Result, agent};
+use wasm_agent_sdk::{Commission, Result, agent, session};
 
 agent!(run);
 
@@ -11,7 +11,10 @@ fn run(commission: Commission) -> Result<String> {
     loop {
         match ask::model::complete(&ask::says(commission.prompt())) {
             Ok(_) => answers += 1,
-            Err(error) => return Ok(format!("{answers} answers, then {error:?}")),
+            Err(error) => {
+                let left = session::budget().model_calls;
+                return Ok(format!("{answers} answers, then {error:?}, {left} calls left"));
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ fn run(_: Commission) -> Result<Value> {
         "wall_in_range": before.wall_ms <= 60_000 && before.wall_ms > 0 && after.wall_ms <= before.wall_ms,
         "cpu_in_range": before.cpu_ms <= 30_000 && before.cpu_ms > 0 && after.cpu_ms <= before.cpu_ms,
         "memory_in_range": before.memory_bytes > 0 && before.memory_bytes < 64 << 20,
+        "models": [before.model_calls, before.tokens, before.money_micro_usd],
         "low": [before.low, after.low],
     }))
 }

@@ -75,10 +75,7 @@ pub fn digest_of(entries: &BTreeMap<String, String>) -> Digest {
 ///
 /// # Errors
 /// As [`survey`].
-pub fn entries(
-    dir: &File,
-    limits: SurveyLimits,
-) -> Result<BTreeMap<String, String>, SurveyError> {
+pub fn entries(dir: &File, limits: SurveyLimits) -> Result<BTreeMap<String, String>, SurveyError> {
     let mut lines = BTreeMap::new();
     let mut left = limits.bytes;
     let mut unnamed = false;

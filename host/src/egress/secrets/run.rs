@@ -181,6 +181,15 @@ impl<'a> Gathering<'a> {
         Ok(secret)
     }
 
+    /// Whether a secret is set.
+    ///
+    /// # Errors
+    ///
+    /// It is set and cannot be used; the store cannot be read.
+    pub fn has(&self, name: &SecretName) -> Result<bool, SecretError> {
+        Ok(self.values.contains_key(name) || self.vault.get(name)?.is_some())
+    }
+
     /// Puts a secret into requests of one caller.
     ///
     /// # Errors
@@ -262,6 +271,7 @@ impl<'a> Gathering<'a> {
         Ok(Secrets {
             bindings: bindings.into(),
             placeholders: placeholders.into(),
+            values: Arc::new(values),
             guard: Some(Arc::new(Guard::new(scanner, leaks))),
         })
     }
@@ -272,6 +282,7 @@ impl<'a> Gathering<'a> {
 pub struct Secrets {
     bindings: Arc<[Binding]>,
     placeholders: Arc<[Placeholder]>,
+    values: Arc<BTreeMap<SecretName, Secret>>,
     guard: Option<Arc<Guard>>,
 }
 
@@ -286,6 +297,25 @@ impl Secrets {
     #[must_use]
     pub fn placeholders(&self) -> &[Placeholder] {
         &self.placeholders
+    }
+
+    /// The value of one that was gathered for the host's own use.
+    #[must_use]
+    pub fn value(&self, name: &SecretName) -> Option<&Secret> {
+        self.values.get(name)
+    }
+
+    /// Whether this secret goes with requests of a caller to a URL.
+    #[must_use]
+    pub fn binds(&self, caller: Caller, name: &str, url: &str) -> bool {
+        let Some(target) = url.parse().ok().and_then(|uri| Target::of(&uri).ok()) else {
+            return false;
+        };
+        let goes = |binding: &Binding| {
+            binding.bound.name.as_str() == name
+                && binding.matches(caller, &http::Method::POST, &target)
+        };
+        self.bindings.iter().any(goes)
     }
 
     /// What puts them into requests and looks for them in what goes out and comes in; nothing when there is

@@ -169,7 +169,9 @@ fn forms_of(value: &[u8]) -> Vec<Vec<u8>> {
     }
     if !down(Wall::SecretBase64) {
         for offset in 0..3 {
-            let shifted = [&[0; 3][..offset], value].concat();
+            let shifted: Vec<u8> = std::iter::repeat_n(0, offset)
+                .chain(value.iter().copied())
+                .collect();
             // Characters that also depend on what stands beside the value are left out.
             let from = (8 * offset).div_ceil(6);
             let to = 8 * shifted.len() / 6;

@@ -14,35 +14,50 @@ pub(super) struct Item {
 /// What is undone, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Undo {
-    json: bool,
-    percent: bool,
+    escapes: Escapes,
     lines: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Escapes {
+    None,
+    Percent,
+    Json,
+    JsonThenPercent,
+    PercentThenJson,
 }
 
 impl Undo {
     /// Every combination that is looked through, beside the stream as it is.
-    pub(super) const ALL: [Undo; 5] = [
-        Undo::new(false, true, false),
-        Undo::new(true, false, false),
-        Undo::new(true, true, false),
+    pub(super) const ALL: [Undo; 6] = [
+        Undo::escapes(Escapes::Percent),
+        Undo::escapes(Escapes::Json),
+        Undo::escapes(Escapes::JsonThenPercent),
+        Undo::escapes(Escapes::PercentThenJson),
         // Base64 and hexadecimal are wrapped into lines.
-        Undo::new(false, false, true),
-        Undo::new(true, true, true),
+        Undo::lines(Escapes::None),
+        Undo::lines(Escapes::JsonThenPercent),
     ];
 
-    const fn new(json: bool, percent: bool, lines: bool) -> Undo {
+    const fn escapes(escapes: Escapes) -> Undo {
         Undo {
-            json,
-            percent,
-            lines,
+            escapes,
+            lines: false,
+        }
+    }
+
+    const fn lines(escapes: Escapes) -> Undo {
+        Undo {
+            escapes,
+            lines: true,
         }
     }
 
     /// Whether the view differs from the stream from this byte on.
     pub(super) fn begins_at(self, byte: u8) -> bool {
         match byte {
-            b'%' => self.percent,
-            b'\\' => self.json,
+            b'%' => !matches!(self.escapes, Escapes::None | Escapes::Json),
+            b'\\' => !matches!(self.escapes, Escapes::None | Escapes::Percent),
             b'\r' | b'\n' => self.lines,
             _ => false,
         }
@@ -79,11 +94,16 @@ impl Decoder {
                 out(item);
             }
         };
-        match (undo.json, undo.percent) {
-            (true, true) => json.push(item, &mut |item| percent.push(item, &mut last)),
-            (true, false) => json.push(item, &mut last),
-            (false, true) => percent.push(item, &mut last),
-            (false, false) => last(item),
+        match undo.escapes {
+            Escapes::None => last(item),
+            Escapes::Percent => percent.push(item, &mut last),
+            Escapes::Json => json.push(item, &mut last),
+            Escapes::JsonThenPercent => {
+                json.push(item, &mut |item| percent.push(item, &mut last));
+            }
+            Escapes::PercentThenJson => {
+                percent.push(item, &mut |item| json.push(item, &mut last));
+            }
         }
     }
 
@@ -266,9 +286,9 @@ mod tests {
         String::from_utf8_lossy(&bytes.collect::<Vec<_>>()).into_owned()
     }
 
-    const PERCENT: Undo = Undo::new(false, true, false);
-    const JSON: Undo = Undo::new(true, false, false);
-    const ALL: Undo = Undo::new(true, true, true);
+    const PERCENT: Undo = Undo::escapes(Escapes::Percent);
+    const JSON: Undo = Undo::escapes(Escapes::Json);
+    const ALL: Undo = Undo::lines(Escapes::JsonThenPercent);
 
     #[test]
     fn escapes_are_undone_and_what_is_none_stays() {

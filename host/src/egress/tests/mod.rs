@@ -189,7 +189,10 @@ async fn a_redirect_is_not_followed_and_what_it_names_is_checked_like_anything_e
     let response = lab.get(&server.url("/")).await.unwrap();
     assert_eq!(response.status(), 302);
     let location = response.headers()["location"].to_str().unwrap().to_owned();
-    assert!(matches!(lab.get(&location).await, Err(Refused::Denied { .. })));
+    assert!(matches!(
+        lab.get(&location).await,
+        Err(Refused::Denied { .. })
+    ));
     assert!(inside.received().is_empty());
 }
 
@@ -198,7 +201,11 @@ async fn a_name_is_looked_up_once_and_what_was_checked_is_connected_to() {
     let server = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let port = server.address.port();
     let rule = format!("http://rebinding.example:{port}");
-    for answers in [&[&["127.0.0.1"][..]][..], &[&["1.1.1.1", "127.0.0.1"]], &[&["::ffff:127.0.0.1"]]] {
+    for answers in [
+        &[&["127.0.0.1"][..]][..],
+        &[&["1.1.1.1", "127.0.0.1"]],
+        &[&["::ffff:127.0.0.1"]],
+    ] {
         let options = EgressOptions {
             resolver: Arc::new(Scripted::new(answers)),
             ..EgressOptions::default()
@@ -208,7 +215,12 @@ async fn a_name_is_looked_up_once_and_what_was_checked_is_connected_to() {
         assert!(matches!(refused, Refused::Address { .. }), "{refused}");
         let audits = lab.audits().await;
         assert_eq!(audits[0]["kind"], "denied", "{audits:?}");
-        assert!(audits[0]["rule"].as_str().unwrap().contains("only a rule that names it"));
+        assert!(
+            audits[0]["rule"]
+                .as_str()
+                .unwrap()
+                .contains("only a rule that names it")
+        );
         assert!(audits[1].get("address").is_none(), "{audits:?}");
     }
     let counting = Arc::new(Counting::default());
@@ -217,7 +229,10 @@ async fn a_name_is_looked_up_once_and_what_was_checked_is_connected_to() {
         ..EgressOptions::default()
     };
     let lab = Lab::with(&[&rule], options);
-    assert!(matches!(lab.get(&format!("{rule}/")).await, Err(Refused::Address { .. })));
+    assert!(matches!(
+        lab.get(&format!("{rule}/")).await,
+        Err(Refused::Address { .. })
+    ));
     assert_eq!(counting.0.load(Ordering::Relaxed), 1);
     assert!(server.received().is_empty());
 }
@@ -238,15 +253,27 @@ async fn localhost_and_addresses_are_reached_when_a_rule_names_them() {
     let server = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
     let port = server.address.port();
     let lab = Lab::new(&[&format!("http://localhost:{port}")]);
-    assert_eq!(lab.fetch(&format!("http://LOCALHOST.:{port}/")).await.unwrap().0, 200);
+    assert_eq!(
+        lab.fetch(&format!("http://LOCALHOST.:{port}/"))
+            .await
+            .unwrap()
+            .0,
+        200
+    );
     // The rule is about the name; the address is another place.
-    assert!(matches!(lab.get(&server.url("/")).await, Err(Refused::Denied { .. })));
+    assert!(matches!(
+        lab.get(&server.url("/")).await,
+        Err(Refused::Denied { .. })
+    ));
 }
 
 /// A way that trusts `authority` and may make requests to `server` under `host`.
 fn trusting(authority: Option<&Authority>, rule: &str) -> Lab {
     let mut options = EgressOptions::default();
-    options.network.authorities.extend(authority.map(Authority::certificate));
+    options
+        .network
+        .authorities
+        .extend(authority.map(Authority::certificate));
     Lab::with(&[rule], options)
 }
 
@@ -254,7 +281,8 @@ async fn tls_server(authority: &Authority, names: &[&str]) -> Server {
     Server::start(Some(authority.server(names, &["http/1.1"])), |mut peer| {
         Box::pin(async move {
             peer.head().await;
-            peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecure").await;
+            peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecure")
+                .await;
             peer.gone().await;
         })
     })
@@ -272,12 +300,27 @@ async fn tls_is_spoken_to_whom_an_authority_vouches_for() {
     let lab = trusting(Some(&authority), &rule);
     assert_eq!(lab.fetch(&url).await.unwrap(), (200, "secure".to_owned()));
     let lab = trusting(Some(&authority), &format!("127.0.0.1:{port}"));
-    assert_eq!(lab.fetch(&format!("https://127.0.0.1:{port}/")).await.unwrap().0, 200);
+    assert_eq!(
+        lab.fetch(&format!("https://127.0.0.1:{port}/"))
+            .await
+            .unwrap()
+            .0,
+        200
+    );
 
     for stranger in [None, Some(Authority::new())] {
         let mut lab = trusting(stranger.as_ref(), &rule);
         let refused = lab.get(&url).await.unwrap_err();
-        assert!(matches!(refused, Refused::Tls { certificate: true, .. }), "{refused}");
+        assert!(
+            matches!(
+                refused,
+                Refused::Tls {
+                    certificate: true,
+                    ..
+                }
+            ),
+            "{refused}"
+        );
         assert_eq!(lab.requests().await[0]["error"], refused.to_string());
     }
     assert_eq!(server.received().len(), 2, "nothing was said to a stranger");
@@ -289,8 +332,20 @@ async fn a_certificate_for_another_name_is_none() {
     let server = tls_server(&authority, &["other.example"]).await;
     let port = server.address.port();
     let lab = trusting(Some(&authority), &format!("localhost:{port}"));
-    let refused = lab.get(&format!("https://localhost:{port}/")).await.unwrap_err();
-    assert!(matches!(refused, Refused::Tls { certificate: true, .. }), "{refused}");
+    let refused = lab
+        .get(&format!("https://localhost:{port}/"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            Refused::Tls {
+                certificate: true,
+                ..
+            }
+        ),
+        "{refused}"
+    );
     assert!(server.received().is_empty());
 }
 
@@ -305,8 +360,20 @@ async fn a_server_that_does_not_speak_tls_is_no_server() {
     .await;
     let port = server.address.port();
     let lab = Lab::new(&[&format!("localhost:{port}")]);
-    let refused = lab.get(&format!("https://localhost:{port}/")).await.unwrap_err();
-    assert!(matches!(refused, Refused::Tls { certificate: false, .. }), "{refused}");
+    let refused = lab
+        .get(&format!("https://localhost:{port}/"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            Refused::Tls {
+                certificate: false,
+                ..
+            }
+        ),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -318,7 +385,12 @@ async fn http_2_is_spoken_to_servers_that_want_it() {
             let mut connection = h2::server::handshake(peer.io).await.unwrap();
             while let Some(Ok((request, mut respond))) = connection.accept().await {
                 tokio::spawn(async move {
-                    let seen = format!("{} {} {:?}", request.method(), request.uri(), request.headers());
+                    let seen = format!(
+                        "{} {} {:?}",
+                        request.method(),
+                        request.uri(),
+                        request.headers()
+                    );
                     let mut body = request.into_body();
                     let mut length = 0;
                     while let Some(Ok(data)) = body.data().await {
@@ -336,11 +408,17 @@ async fn http_2_is_spoken_to_servers_that_want_it() {
     let port = server.address.port();
     let mut lab = trusting(Some(&authority), &format!("localhost:{port}"));
     let url = format!("https://localhost:{port}/a?b=c");
-    let request = Request::post(&url).header("x", "y").body(text(&[0; 100_000])).unwrap();
+    let request = Request::post(&url)
+        .header("x", "y")
+        .body(text(&[0; 100_000]))
+        .unwrap();
     let (status, seen) = whole(lab.way.send(request).await.unwrap()).await.unwrap();
     assert_eq!(status, 200);
     assert!(seen.starts_with(&format!("POST {url} ")), "{seen}");
-    assert!(seen.contains(r#""x": "y""#) && !seen.contains("\"host\""), "{seen}");
+    assert!(
+        seen.contains(r#""x": "y""#) && !seen.contains("\"host\""),
+        "{seen}"
+    );
     assert!(seen.ends_with(" 100000"), "{seen}");
     assert_eq!(lab.requests().await[0]["bytes_out"], 100_000);
 }
@@ -362,7 +440,10 @@ async fn a_response_that_ends_too_early_is_not_taken_for_a_whole_one() {
         let refused = lab.fetch(&server.url("/")).await.unwrap_err();
         assert_eq!(refused, Refused::Truncated);
         let record = &lab.requests().await[0];
-        assert_eq!((&record["status"], &record["bytes_in"]), (&200.into(), &4.into()));
+        assert_eq!(
+            (&record["status"], &record["bytes_in"]),
+            (&200.into(), &4.into())
+        );
         assert_eq!(record["error"], refused.to_string());
     }
 }
@@ -399,18 +480,48 @@ async fn slow_servers_are_given_up() {
     let silent = Server::start(None, |mut peer| Box::pin(async move { peer.gone().await })).await;
     let mut lab = Lab::limited(&[&any(&silent)], &[("http-head", "50ms")]);
     let refused = lab.get(&silent.url("/")).await.unwrap_err();
-    assert!(matches!(refused, Refused::Timeout { waiting: Waiting::Head, .. }), "{refused}");
+    assert!(
+        matches!(
+            refused,
+            Refused::Timeout {
+                waiting: Waiting::Head,
+                ..
+            }
+        ),
+        "{refused}"
+    );
     assert_eq!(lab.requests().await[0]["error"], refused.to_string());
     // One that stops in the middle.
     let slow = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await;
     let lab = Lab::limited(&[&any(&slow)], &[("http-idle", "50ms")]);
     let refused = lab.fetch(&slow.url("/")).await.unwrap_err();
-    assert!(matches!(refused, Refused::Timeout { waiting: Waiting::Body, .. }), "{refused}");
+    assert!(
+        matches!(
+            refused,
+            Refused::Timeout {
+                waiting: Waiting::Body,
+                ..
+            }
+        ),
+        "{refused}"
+    );
     // One that never finishes its handshake.
     let port = silent.address.port();
     let lab = Lab::limited(&[&format!("localhost:{port}")], &[("http-connect", "50ms")]);
-    let refused = lab.get(&format!("https://localhost:{port}/")).await.unwrap_err();
-    assert!(matches!(refused, Refused::Timeout { waiting: Waiting::Connection, .. }), "{refused}");
+    let refused = lab
+        .get(&format!("https://localhost:{port}/"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            Refused::Timeout {
+                waiting: Waiting::Connection,
+                ..
+            }
+        ),
+        "{refused}"
+    );
     // What a caller asks for can only be shorter, and no time at all is a time.
     let lab = Lab::new(&[&any(&slow)]);
     let soon = Some(Duration::from_millis(50));
@@ -419,7 +530,11 @@ async fn slow_servers_are_given_up() {
         (None, Some(Duration::ZERO), soon),
         (None, None, Some(Duration::ZERO)),
     ] {
-        let timeouts = Timeouts { connect, head, idle };
+        let timeouts = Timeouts {
+            connect,
+            head,
+            idle,
+        };
         let mut request = get(&slow.url("/"));
         request.extensions_mut().insert(timeouts);
         let refused = match lab.way.send(request).await {
@@ -455,21 +570,42 @@ async fn responses_without_end_are_cut_off() {
     let mut lab = Lab::limited(&[&any(&body)], &[("response-bytes", "1MiB")]);
     for _ in 0..2 {
         let refused = lab.fetch(&body.url("/")).await.unwrap_err();
-        assert_eq!(refused, Refused::Limit { name: "response-bytes", max: 1 << 20 });
+        assert_eq!(
+            refused,
+            Refused::Limit {
+                name: "response-bytes",
+                max: 1 << 20
+            }
+        );
     }
     let audits = lab.audits().await;
-    let limits = audits.iter().filter(|audit| audit["kind"] == "limit").count();
+    let limits = audits
+        .iter()
+        .filter(|audit| audit["kind"] == "limit")
+        .count();
     assert_eq!((limits, audits.len()), (1, 3), "a limit is told of once");
 
     for (head, piece) in [
-        ("HTTP/1.1 200 OK\r\n", &b"x: 0123456789012345678901234567890123456789\r\n"[..]),
+        (
+            "HTTP/1.1 200 OK\r\n",
+            &b"x: 0123456789012345678901234567890123456789\r\n"[..],
+        ),
         ("HTTP/1.1 200 OK\r\nx: ", b"0123456789"),
         ("HTTP/1.1 200 ", b"OKOKOKOKOK"),
     ] {
         let headers = endless(head, piece).await;
         let lab = Lab::limited(&[&any(&headers)], &[("header-bytes", "16KiB")]);
         let refused = lab.fetch(&headers.url("/")).await.unwrap_err();
-        assert!(matches!(refused, Refused::Limit { name: "header-bytes", .. }), "{refused}");
+        assert!(
+            matches!(
+                refused,
+                Refused::Limit {
+                    name: "header-bytes",
+                    ..
+                }
+            ),
+            "{refused}"
+        );
     }
 }
 
@@ -478,7 +614,11 @@ async fn requests_are_bounded_in_every_direction() {
     let server = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
     let lab = Lab::limited(
         &[&any(&server)],
-        &[("url-bytes", "1KiB"), ("header-bytes", "1KiB"), ("request-bytes", "1KiB")],
+        &[
+            ("url-bytes", "1KiB"),
+            ("header-bytes", "1KiB"),
+            ("request-bytes", "1KiB"),
+        ],
     );
     let limit = |answer: Result<Response<Body>, Refused>| match answer.unwrap_err() {
         Refused::Limit { name, .. } => name,
@@ -488,11 +628,16 @@ async fn requests_are_bounded_in_every_direction() {
     assert_eq!(limit(lab.get(&long).await), "url-bytes");
     let mut request = get(&server.url("/"));
     for _ in 0..100 {
-        request.headers_mut().append("x", "0123456789".parse().unwrap());
+        request
+            .headers_mut()
+            .append("x", "0123456789".parse().unwrap());
     }
     assert_eq!(limit(lab.way.send(request).await), "header-bytes");
     let request = Request::post(server.url("/")).header("content-length", "2000");
-    assert_eq!(limit(lab.way.send(request.body(text(&[0; 2000])).unwrap()).await), "request-bytes");
+    assert_eq!(
+        limit(lab.way.send(request.body(text(&[0; 2000])).unwrap()).await),
+        "request-bytes"
+    );
     assert!(server.received().is_empty());
     let stream = futures_util::stream::repeat_with(|| {
         Ok(http_body::Frame::data(Bytes::from_static(&[0; 100])))
@@ -510,7 +655,13 @@ async fn requests_are_counted_and_beyond_their_number_nothing_is_even_recorded()
     }
     for _ in 0..50 {
         let refused = lab.get(&server.url("/")).await.unwrap_err();
-        assert_eq!(refused, Refused::Limit { name: "requests", max: 2 });
+        assert_eq!(
+            refused,
+            Refused::Limit {
+                name: "requests",
+                max: 2
+            }
+        );
     }
     assert_eq!(server.received().len(), 2);
     assert_eq!(lab.audits().await.len(), 3);
@@ -519,10 +670,19 @@ async fn requests_are_counted_and_beyond_their_number_nothing_is_even_recorded()
 #[tokio::test]
 async fn only_so_many_requests_are_under_way_at_once() {
     let server = Server::saying("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n").await;
-    let lab = Lab::limited(&[&any(&server)], &[("connections", "1"), ("http-connect", "200ms")]);
+    let lab = Lab::limited(
+        &[&any(&server)],
+        &[("connections", "1"), ("http-connect", "200ms")],
+    );
     let held = lab.get(&server.url("/")).await.unwrap();
     let refused = lab.get(&server.url("/")).await.unwrap_err();
-    assert_eq!(refused, Refused::Limit { name: "connections", max: 1 });
+    assert_eq!(
+        refused,
+        Refused::Limit {
+            name: "connections",
+            max: 1
+        }
+    );
     drop(held);
     assert!(lab.get(&server.url("/")).await.is_ok());
 }
@@ -549,12 +709,18 @@ async fn requests_two_servers_could_read_in_two_ways_are_not_sent() {
             request.headers_mut().append(*name, value.parse().unwrap());
         }
         let refused = lab.way.send(request).await.unwrap_err();
-        assert!(matches!(refused, Refused::Malformed { .. }), "{headers:?}: {refused}");
+        assert!(
+            matches!(refused, Refused::Malformed { .. }),
+            "{headers:?}: {refused}"
+        );
     }
     for method in [Method::CONNECT, Method::TRACE] {
         let mut request = get(&server.url("/"));
         *request.method_mut() = method;
-        assert!(matches!(lab.way.send(request).await, Err(Refused::Malformed { .. })));
+        assert!(matches!(
+            lab.way.send(request).await,
+            Err(Refused::Malformed { .. })
+        ));
     }
     // A line cannot be ended from within: the types do not have such values.
     assert!(http::HeaderValue::from_bytes(b"a\r\nb: c").is_err());
@@ -564,10 +730,16 @@ async fn requests_two_servers_could_read_in_two_ways_are_not_sent() {
     for (declared, body) in [("5", &b"abc"[..]), ("2", b"abc")] {
         let request = Request::post(server.url("/")).header("content-length", declared);
         let answer = lab.way.send(request.body(text(body)).unwrap()).await;
-        assert!(matches!(answer, Err(Refused::Malformed { .. })), "{declared}: {answer:?}");
+        assert!(
+            matches!(answer, Err(Refused::Malformed { .. })),
+            "{declared}: {answer:?}"
+        );
     }
     for received in server.received() {
-        assert!(!received.contains("abc"), "nothing beyond what was declared: {received}");
+        assert!(
+            !received.contains("abc"),
+            "nothing beyond what was declared: {received}"
+        );
     }
 }
 
@@ -606,7 +778,8 @@ async fn dropping_a_request_or_a_body_ends_the_connection_and_is_on_record() {
         Box::pin(async move {
             let head = peer.head().await;
             if head.contains("/answers") {
-                peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
+                peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf")
+                    .await;
             }
             peer.gone().await;
             let _ = ended.send(()).await;
@@ -618,7 +791,11 @@ async fn dropping_a_request_or_a_body_ends_the_connection_and_is_on_record() {
         let url = server.url("/silent");
         let sending = lab.get(&url);
         tokio::pin!(sending);
-        assert!(tokio::time::timeout(Duration::from_millis(50), &mut sending).await.is_err());
+        assert!(
+            tokio::time::timeout(Duration::from_millis(50), &mut sending)
+                .await
+                .is_err()
+        );
     }
     ends.recv().await.unwrap();
     drop(lab.get(&server.url("/answers")).await.unwrap());
@@ -640,7 +817,10 @@ async fn nothing_is_recorded_or_sent_after_the_end() {
     assert_eq!(records.len(), 1);
     assert_eq!(records[0]["error"], Refused::Closed.to_string());
     drop(open);
-    assert_eq!(lab.get(&server.url("/")).await.unwrap_err(), Refused::Closed);
+    assert_eq!(
+        lab.get(&server.url("/")).await.unwrap_err(),
+        Refused::Closed
+    );
     assert!(lab.audits().await.is_empty());
     assert_eq!(server.received().len(), 1);
 }
@@ -654,13 +834,18 @@ async fn a_proxy_is_used_for_everything_and_rules_still_hold() {
         Box::pin(async move {
             let head = peer.head().await;
             if head.starts_with("CONNECT inside.example:443 ") {
-                peer.say(b"HTTP/1.1 200 Connection established\r\nx: y\r\n\r\n").await;
+                peer.say(b"HTTP/1.1 200 Connection established\r\nx: y\r\n\r\n")
+                    .await;
                 let mut stream = tokio::net::TcpStream::connect(to).await.unwrap();
                 let _ = tokio::io::copy_bidirectional(&mut peer.io, &mut stream).await;
             } else if head.starts_with("CONNECT ") {
-                peer.say(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n").await;
+                peer.say(
+                    b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n",
+                )
+                .await;
             } else {
-                peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nproxy").await;
+                peer.say(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nproxy")
+                    .await;
                 peer.gone().await;
             }
         })
@@ -673,16 +858,36 @@ async fn a_proxy_is_used_for_everything_and_rules_still_hold() {
     };
     options.network.authorities.push(authority.certificate());
     options.network.proxy = Some(proxy.url("").parse().unwrap());
-    let lab = Lab::with(&["inside.example", "locked.example", "http://plain.example"], options);
-    assert_eq!(lab.fetch("https://inside.example/a").await.unwrap(), (200, "secure".to_owned()));
-    assert_eq!(lab.fetch("http://plain.example/a?b").await.unwrap(), (200, "proxy".to_owned()));
+    let lab = Lab::with(
+        &["inside.example", "locked.example", "http://plain.example"],
+        options,
+    );
+    assert_eq!(
+        lab.fetch("https://inside.example/a").await.unwrap(),
+        (200, "secure".to_owned())
+    );
+    assert_eq!(
+        lab.fetch("http://plain.example/a?b").await.unwrap(),
+        (200, "proxy".to_owned())
+    );
     let refused = lab.get("https://locked.example/").await.unwrap_err();
     assert!(refused.to_string().contains("407"), "{refused}");
-    assert!(matches!(lab.get("http://other.example/").await, Err(Refused::Denied { .. })));
+    assert!(matches!(
+        lab.get("http://other.example/").await,
+        Err(Refused::Denied { .. })
+    ));
     let received = proxy.received();
     assert_eq!(received.len(), 3);
-    assert!(received[1].starts_with("GET http://plain.example/a?b HTTP/1.1\r\n"), "{}", received[1]);
-    assert!(received[1].contains("\r\nhost: plain.example\r\n"), "{}", received[1]);
+    assert!(
+        received[1].starts_with("GET http://plain.example/a?b HTTP/1.1\r\n"),
+        "{}",
+        received[1]
+    );
+    assert!(
+        received[1].contains("\r\nhost: plain.example\r\n"),
+        "{}",
+        received[1]
+    );
     assert!(inside.received()[0].starts_with("GET /a HTTP/1.1\r\n"));
 }
 
@@ -690,14 +895,26 @@ async fn a_proxy_is_used_for_everything_and_rules_still_hold() {
 struct Badge;
 
 impl Injector for Badge {
-    fn outgoing(&self, _: Caller, target: &Target, mut request: Request<Body>) -> Result<Request<Body>, Refused> {
+    fn outgoing(
+        &self,
+        _: Caller,
+        target: &Target,
+        mut request: Request<Body>,
+    ) -> Result<Request<Body>, Refused> {
         let uri = format!("{}{}?key=s3cret", target.origin(), target.path());
         *request.uri_mut() = uri.parse().unwrap();
-        request.headers_mut().insert("authorization", "s3cret".parse().unwrap());
+        request
+            .headers_mut()
+            .insert("authorization", "s3cret".parse().unwrap());
         Ok(request)
     }
 
-    fn incoming(&self, _: Caller, _: &Target, mut response: Response<Body>) -> Result<Response<Body>, Refused> {
+    fn incoming(
+        &self,
+        _: Caller,
+        _: &Target,
+        mut response: Response<Body>,
+    ) -> Result<Response<Body>, Refused> {
         response.headers_mut().remove("x-secret");
         Ok(response)
     }
@@ -705,19 +922,28 @@ impl Injector for Badge {
 
 #[tokio::test]
 async fn what_is_injected_is_sent_and_not_recorded() {
-    let server = Server::saying("HTTP/1.1 200 OK\r\nx-secret: s3cret\r\ncontent-length: 0\r\n\r\n").await;
+    let server =
+        Server::saying("HTTP/1.1 200 OK\r\nx-secret: s3cret\r\ncontent-length: 0\r\n\r\n").await;
     let options = EgressOptions {
         injector: Some(Arc::new(Badge)),
         ..EgressOptions::default()
     };
     let mut lab = Lab::with(&[&any(&server)], options);
     let mut request = get(&server.url("/?key=mine"));
-    request.headers_mut().insert("authorization", "mine".parse().unwrap());
+    request
+        .headers_mut()
+        .insert("authorization", "mine".parse().unwrap());
     let response = lab.way.send(request).await.unwrap();
     assert!(response.headers().get("x-secret").is_none());
     drop(response);
     let received = &server.received()[0];
-    assert!(received.starts_with("GET /?key=s3cret HTTP/1.1\r\n"), "{received}");
-    assert!(received.contains("\r\nauthorization: s3cret\r\n") && !received.contains("mine"), "{received}");
+    assert!(
+        received.starts_with("GET /?key=s3cret HTTP/1.1\r\n"),
+        "{received}"
+    );
+    assert!(
+        received.contains("\r\nauthorization: s3cret\r\n") && !received.contains("mine"),
+        "{received}"
+    );
     assert!(!format!("{:?}", lab.audits().await).contains("s3cret"));
 }

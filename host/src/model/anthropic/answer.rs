@@ -195,10 +195,10 @@ impl Answer {
                     deltas.push(Delta::Text(piece.to_owned()));
                 }
             }
-            ("citations_delta", Growing::Text(_, citations)) => {
-                if citations.len() < MAX_CITATIONS {
-                    citations.extend(delta.get("citation").cloned());
-                }
+            ("citations_delta", Growing::Text(_, citations))
+                if citations.len() < MAX_CITATIONS =>
+            {
+                citations.extend(delta.get("citation").cloned());
             }
             ("thinking_delta", Growing::Thinking(handle)) => {
                 if let Some(piece) = text(delta, "thinking") {

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::super::error::one_line;
 use super::super::{Input, Message, Request};
 use super::format::When;
+use crate::trajectory::content::Block;
 use crate::trajectory::fact::ToolResult;
 
 /// Characters of a text that are quoted in an error.
@@ -197,7 +198,7 @@ fn tool_of(request: &Request, call_id: &str) -> String {
             Message::User(_) => None,
         })
         .flatten()
-        .filter_map(|block| block.call())
+        .filter_map(Block::call)
         .find(|call| call.id == call_id)
         .map(|call| call.name.to_owned())
         .unwrap_or_default()

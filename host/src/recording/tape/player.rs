@@ -83,7 +83,9 @@ impl Player {
             Reader::Wall | Reader::Monotonic => Asker::Guest,
         })?;
         let recording = self.recording.clone();
-        if let Some(Entry::Readings { by: letters, us, .. }) = recording.entries.get(self.at)
+        if let Some(Entry::Readings {
+            by: letters, us, ..
+        }) = recording.entries.get(self.at)
             && let (Some(reader), Some(delta)) = (letters.get(self.within), us.get(self.within))
             && *reader == by
         {
@@ -98,11 +100,7 @@ impl Player {
         Err(self.diverged(by.name().to_owned(), None))
     }
 
-    pub(super) fn call(
-        &mut self,
-        kind: &str,
-        request: &Value,
-    ) -> Result<(u64, Answer), TapeError> {
+    pub(super) fn call(&mut self, kind: &str, request: &Value) -> Result<(u64, Answer), TapeError> {
         self.go_on(if CLOSING.contains(&kind) {
             Asker::Account
         } else {
@@ -159,9 +157,11 @@ impl Player {
     fn number(&self) -> u64 {
         match self.recording.entries.get(self.at) {
             Some(entry) => entry.number() + self.within as u64,
-            None => self.recording.entries.last().map_or(1, |entry| {
-                entry.number() + entry.calls()
-            }),
+            None => self
+                .recording
+                .entries
+                .last()
+                .map_or(1, |entry| entry.number() + entry.calls()),
         }
     }
 
@@ -187,7 +187,11 @@ impl Player {
     }
 
     pub(super) fn end(&mut self, closing: &Closing) -> Result<(), TapeError> {
-        if self.stop.as_ref().is_some_and(|stop| !matches!(stop, Stop::Cut(_))) {
+        if self
+            .stop
+            .as_ref()
+            .is_some_and(|stop| !matches!(stop, Stop::Cut(_)))
+        {
             return Ok(());
         }
         if self.at < self.recording.entries.len() {
@@ -207,7 +211,10 @@ impl Player {
             one.insert("trajectory".to_owned(), end.trajectory.to_string().into());
             one.insert("fuel".to_owned(), end.fuel.into());
             one.insert("run".to_owned(), end.run.to_string().into());
-            other.insert("trajectory".to_owned(), closing.trajectory.to_string().into());
+            other.insert(
+                "trajectory".to_owned(),
+                closing.trajectory.to_string().into(),
+            );
             other.insert("fuel".to_owned(), closing.fuel.into());
             other.insert("run".to_owned(), closing.run.to_string().into());
         }
@@ -233,7 +240,10 @@ fn in_words(entry: &Entry) -> String {
         },
         Entry::Call { kind, request, .. } => called(kind, request),
         Entry::Cut { ended, .. } => {
-            let how = ended.get("kind").and_then(Value::as_str).unwrap_or_default();
+            let how = ended
+                .get("kind")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             format!("the end of the run from outside ({})", shown(how))
         }
     }

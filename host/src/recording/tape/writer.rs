@@ -10,9 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Closing, TapeError};
 use crate::digest::Digest;
-use crate::recording::format::{
-    Answer, Entry, Header, MAX_BYTES, READINGS_MAX, Reader, digest,
-};
+use crate::recording::format::{Answer, Entry, Header, MAX_BYTES, READINGS_MAX, Reader, digest};
 
 /// Takes secrets out of a line before it is written; nothing when there are none in it.
 pub type Scrub = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;

@@ -10,6 +10,7 @@ mod links;
 mod machine;
 mod protected;
 mod required;
+mod secrets;
 mod single_file;
 mod surroundings;
 mod time;
@@ -19,7 +20,7 @@ use super::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let tables: [&'static [Case]; 14] = [
+    let tables: [&'static [Case]; 15] = [
         disk::CASES,
         links::CASES,
         protected::CASES,
@@ -32,6 +33,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         surroundings::CASES,
         tools::CASES,
         http::CASES,
+        secrets::CASES,
         artifact::CASES,
         cache::CASES,
     ];

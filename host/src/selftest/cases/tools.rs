@@ -108,8 +108,9 @@ fn nothing_called(evidence: &Evidence<'_>) -> Result<(), String> {
 fn results_are_short(evidence: &Evidence<'_>) -> Result<(), String> {
     let longest = evidence
         .events()
-        .filter(|event| event["type"] == "avp.tool_returned")
-        .map(|event| event["data"]["avp.tool_result"].to_string().len())
+        .filter(|event| event.get("type").is_some_and(|kind| kind == "avp.tool_returned"))
+        .filter_map(|event| event.pointer("/data/avp.tool_result"))
+        .map(|result| result.to_string().len())
         .max();
     match longest {
         Some(bytes) if bytes < 5000 => Ok(()),

@@ -82,5 +82,5 @@ impl ClientHandler for Handler {
 /// The beginning of a server's text, fit to be shown.
 pub(super) fn shown(text: &str) -> String {
     let end = text.floor_char_boundary(MAX_TEXT);
-    printable(text.get(..end).unwrap_or_default()).to_string()
+    printable(text.get(..end).unwrap_or_default())
 }

@@ -59,6 +59,7 @@ fn written(value: &str, before: &str, after: &str, mask: u64) -> Vec<String> {
         json(value, which),
         json(value, |_| false),
         json(&percent(value, which, true), which),
+        percent(&json(value, which), |_| true, false),
         percent(
             &std,
             |index| !std.as_bytes()[index].is_ascii_alphanumeric(),
