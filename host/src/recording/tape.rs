@@ -39,7 +39,7 @@ struct Inner {
 }
 
 enum State {
-    Record(Writer, Time),
+    Record(Box<Writer>, Time),
     Replay(Player),
 }
 
@@ -116,7 +116,10 @@ impl Tape {
         Tape {
             inner: Some(Arc::new(Inner {
                 start,
-                state: Mutex::new(State::Record(Writer::silent(), Time::Virtual { now: 0 })),
+                state: Mutex::new(State::Record(
+                    Box::new(Writer::silent()),
+                    Time::Virtual { now: 0 },
+                )),
             })),
         }
     }
@@ -140,7 +143,7 @@ impl Tape {
             ClockKind::Virtual => Time::Virtual { now: 0 },
         };
         let writer = Writer::begin(header, sink, scrub)?;
-        Ok(Tape::new(header, State::Record(writer, time)))
+        Ok(Tape::new(header, State::Record(Box::new(writer), time)))
     }
 
     /// A tape that answers from a recording. `changed` is what differs from the recorded run already, as the

@@ -538,7 +538,7 @@ impl types::HostDescriptor for FsView<'_> {
         if self.fs.stable.is_some() {
             let (mount, handle) = self.opened(&fd)?;
             let disk = self.disk();
-            return Ok(disk.answer(Operation::Stat, disk.identity(mount, &handle))?);
+            return disk.answer(Operation::Stat, disk.identity(mount, &handle));
         }
         self.inner().metadata_hash(fd).await
     }
@@ -556,7 +556,7 @@ impl types::HostDescriptor for FsView<'_> {
             let disk = self.disk();
             let found = disk.find(&dir, &path, links(flags));
             let identity = found.and_then(|found| disk.identity(dir.mount, found.handle()));
-            return Ok(disk.answer(Operation::Stat, identity)?);
+            return disk.answer(Operation::Stat, identity);
         }
         let result = self.inner().metadata_hash_at(fd, flags, path.clone()).await;
         self.told_escape(Operation::Stat, &dir, &path, result)
