@@ -46,12 +46,8 @@ mod every_guest_has_a_test {
         reason = "not every module has a test named after a guest"
     )]
     use super::{avp::*, commission::*, components::*, describe::*, grants::*, http::*, limits::*};
-    use super::{evidence::*, model::*, recording::*, replay::*, run::*, secrets::*, signals::*};
-    #[expect(
-        unused_imports,
-        reason = "not every module has a test named after a guest"
-    )]
-    use super::{stdio::*, tools::*};
+    use super::{evidence::*, model::*, replay::*, run::*, secrets::*};
+    use super::{signals::*, stdio::*, tools::*};
 
     macro_rules! assert_test_exists {
         ($name:ident) => {

@@ -21,6 +21,16 @@ struct Echo {
 impl Echo {
     /// The thread ends with the tests.
     fn start() -> Echo {
+        Echo::answering(|request| {
+            let body = format!("you sent {}", String::from_utf8_lossy(request));
+            let length = body.len();
+            format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            )
+        })
+    }
+
+    fn answering(answer: impl Fn(&[u8]) -> String + Send + 'static) -> Echo {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let received: Arc<Mutex<Vec<u8>>> = Arc::default();
@@ -35,19 +45,23 @@ impl Echo {
                 while let Ok(read @ 1..) = stream.read(&mut buffer) {
                     request.extend_from_slice(&buffer[..read]);
                     let text = String::from_utf8_lossy(&request);
-                    let chunked = text.contains("transfer-encoding");
-                    if text.contains("\r\n\r\n") && (!chunked || text.ends_with("0\r\n\r\n")) {
+                    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+                        continue;
+                    };
+                    let length = head
+                        .lines()
+                        .find_map(|line| line.strip_prefix("content-length: "));
+                    let whole = match length {
+                        Some(length) => body.len() >= length.parse().unwrap(),
+                        None => !head.contains("transfer-encoding") || body.ends_with("0\r\n\r\n"),
+                    };
+                    if whole {
                         break;
                     }
                 }
                 kept.lock().unwrap().extend_from_slice(&request);
-                let body = format!("you sent {}", String::from_utf8_lossy(&request));
-                let length = body.len();
-                let head = format!(
-                    "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
-                );
                 // Who asked may be gone.
-                let _ = stream.write_all(format!("{head}{body}").as_bytes());
+                let _ = stream.write_all(answer(&request).as_bytes());
             }
         });
         Echo { address, received }
@@ -83,7 +97,11 @@ fn the_store_is_kept_listed_and_forgotten_without_a_value_being_shown() {
     hint: replace it with `--force`
     ");
     set("another-value").arg("--force").done().exits_with(0);
-    for (value, why) in [("", "empty"), ("a\nb12345", "line break"), ("12345", "shorter")] {
+    for (value, why) in [
+        ("", "empty"),
+        ("a\nb12345", "line break"),
+        ("12345", "shorter"),
+    ] {
         let done = set(value).arg("--force").done().exits_with(2);
         assert!(done.stderr().contains(why), "{}", done.stderr());
     }
@@ -124,7 +142,11 @@ fn a_store_others_can_read_is_not_read() {
     let lab = Lab::new();
     let store = lab.arg("secrets");
     let call = |args: [&str; 2]| lab.call(args).env("WASM_AGENT_SECRETS_DIR", &store);
-    call(["secret", "set"]).arg("a").stdin(KEY).done().exits_with(0);
+    call(["secret", "set"])
+        .arg("a")
+        .stdin(KEY)
+        .done()
+        .exits_with(0);
     let file = lab.path("secrets/secrets.toml");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
     let done = call(["secret", "list"]).done().exits_with(2);
@@ -141,6 +163,12 @@ fn what_is_not_set_is_said_before_the_run() {
             .done()
     };
     snapshot!(run("github@api.github.com"), @r"
+    $ wasm-agent run [GUESTS]/answers_with_text.wasm x --secret github@api.github.com
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: the secret `github` is not set
+    hint: `wasm-agent secret set github` keeps it, or set WASM_AGENT_SECRET_GITHUB
     ");
     assert_eq!(lab.accounts().len(), 0);
     run("github@*").exits_with(2);
@@ -157,7 +185,10 @@ fn the_host_puts_it_on_the_wire_and_the_guest_never_sees_it() {
             "headers": { "authorization": value },
         })
     };
-    let task = json!([request("/bound", "Bearer mine"), request("/other", "Bearer mine")]);
+    let task = json!([
+        request("/bound", "Bearer mine"),
+        request("/other", "Bearer mine")
+    ]);
     let grants = lab.file(
         "grants.toml",
         format!(
@@ -187,6 +218,44 @@ fn the_host_puts_it_on_the_wire_and_the_guest_never_sees_it() {
     assert_no_secret_in("standard error", done.stderr().as_bytes(), KEY);
     std::fs::remove_file(lab.path("grants.toml")).unwrap();
     assert!(assert_no_secret(&lab.path("runs"), KEY) >= 2);
+}
+
+#[test]
+fn the_key_of_a_model_goes_with_the_hosts_requests_alone() {
+    let lab = Lab::new();
+    let refuse = |_: &[u8]| "HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n".to_owned();
+    let server = Echo::answering(refuse);
+    let done = lab
+        .run(guests::MODEL_ANSWERS, "hello")
+        .args(["--provider", &format!("local={}", server.rule("/v1"))])
+        .args(["--model", "local/small"])
+        .env("WASM_AGENT_SECRET_LOCAL", KEY)
+        .done();
+    let received = server.received();
+    assert!(
+        received.starts_with("POST /v1/chat/completions"),
+        "{received}"
+    );
+    assert_eq!(
+        received
+            .matches(&format!("authorization: Bearer {KEY}\r\n"))
+            .count(),
+        1
+    );
+    assert_eq!(received.matches(KEY).count(), 1);
+    assert_eq!(lab.account().audits("secret_used").count(), 1);
+    assert_no_secret_in("standard error", done.stderr().as_bytes(), KEY);
+    assert!(assert_no_secret(&lab.path("runs"), KEY) >= 2);
+
+    // What the model is told is no place for a key, not even its own.
+    lab.run(guests::MODEL_ANSWERS, &format!("use {KEY}"))
+        .args(["--provider", &format!("local={}", server.rule("/v1"))])
+        .args(["--model", "local/small"])
+        .env("WASM_AGENT_SECRET_LOCAL", KEY)
+        .done();
+    assert!(lab.accounts()[1].audits("leak").count() >= 1);
+    let rest = server.received().replace(&format!("Bearer {KEY}"), "");
+    assert_no_secret_in("the traffic", rest.as_bytes(), KEY);
 }
 
 #[test]

@@ -19,7 +19,10 @@ fn forms(secret: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("JSON", each(|byte| format!("\\u{byte:04X}"))),
         (
             "quoted",
-            serde_json::to_string(secret).unwrap().trim_matches('"').into(),
+            serde_json::to_string(secret)
+                .unwrap()
+                .trim_matches('"')
+                .into(),
         ),
         ("slashes", secret.replace('/', "\\/").into_bytes()),
     ];

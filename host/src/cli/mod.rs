@@ -32,6 +32,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use wasm_agent::egress::secrets::logs::without_secrets;
 use wasm_agent::error::Exit;
 
 use self::failure::Failure;
@@ -169,6 +170,24 @@ fn on_runtime(work: impl Future<Output = Done>) -> Done {
     done
 }
 
+/// Standard error without the secrets of a run. An event comes in one piece.
+struct Log;
+
+impl std::io::Write for Log {
+    fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
+        let mut stderr = std::io::stderr().lock();
+        match without_secrets(event) {
+            Some(rest) => stderr.write_all(&rest)?,
+            None => stderr.write_all(event)?,
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
 /// Diagnostics of the host itself go to standard error; `WASM_AGENT_LOG` says how much of them.
 fn start_logging(default: &str) {
     use tracing_subscriber::EnvFilter;
@@ -176,7 +195,7 @@ fn start_logging(default: &str) {
         EnvFilter::try_from_env("WASM_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Log)
         // Colours are for people; a file or a pipe would keep the codes.
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)

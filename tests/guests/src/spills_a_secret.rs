@@ -17,7 +17,9 @@ const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123
 fn base64(text: &str) -> String {
     let mut out = String::new();
     for group in text.as_bytes().chunks(3) {
-        let bits = group.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits = group
+            .iter()
+            .fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
         let bits = bits << (8 * (3 - group.len()));
         for digit in 0..4 {
             if digit <= group.len() {
@@ -64,12 +66,30 @@ fn run(commission: Commission) -> Result<Value> {
         let (head, tail) = form.split_at(form.len() / 2);
         print!("{head}");
         println!("{tail}");
-        note("turn", trajectory::assistant(Turn::new().text(&form)).is_ok());
+        note(
+            "turn",
+            trajectory::assistant(Turn::new().text(&form)).is_ok(),
+        );
         note("progress", trajectory::progress(&form, None).is_ok());
-        note("artifact", session::submit_artifact(format!("a{at}"), "text/plain", form.as_bytes()).is_ok());
+        note(
+            "artifact",
+            session::submit_artifact(format!("a{at}"), "text/plain", form.as_bytes()).is_ok(),
+        );
         note("checkpoint", session::save(form.as_bytes()).is_ok());
-        note("file", std::fs::write(format!("/work/f{at}"), &form).is_ok());
-        note("url", send(&server, &format!("/?q={}", form.replace('\\', "%5C")), None, "").is_ok());
+        note(
+            "file",
+            std::fs::write(format!("/work/f{at}"), &form).is_ok(),
+        );
+        note(
+            "url",
+            send(
+                &server,
+                &format!("/?q={}", form.replace('\\', "%5C")),
+                None,
+                "",
+            )
+            .is_ok(),
+        );
         note("header", send(&server, "/", Some(&form), "").is_ok());
         note("body", send(&server, "/", None, &form).is_ok());
     }
@@ -100,7 +120,9 @@ fn send(server: &str, path: &str, header: Option<&str>, body: &str) -> std::resu
     let future = handle(request, None).map_err(drop)?;
     if !body.is_empty() {
         let stream = outgoing.write()?;
-        stream.blocking_write_and_flush(body.as_bytes()).map_err(drop)?;
+        stream
+            .blocking_write_and_flush(body.as_bytes())
+            .map_err(drop)?;
     }
     OutgoingBody::finish(outgoing, None).map_err(drop)?;
     future.subscribe().block();

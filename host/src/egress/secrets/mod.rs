@@ -7,6 +7,7 @@
 pub mod binding;
 mod body;
 pub mod guard;
+pub mod logs;
 pub mod placeholder;
 pub mod run;
 pub mod scan;

@@ -10,6 +10,7 @@ use super::super::{Body, Caller, Injector, Refused, Target};
 use super::binding::{Binding, Bound, Place};
 use super::body::{Search, Searched, leak, told};
 use super::guard::{Guard, Redacted};
+use super::logs;
 use super::placeholder::Placeholder;
 use super::scan::{Kind, Needle, Scanner};
 use super::store::{SecretStore, StoreError};
@@ -268,11 +269,13 @@ impl<'a> Gathering<'a> {
             (needle, placeholder.as_str().as_bytes())
         });
         let scanner = Scanner::new(secrets.chain(stand_ins)).ok_or(SecretError::TooMany)?;
+        let guard = Arc::new(Guard::new(scanner, leaks));
+        logs::watch(&guard);
         Ok(Secrets {
             bindings: bindings.into(),
             placeholders: placeholders.into(),
             values: Arc::new(values),
-            guard: Some(Arc::new(Guard::new(scanner, leaks))),
+            guard: Some(guard),
         })
     }
 }

@@ -237,11 +237,17 @@ async fn the_host_puts_it_in_whatever_the_guest_has_put_there() {
         let lines = received.lines().filter(|line| line.starts_with(name));
         lines.map(str::to_owned).collect()
     };
-    assert_eq!(of("authorization"), [format!("authorization: Bearer {KEY}")]);
+    assert_eq!(
+        of("authorization"),
+        [format!("authorization: Bearer {KEY}")]
+    );
     assert_eq!(of("accept-encoding"), ["accept-encoding: identity"]);
     assert!(received.starts_with("GET /a?b=c HTTP/1.1"), "{received}");
     let audits = lab.audits().await;
-    let used = audits.iter().find(|it| it["kind"] == "secret_used").unwrap();
+    let used = audits
+        .iter()
+        .find(|it| it["kind"] == "secret_used")
+        .unwrap();
     assert_eq!(
         (&used["name"], &used["place"], &used["replaced"]),
         (&"github".into(), &"authorization".into(), &true.into())
@@ -350,7 +356,9 @@ async fn a_secret_leaves_in_no_other_place() {
         post().body(whole(base64)),
         post().body(whole(hex.to_uppercase())),
         post().body(whole(unicode)),
-        post().header("content-encoding", "gzip").body(whole(gzip.clone())),
+        post()
+            .header("content-encoding", "gzip")
+            .body(whole(gzip.clone())),
         post().body(whole(gzip.clone())),
         post().body(pieces(gzip.iter().map(|byte| vec![*byte]).collect())),
         post().body(pieces(KEY.bytes().map(|byte| vec![byte]).collect())),

@@ -115,7 +115,9 @@ impl Set {
             }],
             leaks: Leaks::Block,
         };
-        gathering.granted(&granted).map_err(|error| broken(&error))?;
+        gathering
+            .granted(&granted)
+            .map_err(|error| broken(&error))?;
         let secrets = gathering
             .finish(Leaks::Block)
             .map_err(|error| broken(&error))?;
@@ -271,8 +273,7 @@ fn escapes(_: &Stage) -> Trying<'_> {
 
 fn gzip(_: &Stage) -> Trying<'_> {
     Box::pin(async {
-        let mut encoder =
-            flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         let text = format!("{}{VALUE}{}", "before ".repeat(50), "after ".repeat(50));
         let packed = encoder
             .write_all(text.as_bytes())

@@ -69,6 +69,8 @@ impl<R: AsyncRead + Unpin, W> Lines<R, W> {
                 keep_end(tail, part);
             } else if self.line.len() + part.len() > self.max {
                 let mut line = std::mem::take(&mut self.line);
+                // Its first piece may be too long by itself.
+                line.extend_from_slice(part.get(..ENDS).unwrap_or(part));
                 line.truncate(ENDS);
                 let mut tail = Vec::new();
                 keep_end(&mut tail, part);
