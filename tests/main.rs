@@ -29,6 +29,7 @@ mod one_way_out;
 mod project;
 mod providers;
 mod recording;
+mod replay;
 mod run;
 mod running;
 mod secrets;
@@ -45,7 +46,8 @@ mod every_guest_has_a_test {
         reason = "not every module has a test named after a guest"
     )]
     use super::{avp::*, commission::*, components::*, describe::*, grants::*, http::*, limits::*};
-    use super::{evidence::*, model::*, run::*, secrets::*, signals::*, stdio::*, tools::*};
+    use super::{evidence::*, model::*, replay::*, run::*, secrets::*};
+    use super::{signals::*, stdio::*, tools::*};
 
     macro_rules! assert_test_exists {
         ($name:ident) => {

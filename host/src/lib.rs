@@ -50,6 +50,7 @@ mod json;
 pub mod model;
 pub mod preflight;
 pub mod project;
+pub mod recording;
 pub mod run;
 pub mod schema;
 pub mod selftest;

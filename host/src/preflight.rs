@@ -30,7 +30,7 @@ pub struct Effective {
 }
 
 /// Why the agent is not run: becomes `error_occurred`, followed by `agent_stopped` with reason `error`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize, serde::Deserialize)]
 #[error("{message}")]
 pub struct Refusal {
     /// The class of the error.

@@ -6,9 +6,7 @@
 use wasmtime::component::{HasData, HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::WasiView as _;
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
-use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
 use wasmtime_wasi::p2::bindings::{cli, clocks, random, sockets};
-use wasmtime_wasi::random::{WasiRandom, WasiRandomView as _};
 use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView as _};
 use wasmtime_wasi_io::bindings::wasi::io;
 
@@ -86,9 +84,14 @@ pub(crate) fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
     link!(linker, io::error, Io, "wasi:io/error", Looks, |state| state
         .ctx()
         .table);
-    link!(linker, io::poll, Io, "wasi:io/poll", Looks, |state| state
-        .ctx()
-        .table);
+    link!(
+        linker,
+        io::poll,
+        Own,
+        "wasi:io/poll",
+        Looks,
+        |state| state
+    );
     link!(linker, io::streams, Io, "wasi:io/streams", Acts, |state| {
         state.ctx().table
     });
@@ -96,42 +99,42 @@ pub(crate) fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
     link!(
         linker,
         clocks::wall_clock,
-        WasiClocks,
+        Own,
         "wasi:clocks/wall-clock",
         Looks,
-        |s| s.clocks()
+        |state| state
     );
     link!(
         linker,
         clocks::monotonic_clock,
-        WasiClocks,
+        Own,
         "wasi:clocks/monotonic-clock",
         Looks,
-        |s| s.clocks()
+        |state| state
     );
     link!(
         linker,
         random::random,
-        WasiRandom,
+        Own,
         "wasi:random/random",
         Looks,
-        |s| s.random()
+        |state| state
     );
     link!(
         linker,
         random::insecure,
-        WasiRandom,
+        Own,
         "wasi:random/insecure",
         Looks,
-        |s| s.random()
+        |state| state
     );
     link!(
         linker,
         random::insecure_seed,
-        WasiRandom,
+        Own,
         "wasi:random/insecure-seed",
         Looks,
-        |s| s.random()
+        |state| state
     );
 
     link!(linker, cli::exit, WasiCli, "wasi:cli/exit", Acts, |s| s

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use wasmtime::ResourceLimiter;
 
 use super::activity::Activity;
@@ -58,7 +58,7 @@ struct Refused {
 }
 
 /// What is left of the budgets of a run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Left {
     /// Milliseconds of wall time.
     pub wall_ms: u64,
@@ -118,7 +118,12 @@ impl Meters {
     /// What is left of `limits`.
     #[must_use]
     pub fn left(&self, limits: &Limits) -> Left {
-        let (wall, cpu) = (self.wall(), self.cpu());
+        self.left_after(limits, self.wall(), self.cpu())
+    }
+
+    /// The same for a run that has taken so much time and so much computing.
+    #[must_use]
+    pub fn left_after(&self, limits: &Limits, wall: Duration, cpu: Duration) -> Left {
         let wall_ms = limits.wall.saturating_sub(millis(wall));
         let cpu_ms = limits.cpu.saturating_sub(millis(cpu));
         let memory_bytes = limits

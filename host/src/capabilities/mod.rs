@@ -4,6 +4,7 @@
 //! nothing about how a run is supervised, and knows nobody who starts one.
 
 pub mod activity;
+mod clocks;
 pub mod content;
 mod contents;
 pub mod filesystem;
@@ -11,6 +12,8 @@ pub(crate) mod http;
 mod link;
 pub mod meters;
 pub mod model;
+mod poll;
+pub mod random;
 pub mod session;
 pub mod state;
 pub mod stdio;

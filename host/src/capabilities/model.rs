@@ -101,6 +101,7 @@ impl RunState {
         match answer {
             Ok(answer) => Ok(Ok(answer)),
             Err(AskError::Journal(error)) => Err(wasmtime::Error::new(error)),
+            Err(AskError::Tape(error)) => Err(error),
             Err(AskError::Refused(error)) => Ok(Err(error.into())),
         }
     }

@@ -1,13 +1,18 @@
 //! `wasm-agent:agent/session`: the run as the guest sees it.
 
 use std::path::Path;
+use std::time::Duration;
+
+use serde_json::json;
 
 use super::bindings::wasm_agent::agent::session as wit;
 use super::bindings::wasm_agent::agent::types;
+use super::meters::Left;
 use super::state::RunState;
 use super::storage::StorageError;
 use crate::digest::Digest;
 use crate::grants::{Access, Evidence};
+use crate::recording::tape::Pace;
 use crate::schema::{Violation, document, document_with_content};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
@@ -36,7 +41,7 @@ impl wit::Host for RunState {
 
     async fn budget(&mut self) -> wasmtime::Result<wit::RunBudget> {
         self.looks("budget");
-        let left = self.meters.left(&self.grants.limits);
+        let left = self.left()?;
         let models = self.models.left(&self.grants.limits);
         Ok(wit::RunBudget {
             wall_ms: left.wall_ms,
@@ -145,6 +150,25 @@ impl wit::Host for RunState {
 }
 
 impl RunState {
+    /// What is left of the budgets, as the clock of the run says.
+    fn left(&self) -> wasmtime::Result<Left> {
+        let limits = &self.grants.limits;
+        self.tape.observe(
+            "session.budget",
+            || json!(null),
+            || {
+                Ok(match self.tape.pace() {
+                    // Computing takes no virtual time: its budget is fuel, which nobody can run low on unseen.
+                    Pace::Virtual => {
+                        let wall = Duration::from_micros(self.tape.peek());
+                        self.meters.left_after(limits, wall, Duration::ZERO)
+                    }
+                    Pace::Real | Pace::Replayed => self.meters.left(limits),
+                })
+            },
+        )
+    }
+
     /// Notes a call that reads and changes nothing: a guest that only does this is idle.
     pub(super) fn looks(&self, function: &'static str) {
         self.activity.function(function);

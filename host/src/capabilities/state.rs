@@ -1,5 +1,6 @@
 //! The state of one guest's store: what its host calls work on.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
@@ -10,9 +11,11 @@ use super::content::Remembered;
 use super::filesystem::{Filesystem, FilesystemView, FsView};
 use super::http::Http;
 use super::meters::{Limiter, Meters};
+use super::random::Randomness;
 use super::storage::Storage;
 use crate::grants::Grants;
 use crate::model::Models;
+use crate::recording::Tape;
 use crate::tools::Toolbox;
 use crate::trajectory::Ledger;
 
@@ -32,6 +35,11 @@ pub struct RunState {
     pub(crate) blocks: Remembered,
     pub(crate) tools: Toolbox,
     pub(crate) storage: Storage,
+    /// What answers from outside go through.
+    pub(crate) tape: Tape,
+    pub(crate) random: Randomness,
+    /// Pollables that are timers of virtual time, and their deadlines in microseconds since the start.
+    pub(crate) timers: HashMap<u32, u64>,
     pub(crate) run_id: Arc<str>,
     pub(crate) session_id: Arc<str>,
 }

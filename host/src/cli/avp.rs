@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
+use wasm_agent::engine::Profile;
+use wasm_agent::run::Mode;
 use wasm_agent::error::Exit;
 use wasm_agent::run::Ended;
 
@@ -79,7 +81,7 @@ pub(super) async fn avp(args: Args) -> Done {
             Ok(Exit::Success)
         }
         Call::Describe { out } => {
-            let host = args.host.host()?;
+            let host = args.host.host(Profile::Live)?;
             let (agent, _) = args.agent.load(&host).await?;
             let json = serde_json::to_string(agent.descriptor())
                 .map_err(|error| Failure::new(error.into()))?;
@@ -100,13 +102,13 @@ pub(super) async fn avp(args: Args) -> Done {
                 let built_in = read_bytes(&built_in, "the built-in fixture")?;
                 **commission = commission.with_built_in(&built_in)?;
             }
-            let host = args.host.host()?;
+            let host = args.host.host(Profile::Live)?;
             let (agent, signals) = args.agent.load(&host).await?;
             let sink = Sink::open(&out.to_string_lossy())?;
             let live = Live::new(&agent.descriptor().agent_name, false);
             let runs = args.host.runs()?;
             signals.hold();
-            let handle = asked.start(&host, agent, grants, runs)?;
+            let handle = asked.start(&host, agent, grants, runs, Mode::Live)?;
             let outcome = follow(handle, signals, Some(sink), live).await?;
             Ok(match outcome.ended {
                 Ended::HostFault { .. } => Exit::HostFault,

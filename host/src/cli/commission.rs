@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow};
 use wasm_agent::commission::{Commission, CommissionError};
 use wasm_agent::descriptor::Descriptor;
 use wasm_agent::grants::Grants;
-use wasm_agent::run::{Agent, Host, RunHandle, RunRequest, RunsDir, Unsupported};
+use wasm_agent::run::{Agent, Host, Mode, RunHandle, RunRequest, RunsDir, Unsupported};
 
 use super::failure::Failure;
 
@@ -36,10 +36,15 @@ impl CommissionFlags {
         self.model.as_deref()
     }
 
-    /// The commission for the agent `descriptor` describes.
-    pub(super) fn resolve(&self, descriptor: &Descriptor) -> Result<Asked, Failure> {
+    /// The commission for the agent `descriptor` describes. One made from a task has the id `run_id`, or one
+    /// nobody has used.
+    pub(super) fn resolve(
+        &self,
+        descriptor: &Descriptor,
+        run_id: Option<String>,
+    ) -> Result<Asked, Failure> {
         let Some(source) = &self.commission else {
-            let run_id = new_run_id()?;
+            let run_id = run_id.map_or_else(new_run_id, Ok)?;
             let model = self
                 .model
                 .as_deref()
@@ -78,15 +83,20 @@ impl Asked {
         agent: Agent,
         grants: Grants,
         runs: RunsDir,
+        mode: Mode,
     ) -> Result<RunHandle, Failure> {
         let runs = Some(runs);
         Ok(match self {
-            Asked::Commission(commission) => host.start(RunRequest {
-                agent,
-                commission: *commission,
-                grants,
-                runs,
-            })?,
+            Asked::Commission(commission) => {
+                let commission = *commission;
+                let request = RunRequest {
+                    agent,
+                    commission,
+                    grants,
+                    runs,
+                };
+                host.start_in(mode, request)?
+            }
             Asked::Unsupported(unsupported) => host.refuse(&agent, &unsupported, &grants, runs)?,
         })
     }

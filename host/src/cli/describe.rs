@@ -1,5 +1,6 @@
 //! `wasm-agent describe`.
 
+use wasm_agent::engine::Profile;
 use wasm_agent::error::Exit;
 
 use super::Done;
@@ -16,7 +17,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn describe(args: Args) -> Done {
-    let host = args.host.host()?;
+    let host = args.host.host(Profile::Live)?;
     let (agent, _) = args.agent.load(&host).await?;
     print_json(agent.descriptor())?;
     Ok(Exit::Success)

@@ -32,6 +32,11 @@ impl Failure {
         }
     }
 
+    /// The same with another exit code.
+    pub(super) fn exiting(self, exit: Exit) -> Failure {
+        Failure { exit, ..self }
+    }
+
     /// Whoever read standard output has seen enough, as `head` does. That is no error.
     pub(super) fn reader_gone() -> Failure {
         Failure {

@@ -37,7 +37,10 @@ command line or in a grants file; what it did is written by the host, not by the
 
 /// Commands by what a person wants to do. A test sees to it that none is left out.
 const GROUPS: &[(&str, &[&str])] = &[
-    ("Run agents", &["run", "runs", "apply", "verify", "secret"]),
+    (
+        "Run agents",
+        &["run", "replay", "runs", "apply", "verify", "recording", "secret"],
+    ),
     (
         "Look before running",
         &["inspect", "describe", "limits", "selftest"],

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 use wasm_agent::egress::secrets::Vault;
-use wasm_agent::engine::Cache;
 use wasm_agent::engine::artifact::{Artifact, MAX_ARTIFACT};
+use wasm_agent::engine::{Cache, Profile};
 use wasm_agent::grants::limits::Unit;
 use wasm_agent::project::build::{BuildEvent, Built, build};
 use wasm_agent::project::{AgentSource, resolve_agent};
@@ -54,8 +54,8 @@ fn time(text: &str) -> Result<Duration, &'static str> {
 }
 
 impl HostFlags {
-    /// The host these flags ask for.
-    pub(super) fn host(&self) -> Result<Host, Failure> {
+    /// The host these flags ask for, for guests that are metered like this.
+    pub(super) fn host(&self, profile: Profile) -> Result<Host, Failure> {
         let dir = self.cache_dir.clone().or_else(|| {
             let strategy = choose_base_strategy().ok()?;
             Some(strategy.cache_dir().join("wasm-agent"))
@@ -64,6 +64,7 @@ impl HostFlags {
         let defaults = HostOptions::default();
         Ok(Host::new(HostOptions {
             cache,
+            profile,
             vault: self.vault(),
             load_time: self.load_timeout.unwrap_or(defaults.load_time),
             ..defaults
@@ -122,10 +123,7 @@ pub(super) struct AgentArg {
 impl AgentArg {
     /// Its component, built first when it is a project.
     pub(super) fn artifact(&self) -> Result<Artifact, Failure> {
-        match resolve_agent(&self.agent)? {
-            AgentSource::File(path) => Ok(Artifact::open(path, MAX_ARTIFACT)?),
-            AgentSource::Project(dir) => Ok(project(&dir)?.artifact),
-        }
+        artifact_at(&self.agent)
     }
 
     /// The agent, ready to run, and the signals from here on: the first one ends the process until there is
@@ -143,6 +141,14 @@ impl AgentArg {
             }
         };
         Ok((agent, signals))
+    }
+}
+
+/// The component at a path, built first when there is a project.
+pub(super) fn artifact_at(path: &Path) -> Result<Artifact, Failure> {
+    match resolve_agent(path)? {
+        AgentSource::File(path) => Ok(Artifact::open(path, MAX_ARTIFACT)?),
+        AgentSource::Project(dir) => Ok(project(&dir)?.artifact),
     }
 }
 

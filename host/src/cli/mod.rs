@@ -14,12 +14,15 @@ mod live;
 mod load;
 mod out;
 mod project;
+mod recording;
+mod replay;
 mod run;
 mod runs;
 mod secret;
 mod selftest;
 mod signals;
 mod summary;
+mod taping;
 mod text;
 mod timeline;
 mod usage;
@@ -58,9 +61,14 @@ struct Cli {
 enum Command {
     /// Run an agent on a task
     Run(run::Args),
+    /// Repeat a recorded run, without network, keys or waiting
+    Replay(replay::Args),
     /// List, show and remove the runs that are kept
     #[command(subcommand)]
     Runs(runs::Command),
+    /// Show what is in a recording, or how two of them differ
+    #[command(subcommand)]
+    Recording(recording::Command),
     /// Apply or discard what a run changed in a directory granted copy-on-write
     Apply(apply::Args),
     /// Judge a trajectory or a run directory by the rules of AVP and of this host
@@ -121,6 +129,8 @@ pub(crate) fn main() -> ExitCode {
 fn execute(command: Command) -> Done {
     match command {
         Command::Run(args) => on_runtime(run::run(args)),
+        Command::Replay(args) => on_runtime(replay::replay(args)),
+        Command::Recording(command) => recording::recording(&command),
         Command::Runs(command) => runs::runs(&command),
         Command::Apply(args) => apply::apply(&args),
         Command::Verify(args) => verify::verify(&args),

@@ -16,6 +16,7 @@ use super::live::Live;
 use super::load::{AgentArg, HostFlags};
 use super::out::{self, print, put};
 use super::signals::Signals;
+use super::taping::{self, TapingFlags};
 use super::text::for_terminal;
 use super::{Done, EXIT_CODES};
 
@@ -24,7 +25,8 @@ Examples:
   wasm-agent run ./my-agent \"what is this repository about?\" --dir .
   wasm-agent run audit.wasm --dir ./repo::/work:rw --limit memory=1GiB --timeout 5m
   wasm-agent run audit.wasm --commission task.json --grants grants.toml --format json
-  wasm-agent run audit.wasm \"task\" --out trajectory.ndjson";
+  wasm-agent run audit.wasm \"task\" --out trajectory.ndjson
+  wasm-agent run audit.wasm \"task\" --record=audit.rec";
 
 #[derive(clap::Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
@@ -38,6 +40,19 @@ pub(super) struct Args {
     #[command(flatten)]
     grants: GrantFlags,
 
+    #[command(flatten)]
+    taping: TapingFlags,
+
+    #[command(flatten)]
+    result: ResultFlags,
+
+    #[command(flatten)]
+    host: HostFlags,
+}
+
+/// What is shown of a run, and where.
+#[derive(clap::Args)]
+pub(super) struct ResultFlags {
     /// Write the AVP trajectory as NDJSON to a file, or to standard output with `-`
     #[arg(long, value_name = "FILE|-", help_heading = "Output")]
     out: Option<String>,
@@ -48,10 +63,36 @@ pub(super) struct Args {
 
     /// Show nothing while running
     #[arg(long, short, help_heading = "Output")]
-    quiet: bool,
+    pub(super) quiet: bool,
+}
 
-    #[command(flatten)]
-    host: HostFlags,
+impl ResultFlags {
+    /// Where the trajectory goes besides the run directory.
+    pub(super) fn sink(&self) -> Result<Option<Sink>, Failure> {
+        let out = match (self.out.as_deref(), self.format) {
+            (None | Some("-"), Format::Avp) => Some("-"),
+            (Some("-"), _) => {
+                return Err(Failure::with_hint(
+                    anyhow!("standard output cannot be both the trajectory and the answer"),
+                    "leave out `--out -`, or say `--format avp`",
+                ));
+            }
+            (out, _) => out,
+        };
+        out.map(Sink::open).transpose()
+    }
+
+    /// Prints what standard output is to be, once the run has ended, and says how it can be repeated.
+    pub(super) fn print(&self, outcome: &Outcome) -> Result<(), Failure> {
+        if !self.quiet {
+            taping::tell(outcome);
+        }
+        match self.format {
+            Format::Text => print_answer(outcome.output.as_ref()),
+            Format::Json => print_outcome(outcome),
+            Format::Avp => Ok(()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -65,32 +106,21 @@ enum Format {
 }
 
 pub(super) async fn run(args: Args) -> Done {
+    let mode = args.taping.mode()?;
     let grants = args.grants.resolve_with_model(args.commission.model())?;
-    let host = args.host.host()?;
+    let host = args.host.host(taping::profile(&mode))?;
     let (agent, signals) = args.agent.load(&host).await?;
-    let asked = args.commission.resolve(agent.descriptor())?;
-    let out = match (args.out.as_deref(), args.format) {
-        (None, Format::Avp) | (Some("-"), Format::Avp) => Some("-".to_owned()),
-        (Some("-"), _) => {
-            return Err(Failure::with_hint(
-                anyhow!("standard output cannot be both the trajectory and the answer"),
-                "leave out `--out -`, or say `--format avp`",
-            ));
-        }
-        (out, _) => out.map(str::to_owned),
-    };
-    let sink = out.as_deref().map(Sink::open).transpose()?;
+    let asked = args
+        .commission
+        .resolve(agent.descriptor(), args.taping.run_id())?;
+    let sink = args.result.sink()?;
     let runs = args.host.runs()?;
-    let live = Live::new(&agent.descriptor().agent_name, args.quiet);
+    let live = Live::new(&agent.descriptor().agent_name, args.result.quiet);
     signals.hold();
-    let handle = asked.start(&host, agent, grants, runs)?;
+    let handle = asked.start(&host, agent, grants, runs, mode)?;
     let outcome = follow(handle, signals, sink, live).await?;
-    match args.format {
-        Format::Text => print_answer(outcome.output.as_ref())?,
-        Format::Json => print_outcome(&outcome)?,
-        Format::Avp => {}
-    }
-    Ok(outcome.exit())
+    args.result.print(&outcome)?;
+    args.taping.expected().exit(&outcome)
 }
 
 /// Follows a run to its end.

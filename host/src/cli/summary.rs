@@ -34,6 +34,7 @@ pub(super) fn verdict(outcome: &Outcome) -> (&'static str, Style) {
         Ended::Crashed(_) => ("crashed", RED),
         Ended::Limit(_) => ("limit", RED),
         Ended::Interrupted => ("interrupted", YELLOW),
+        Ended::Diverged(_) => ("diverged", RED),
         Ended::HostFault { .. } => ("host fault", RED),
     }
 }
@@ -54,6 +55,7 @@ fn reason(outcome: &Outcome) -> Option<String> {
             hit.name,
             limits::show(hit.name, hit.max)
         )),
+        Ended::Diverged(divergence) => Some(printable(&divergence.what())),
         Ended::Withheld { reason } => Some(format!("the answer: {}", printable(reason))),
         Ended::HostFault { message } => Some(printable(message)),
         Ended::Converged | Ended::Stopped { message: None } | Ended::Interrupted => None,
@@ -100,6 +102,16 @@ pub(super) fn details(outcome: &Outcome, stderr: Stderr) -> String {
             let _ = write!(text, "\n    {}", styled(DIM, more));
         }
     }
+    if let Ended::Diverged(divergence) = &outcome.ended {
+        for call in &divergence.nearby {
+            let _ = write!(
+                text,
+                "\n    {} {}",
+                styled(DIM, "recorded"),
+                printable(call)
+            );
+        }
+    }
     let failed = !matches!(outcome.ended, Ended::Converged | Ended::Stopped { .. });
     if failed && stderr == Stderr::Unseen {
         for line in tail(&outcome.stderr_tail) {
@@ -144,6 +156,9 @@ fn parts(outcome: &Outcome) -> Vec<String> {
     if outcome.to_apply > 0 {
         parts.push(format!("{} to apply", plural(outcome.to_apply, "change")));
     }
+    if let Some(fuel) = outcome.fuel {
+        parts.push(format!("{fuel} fuel"));
+    }
     if outcome.wall_us > 0 {
         parts.push(duration(outcome.wall()));
     }
@@ -183,6 +198,11 @@ fn hint(outcome: &Outcome) -> Option<String> {
         ));
     }
     match &outcome.ended {
+        Ended::Diverged(divergence) => Some(divergence.hint.clone().unwrap_or_else(|| {
+            "the component and the inputs are the recorded ones: another version of wasm-agent, or a defect \
+             of it"
+                .to_owned()
+        })),
         Ended::Incomplete { missing } => Some(format!(
             "it returned, but did not show what was required; `wasm-agent runs show {}` tells what it \
              did{}",

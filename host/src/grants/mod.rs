@@ -12,6 +12,7 @@ pub mod limits;
 pub mod models;
 pub mod network;
 pub mod protect;
+pub mod recorded;
 pub mod require;
 pub mod secrets;
 pub mod single_file;

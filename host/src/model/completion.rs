@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::arrival::Arrival;
@@ -10,14 +11,16 @@ use super::error::{AskError, Failed, ModelError, ProviderFailure, one_line};
 use super::provider::Target;
 use super::retry::{self, Next};
 use super::service::{Run, Source};
+use super::taped::{Step, Timed};
 use super::wire::Class;
 use super::{Delta, Reply, Request};
-use crate::capabilities::meters::{LimitHit, millis};
+use crate::capabilities::meters::{LimitHit, micros, millis};
+use crate::recording::tape::Pace;
 use crate::trajectory::content::{Block, Runner};
 use crate::trajectory::event::{CostSource, Origin};
 use crate::trajectory::fact::{ToolResult, Turn, Usage};
 use crate::trajectory::ledger::LedgerError;
-use crate::trajectory::{Audit, JournalError, Receipt, Rejected};
+use crate::trajectory::{Audit, Receipt, Rejected};
 
 /// Characters of a provider's message that are kept.
 const MESSAGE: usize = 1024;
@@ -59,7 +62,7 @@ pub(super) struct Spending<'a> {
 }
 
 /// What an answer cost.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Cost {
     pub(super) usd: f64,
     pub(super) source: CostSource,
@@ -91,8 +94,12 @@ pub struct Completion {
     frame: Option<String>,
     attempt: u32,
     arrival: Option<Arrival>,
+    /// An answer is on its way, here or on the tape.
+    open: bool,
     /// When the request of this attempt was sent.
     sent: Instant,
+    /// How long after that the last piece came.
+    elapsed: Duration,
     first: Option<Duration>,
     /// When the next attempt is due.
     wait_until: Option<tokio::time::Instant>,
@@ -119,7 +126,9 @@ impl Completion {
             frame,
             attempt: 0,
             arrival: None,
+            open: false,
             sent: Instant::now(),
+            elapsed: Duration::ZERO,
             first: None,
             wait_until: None,
             bytes: 0,
@@ -141,54 +150,121 @@ impl Completion {
                 None => {}
             }
             self.wait().await;
-            let idle = Duration::from_millis(self.run.limits().model_idle);
-            let step = if let Some(arrival) = &mut self.arrival {
-                tokio::time::timeout(idle, arrival.next()).await
+            let tape = self.run.tape.clone();
+            let timed = if self.open {
+                let next = self.arrive();
+                tape.effect("model.next", || Value::Null, next).await?
             } else {
                 self.attempt += 1;
                 self.sent = Instant::now();
                 self.first = None;
                 self.bytes = 0;
                 self.ids.clear();
-                match tokio::time::timeout(idle, self.run.send(&self.source, &self.request)).await {
-                    Ok(Ok(arrival)) => {
-                        self.run.activity.progress();
-                        self.arrival = Some(arrival);
-                        continue;
-                    }
-                    Ok(Err(failed)) => Ok(Err(failed)),
-                    Err(elapsed) => Err(elapsed),
-                }
+                let asked = self.asked();
+                tape.effect("model.send", || asked, self.send()).await?
             };
             self.run.activity.progress();
-            let failed = match step {
-                Err(_) => {
-                    let seconds = idle.as_secs_f64();
-                    Failed::new(Class::Network, format!("it was silent for {seconds} s"))
+            self.elapsed = timed.elapsed();
+            let failed = match timed.step {
+                Step::Begun => {
+                    self.open = true;
+                    continue;
                 }
-                Ok(Err(failed)) => failed,
-                Ok(Ok(Some(delta))) => {
-                    self.first.get_or_insert(self.sent.elapsed());
+                Step::Failed(failed) => failed,
+                Step::Delta(delta) => {
+                    self.first.get_or_insert(self.elapsed);
                     if let Some(hit) = self.too_long(&delta) {
                         self.end_at_limit(hit)?;
                         continue;
                     }
                     return Ok(Some(Piece::Delta(self.with_own_id(delta))));
                 }
-                Ok(Ok(None)) => match self.arrival.as_ref().map(Arrival::reply) {
-                    Some(Ok(reply)) => {
-                        self.arrival = None;
-                        self.finish(reply)?;
-                        continue;
-                    }
-                    Some(Err(failure)) => failure.into(),
-                    None => continue,
-                },
+                Step::Reply(reply) => {
+                    self.arrival = None;
+                    self.open = false;
+                    self.finish(reply)?;
+                    continue;
+                }
             };
             if let Some(piece) = self.failed(failed)? {
                 return Ok(Some(piece));
             }
         }
+    }
+
+    /// What is asked, as the tape compares it.
+    fn asked(&self) -> Value {
+        if self.run.tape.is_off() {
+            return Value::Null;
+        }
+        json!({ "model": self.target.to_string(), "request": self.request })
+    }
+
+    /// Sends the request.
+    async fn send(&mut self) -> wasmtime::Result<Timed> {
+        let sent = self.run.send(&self.source, &self.request);
+        let step = match tokio::time::timeout(self.idle(), sent).await {
+            Ok(Ok(arrival)) => {
+                self.arrival = Some(arrival);
+                Step::Begun
+            }
+            Ok(Err(failed)) => Step::Failed(failed),
+            Err(_) => self.silent(),
+        };
+        Ok(self.timed(step))
+    }
+
+    /// Waits for the next piece of the answer. Cancel-safe.
+    async fn arrive(&mut self) -> wasmtime::Result<Timed> {
+        let idle = self.idle();
+        let step = match &mut self.arrival {
+            None => return Err(wasmtime::Error::msg("no answer is on its way")),
+            Some(arrival) => match tokio::time::timeout(idle, arrival.next()).await {
+                Err(_) => self.silent(),
+                Ok(Err(failed)) => Step::Failed(failed),
+                Ok(Ok(Some(delta))) => Step::Delta(delta),
+                Ok(Ok(None)) => match arrival.reply() {
+                    Ok(reply) => Step::Reply(reply),
+                    Err(failure) => Step::Failed(failure.into()),
+                },
+            },
+        };
+        Ok(self.timed(step))
+    }
+
+    fn idle(&self) -> Duration {
+        Duration::from_millis(self.run.limits().model_idle)
+    }
+
+    fn silent(&self) -> Step {
+        let seconds = self.idle().as_secs_f64();
+        let message = format!("it was silent for {seconds} s");
+        Step::Failed(Failed::new(Class::Network, message))
+    }
+
+    fn timed(&self, step: Step) -> Timed {
+        // In virtual time an answer takes none.
+        let elapsed = match self.run.tape.pace() {
+            Pace::Virtual => Duration::ZERO,
+            Pace::Real | Pace::Replayed => self.sent.elapsed(),
+        };
+        Timed {
+            us: micros(elapsed),
+            step,
+        }
+    }
+
+    /// The part of a broken off answer that has arrived.
+    fn partial(&mut self) -> Result<Option<Reply>, AskError> {
+        let arrival = self.arrival.take();
+        if !std::mem::take(&mut self.open) {
+            return Ok(None);
+        }
+        let partial = || Ok(arrival.and_then(|arrival| arrival.reply().ok()));
+        Ok(self
+            .run
+            .tape
+            .observe("model.partial", || Value::Null, partial)?)
     }
 
     /// Waits for the whole reply.
@@ -360,7 +436,7 @@ impl Completion {
             finish_reasons,
             cost_usd: cost.map(|cost| cost.usd),
             cost_source: cost.map(|cost| cost.source),
-            duration_ms: Some(millis(self.sent.elapsed())),
+            duration_ms: Some(millis(self.elapsed)),
             time_to_first_chunk: self.first.map(|first| first.as_secs_f64()),
             refusal_category: reply.refusal_category.clone(),
             ..Turn::default()
@@ -383,14 +459,26 @@ impl Completion {
     fn failed(&mut self, mut failed: Failed) -> Result<Option<Piece>, AskError> {
         failed.failure.message = clipped(&failed.failure.message);
         // What the void part has used was paid for all the same.
-        let void = self.arrival.take().and_then(|arrival| arrival.reply().ok());
+        let void = self.partial()?;
         let usage = void.as_ref().and_then(|reply| reply.usage);
         if let Some(reply) = void.filter(|reply| reply.usage.is_some()) {
             self.spend(&reply);
         }
         let max = self.run.limits().model_attempts;
-        let left = self.run.time_left();
-        let Next::Again(wait) = retry::next(&failed, self.attempt, max, jitter(), left) else {
+        let decided = self.run.tape.observe(
+            "model.retry",
+            || Value::Null,
+            || {
+                let left = self.run.time_left();
+                Ok(
+                    match retry::next(&failed, self.attempt, max, jitter(), left) {
+                        Next::Again(wait) => Some(wait),
+                        Next::GiveUp => None,
+                    },
+                )
+            },
+        )?;
+        let Some(wait) = decided else {
             self.give_up(failed)?;
             return Ok(None);
         };
@@ -403,12 +491,21 @@ impl Completion {
             wait_ms: millis(wait),
             tokens: usage.map(|usage| usage.input_tokens.saturating_add(usage.output_tokens)),
         })?;
-        self.wait_until = Some(tokio::time::Instant::now() + wait);
+        self.wait_until = match self.run.tape.pace() {
+            Pace::Real => Some(tokio::time::Instant::now() + wait),
+            Pace::Virtual => {
+                let now = self.run.tape.peek();
+                self.run.tape.advance(now.saturating_add(micros(wait)));
+                None
+            }
+            Pace::Replayed => None,
+        };
         Ok(Some(Piece::Retry(failed.failure.message)))
     }
 
     fn give_up(&mut self, failed: Failed) -> Result<(), AskError> {
         self.arrival = None;
+        self.open = false;
         let Failed {
             failure, status, ..
         } = failed;
@@ -442,14 +539,14 @@ impl Completion {
     }
 
     /// Ends a reply in the middle: what has arrived is a turn, and what it calls is answered.
-    fn break_off(&mut self, why: &str) -> Result<(), JournalError> {
-        let Some(mut reply) = self.arrival.take().and_then(|arrival| arrival.reply().ok()) else {
+    fn break_off(&mut self, why: &str) -> Result<(), AskError> {
+        let Some(mut reply) = self.partial()? else {
             return Ok(());
         };
         reply.content = self.with_own_ids(std::mem::take(&mut reply.content));
         let cost = self.spend(&reply);
         match self.record(&reply, cost, vec!["cancelled".to_owned()]) {
-            Err(LedgerError::Journal(error)) => return Err(error),
+            Err(LedgerError::Journal(error)) => return Err(error.into()),
             Err(LedgerError::Rejected(rejected)) => {
                 tracing::debug!(%rejected, "could not record a cancelled reply");
                 return Ok(());
@@ -467,7 +564,7 @@ impl Completion {
             if let Err(LedgerError::Journal(error)) =
                 self.run.ledger.answer_open(Origin::Host, result)
             {
-                return Err(error);
+                return Err(error.into());
             }
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! Why a model gave no reply.
 
+use serde::{Deserialize, Serialize};
+
 use super::wire::{Class, Failure};
 use crate::capabilities::meters::LimitHit;
 use crate::trajectory::{ErrorCode, JournalError};
@@ -13,6 +15,16 @@ pub enum AskError {
     /// The account cannot be kept any more; the run has to end.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// What comes next is not on the tape, or cannot be put there; the run has to end.
+    #[error("{0:#}")]
+    Tape(wasmtime::Error),
+}
+
+impl From<wasmtime::Error> for AskError {
+    /// What the tape says.
+    fn from(error: wasmtime::Error) -> AskError {
+        AskError::Tape(error)
+    }
 }
 
 /// Why there is no reply, as the guest gets to know it.
@@ -57,7 +69,7 @@ pub struct ProviderFailure {
 }
 
 /// One request that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
     /// Class and message.
     pub failure: Failure,

@@ -21,6 +21,7 @@ pub mod retry;
 pub mod scripted;
 pub mod service;
 pub mod spent;
+mod taped;
 pub mod sse;
 mod strict_schema;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use completion::{Answered, Completion, Piece};
 pub use error::{ModelError, ProviderFailure};
 pub use service::{Asked, Models, Setup};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::descriptor::ToolDecl;
@@ -39,7 +41,7 @@ use crate::trajectory::content::Block;
 use crate::trajectory::fact::{ToolResult, Usage};
 
 /// One inference to make.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Request {
     /// The model, without its provider.
     pub model: String,
@@ -60,7 +62,8 @@ pub struct Request {
 }
 
 /// A message of the conversation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Message {
     /// What the model is told.
     User(Vec<Input>),
@@ -69,7 +72,8 @@ pub enum Message {
 }
 
 /// A block of what the model is told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Input {
     /// Text, a picture, sound or a document.
     Block(Block),
@@ -78,7 +82,8 @@ pub enum Input {
 }
 
 /// Which of the offered tools the model has to call.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ToolChoice {
     /// The model decides.
     #[default]
@@ -92,7 +97,7 @@ pub enum ToolChoice {
 }
 
 /// How the next tokens are chosen; what is left out is the provider's default.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Sampling {
     /// Between 0 and 2.
     pub temperature: Option<f64>,
@@ -108,7 +113,8 @@ pub struct Sampling {
 }
 
 /// Why the model stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StopCause {
     /// It had said what it had to say.
     EndTurn,
@@ -125,7 +131,7 @@ pub enum StopCause {
 }
 
 /// What the model answered.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
     /// What it said, in order.
     pub content: Vec<Block>,
@@ -144,7 +150,8 @@ pub struct Reply {
 }
 
 /// A piece of a reply, as it arrives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Delta {
     /// More text.
     Text(String),

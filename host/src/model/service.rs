@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::Request;
 use super::arrival::Arrival;
 use super::completion::{Completion, Cost, Spending};
@@ -16,7 +18,9 @@ use super::price::Prices;
 use super::provider::{self, Key, Reachable, SCRIPTED, Target};
 use super::scripted::Scripted;
 use super::spent::{ModelsLeft, Spent};
+use super::taped::Access;
 use super::validate;
+use super::wire::Class;
 use crate::capabilities::activity::Activity;
 use crate::capabilities::meters::{LimitHit, Meters};
 use crate::commission::{self, Commission};
@@ -26,6 +30,8 @@ use crate::error::Hint;
 use crate::grants::{Grants, Limits, ModelsGrant};
 use crate::json::printable;
 use crate::preflight::Refusal;
+use crate::recording::Tape;
+use crate::recording::tape::Pace;
 use crate::trajectory::ledger::LedgerError;
 use crate::trajectory::{Audit, ErrorCode, Ledger, Rejected};
 
@@ -83,6 +89,8 @@ pub(super) struct Run {
     pub(super) ledger: Ledger,
     pub(super) activity: Arc<Activity>,
     meters: Arc<Meters>,
+    /// What is asked and answered goes through it.
+    pub(super) tape: Tape,
 }
 
 impl std::fmt::Debug for Run {
@@ -98,6 +106,8 @@ pub(super) enum Source {
     Scripted(Scripted),
     /// A provider.
     Provider(Reachable),
+    /// The tape.
+    Recorded,
 }
 
 impl Setup {
@@ -169,6 +179,22 @@ impl Setup {
     }
 }
 
+impl Setup {
+    /// The models of a recorded run: what may be asked, and what came of it, is on its tape.
+    #[must_use]
+    pub fn recorded(grants: &Grants, commission: &Commission) -> Setup {
+        let body = commission.body();
+        Setup {
+            inner: Arc::new(Configured {
+                limits: grants.limits.clone(),
+                model: body.model.clone(),
+                provider: body.provider.clone(),
+                ..Configured::default()
+            }),
+        }
+    }
+}
+
 /// A file of the operator's that cannot be used.
 fn unusable<E: std::error::Error + Hint>(error: &E) -> Refusal {
     Refusal {
@@ -203,6 +229,7 @@ impl Models {
         ledger: Ledger,
         activity: Arc<Activity>,
         meters: Arc<Meters>,
+        tape: Tape,
     ) -> Models {
         let rules = setup.inner.providers.values();
         let rules = rules.map(|reachable| reachable.rule.clone()).collect();
@@ -215,6 +242,7 @@ impl Models {
                 ledger,
                 activity,
                 meters,
+                tape,
             }),
         }
     }
@@ -269,8 +297,14 @@ impl Models {
             .setup
             .target(model.as_deref())
             .map_err(|reason| invalid(format!("model: {reason}")))?;
+        let access = run.tape.observe(
+            "model.ask",
+            || Value::String(target.to_string()),
+            || Ok(run.access(&target)),
+        )?;
+        let priced = run.granted(&target, access)?;
+        run.begin(&target, priced)?;
         let source = run.source(&target)?;
-        run.begin(&target, &source)?;
         request.model.clone_from(&target.model);
         run.bound_output(&mut request);
         Ok(Completion::new(run.clone(), target, source, request, frame))
@@ -278,21 +312,52 @@ impl Models {
 }
 
 impl Run {
-    /// Who answers for a granted model.
-    fn source(&self, target: &Target) -> Result<Source, AskError> {
+    /// Whether a model may be asked.
+    fn access(&self, target: &Target) -> Access {
         if !self.setup.grants(target) {
             let refusal = provider::not_granted(target);
-            let rule = refusal.remedy.unwrap_or_default();
-            self.ledger.audit(Audit::Denied {
-                capability: CAPABILITY,
-                subject: target.to_string(),
-                rule: rule.clone(),
-            })?;
-            return Err(ModelError::Denied {
-                subject: target.to_string(),
-                rule,
+            return Access::Denied {
+                rule: refusal.remedy.unwrap_or_default(),
+            };
+        }
+        if self.tape.pace() == Pace::Virtual && target.provider != SCRIPTED {
+            return Access::Unsupported(
+                "a hermetic run reaches no provider; record it with `--record`, and replay that"
+                    .to_owned(),
+            );
+        }
+        match self.source(target) {
+            Ok(source) => Access::Granted {
+                priced: self.is_priced(target, &source),
+            },
+            Err(error) => Access::Unsupported(error.to_string()),
+        }
+    }
+
+    /// What follows from it: a refusal, or whether its price is known.
+    fn granted(&self, target: &Target, access: Access) -> Result<bool, AskError> {
+        match access {
+            Access::Granted { priced } => Ok(priced),
+            Access::Unsupported(reason) => Err(ModelError::Unsupported(reason).into()),
+            Access::Denied { rule } => {
+                self.ledger.audit(Audit::Denied {
+                    capability: CAPABILITY,
+                    subject: target.to_string(),
+                    rule: rule.clone(),
+                })?;
+                Err(ModelError::Denied {
+                    subject: target.to_string(),
+                    rule,
+                }
+                .into())
             }
-            .into());
+        }
+    }
+
+    /// Who answers for a granted model.
+    fn source(&self, target: &Target) -> Result<Source, ModelError> {
+        if self.tape.replays() {
+            return Ok(Source::Recorded);
         }
         if let Some(script) = self.setup.scripts.get(&target.model)
             && target.provider == SCRIPTED
@@ -303,13 +368,13 @@ impl Run {
             Some(reachable) => Ok(Source::Provider(reachable.clone())),
             None => {
                 let refusal = provider::unknown(&target.provider);
-                Err(ModelError::Unsupported(refusal.message).into())
+                Err(ModelError::Unsupported(refusal.message))
             }
         }
     }
 
     /// Counts a request against the limits.
-    fn begin(&self, target: &Target, source: &Source) -> Result<(), AskError> {
+    fn begin(&self, target: &Target, priced: bool) -> Result<(), AskError> {
         match self.ledger.admit(0) {
             Ok(()) => {}
             Err(LedgerError::Journal(error)) => return Err(error.into()),
@@ -322,7 +387,7 @@ impl Run {
         }
         let limits = &self.setup.limits;
         let bounded = limits.money != Limits::default().money;
-        if bounded && (self.spent.unpriced() || !self.is_priced(target, source)) {
+        if bounded && (self.spent.unpriced() || !priced) {
             return Err(ModelError::Unsupported(format!(
                 "nobody knows the price of `{target}`, so the limit `money` cannot be kept; `--prices FILE` says what it costs"
             ))
@@ -361,6 +426,7 @@ impl Run {
                 let models = answered.into_iter().chain([target.model.as_str()]);
                 prices.of(&target.provider, models)
             }
+            Source::Recorded => None,
         }
     }
 
@@ -381,6 +447,8 @@ impl Run {
     pub(super) async fn send(&self, source: &Source, request: &Request) -> Result<Arrival, Failed> {
         match source {
             Source::Scripted(script) => script.ask(request).map(Arrival::Scripted),
+            // Nothing is sent: the answer is on the tape.
+            Source::Recorded => Err(Failed::new(Class::Network, "a replay asks nobody")),
             Source::Provider(reachable) => {
                 let Reachable { provider, key, .. } = reachable;
                 if *key == Key::Missing {
@@ -409,7 +477,15 @@ impl Run {
             let usd = self.price(target, source, model)?.cost(usage?);
             Some(Cost::computed(usd))
         };
-        let cost = reported.map(Cost::reported).or_else(computed);
+        let cost = || Ok(reported.map(Cost::reported).or_else(computed));
+        let cost = match self.tape.observe("model.cost", || Value::Null, cost) {
+            Ok(cost) => cost,
+            Err(error) => {
+                // The tape remembers it, and the run ends with it.
+                tracing::debug!("cannot take a cost from the tape: {error:#}");
+                None
+            }
+        };
         self.spent.add(usage, cost.map(|cost| cost.usd));
         cost
     }

@@ -4,6 +4,7 @@
 //! stream; a server that answers with one JSON document instead is understood as well.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Delta, Reply, Request};
@@ -90,7 +91,7 @@ pub trait Decoder: Send {
 pub struct Unsupported(pub String);
 
 /// Something failed on the provider's side.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub struct Failure {
     /// What kind of failure; decides whether asking again helps.
@@ -100,7 +101,8 @@ pub struct Failure {
 }
 
 /// Classes of failures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The conversation is too long for the model.
     ContextLimit,

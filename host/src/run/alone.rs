@@ -1,5 +1,6 @@
 //! A guest in a store of its own, with nothing granted: an agent that says who it is, a call of a tool.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,21 +10,24 @@ use wasmtime_wasi::WasiCtx;
 
 use super::caught::caught;
 use super::finish::crash;
-use super::store::{RANDOM_BYTES, armed, filesystem, table};
+use super::store::{armed, filesystem, table};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
+use super::taping::hermetic_start;
 use super::watchdog::Policy;
 use super::workspaces::Workspaces;
 use crate::capabilities::activity::Activity;
 use crate::capabilities::content::Remembered;
 use crate::capabilities::http::Http;
 use crate::capabilities::meters::{Limiter, Meters};
+use crate::capabilities::random::Randomness;
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::{Captured, Lines};
 use crate::capabilities::storage::Storage;
 use crate::egress::{Caller, Egress};
-use crate::engine::Engine;
+use crate::engine::{Engine, Profile};
 use crate::grants::{Grants, Limits};
 use crate::model::{Models, Setup};
+use crate::recording::{Seed, Tape};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::tools::Toolbox;
@@ -79,7 +83,15 @@ where
     };
     let recorder = Recorder::new(Ids::seeded([1; 16]), "alone", None);
     let ledger = Ledger::new(recorder, Journal::in_memory(Link::of(b"")), nothing, None);
-    let files = filesystem(&grants, &Workspaces::default(), &ledger)
+    let (tape, seed) = match engine.profile() {
+        Profile::Live => {
+            let seed = Seed::random().map_err(|error| failed(error.to_string()))?;
+            (Tape::off(), seed)
+        }
+        // What an agent says of itself is part of a run that can be repeated.
+        Profile::Hermetic => (Tape::silent(hermetic_start()), Seed::numbered(0)),
+    };
+    let files = filesystem(&grants, &Workspaces::default(), &ledger, &tape)
         .map_err(|error| failed(error.to_string()))?;
     let lines = Lines::Captured {
         stream: Stream::Stderr,
@@ -87,7 +99,7 @@ where
     };
     let stderr = Captured::new(ledger.clone(), lines, grants.limits.event_bytes);
     let mut wasi = WasiCtx::builder();
-    wasi.stderr(stderr.clone()).max_random_size(RANDOM_BYTES);
+    wasi.stderr(stderr.clone());
     if down(Wall::Environment) {
         wasi.inherit_env();
     }
@@ -107,6 +119,7 @@ where
             ledger.clone(),
             activity.clone(),
             meters.clone(),
+            tape.clone(),
         ),
         blocks: Remembered::default(),
         tools: Toolbox::default(),
@@ -114,6 +127,9 @@ where
         run_id: Arc::from("alone"),
         session_id: Arc::from("alone"),
         grants: Arc::new(grants.clone()),
+        tape: tape.clone(),
+        random: Randomness::new(&seed),
+        timers: HashMap::new(),
     };
     let store = armed(engine, state, &grants);
     let supervision = Supervision {
@@ -127,6 +143,7 @@ where
             ..Policy::of(&grants.limits)
         },
         interrupt: &Interrupt::default(),
+        tape: &tape,
     };
     match supervise(caught(guest(store)), supervision).await {
         Ok(Ok(Ok(answer))) => Ok(answer),
@@ -139,7 +156,7 @@ where
             }))
         }
         Ok(Err(panic)) => Err(failed(panic.to_string())),
-        Err(Cut::Interrupted) => Err(failed("interrupted".to_owned())),
+        Err(Cut::Interrupted | Cut::Recorded) => Err(failed("interrupted".to_owned())),
         Err(Cut::Journal(error)) => Err(failed(error.to_string())),
         Err(Cut::Policy(error)) => Err(failed(error.to_string())),
         Err(Cut::Limit(hit)) if hit.name == "wall" => {

@@ -5,20 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::alone::alone;
 use super::caught::caught;
 use super::convert::{commission_for_guest, descriptor_from_guest};
 use super::evidence;
-use super::finish::{Finish, answered, command_ended, failed, host_fault, limit_reached, refused};
+use super::finish::{
+    Finish, answered, by_tape, command_ended, failed, host_fault, interrupted, limit_reached,
+    refused,
+};
 use super::host::{Agent, Entry, Host};
-
 use super::outcome::{self, Ended, FileChange, Outcome};
-use super::store::{filesystem, new_store};
+use super::sealed::sealed;
+use super::store::{budget, filesystem, new_store};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
 use super::tool;
 use super::trees::Trees;
-use super::watchdog::Policy;
+use super::watchdog::{Pacing, Policy};
 use super::workspaces::Workspaces;
 use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::{self};
@@ -32,11 +36,13 @@ use crate::commission::Commission;
 use crate::descriptor::Descriptor;
 use crate::egress::Egress;
 use crate::egress::secrets::{Redacted, Secrets};
-use crate::engine::Engine;
+use crate::engine::{Engine, Profile};
 use crate::grants::secrets::Leaks;
 use crate::grants::{Grants, Limits};
 use crate::model;
 use crate::preflight::Refusal;
+use crate::recording::format::Header;
+use crate::recording::{Seed, Tape};
 use crate::schema::Schema;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
@@ -59,7 +65,19 @@ pub(super) struct Job {
     /// Loads components that are tools.
     pub(super) host: Host,
     pub(super) session_id: String,
+    /// The session id as the guest and the trajectory know it: a replay keeps that of its recording.
+    pub(super) known_as: String,
     pub(super) directory: Option<PathBuf>,
+    /// A place for what a run has to keep that has no directory, for as long as it goes on.
+    pub(super) scratch: Option<TempDir>,
+    /// Whether checkpoints and artifacts can be kept.
+    pub(super) storage: bool,
+    pub(super) tape: Tape,
+    pub(super) seed: Seed,
+    /// What the digest of the run begins with, where it has one.
+    pub(super) header: Option<Header>,
+    /// The recording that is written.
+    pub(super) recording: Option<PathBuf>,
     pub(super) ledger: Ledger,
     pub(super) egress: Egress,
     pub(super) opening: Opening,
@@ -104,9 +122,10 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     };
     let mut changes = None;
     let mut trees = Trees::default();
+    let mut fuel = None;
     let finish = match (
         job.opening.refusal(),
-        filesystem(&job.grants, &job.workspaces, &job.ledger),
+        filesystem(&job.grants, &job.workspaces, &job.ledger, &job.tape),
     ) {
         (Some(refusal), _) => refused(refusal),
         (None, Err(error)) => host_fault(error.to_string()),
@@ -119,10 +138,15 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
                     let finish = caught(run(&job, &watched, files, tools.clone())).await;
                     // While its account is open: what it still says belongs there.
                     tools.close().await;
-                    finish.unwrap_or_else(|panic| host_fault(panic.to_string()))
+                    let (finish, burned) =
+                        finish.unwrap_or_else(|panic| (host_fault(panic.to_string()), None));
+                    fuel = burned;
+                    finish
                 }
                 Err(finish) => finish,
             };
+            let finish = by_tape(&job.tape, finish);
+            fuel = fuel.filter(|_| !job.tape.was_cut());
             leaving(&job, weighed(&job, &watched, finish).await)
         }
     };
@@ -130,18 +154,25 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     let diagnosis = diagnosis(&job, &watched, &finish.ended);
     let files = settle(changes).await;
     let trees = trees.after().await;
-    let to_apply = compare(std::mem::take(&mut job.workspaces)).await;
+    let to_apply = match compare(std::mem::take(&mut job.workspaces)).await {
+        // What a replay did in copies has been done by the recorded run, or is for it to apply.
+        _ if job.tape.replays() => 0,
+        paths => paths,
+    };
     let outcome = close(&job, &watched, finish);
-    let outcome = end_account(
-        &job.ledger,
+    let outcome = sealed(
+        &job,
         Outcome {
             files,
             trees,
             to_apply,
             diagnosis,
+            fuel,
+            recording: job.recording.clone(),
             ..outcome
         },
     );
+    let outcome = end_account(&job.ledger, outcome);
     job.ledger.deliver().await;
     outcome
 }
@@ -178,7 +209,7 @@ async fn equip(job: &Job, watched: &Watched) -> Result<Toolbox, Finish> {
     });
     let (tools, ended) = tokio::select! {
         biased;
-        () = job.interrupt.requested() => (None, Some(interrupted())),
+        () = job.interrupt.requested() => (None, Some(cut_off(job, Cut::Interrupted))),
         opened = opened => match opened {
             Ok(Ok(tools)) => (Some(tools), None),
             // What the operator hands over has to work: a run without it is not what was meant.
@@ -220,15 +251,6 @@ pub(super) fn reached(tools: &Toolbox) -> Reached {
         servers: tools.server_decls(),
         tools: tools.decls(),
         failures: tools.failures(),
-    }
-}
-
-fn interrupted() -> Finish {
-    Finish {
-        ended: Ended::Interrupted,
-        reason: StopReason::Interrupted,
-        output: None,
-        error: None,
     }
 }
 
@@ -328,18 +350,30 @@ fn captured(job: &Job, stream: Stream) -> Captured {
     Captured::new(job.ledger.clone(), lines, job.grants.limits.event_bytes)
 }
 
-async fn run(job: &Job, watched: &Watched, files: Filesystem, tools: Toolbox) -> Finish {
+/// Runs the guest. Also says how much fuel it has burned, unless it was ended from outside.
+async fn run(
+    job: &Job,
+    watched: &Watched,
+    files: Filesystem,
+    tools: Toolbox,
+) -> (Finish, Option<u64>) {
     let max = job.grants.limits.storage_bytes;
+    let scratch = job.scratch.as_ref().map(TempDir::path);
     let storage = match job
         .directory
         .as_deref()
+        .or(scratch)
+        .filter(|_| job.storage)
         .map(|dir| Storage::open(dir, max))
         .transpose()
     {
         Ok(storage) => storage
             .unwrap_or_else(|| Storage::none(max))
             .listed_in(watched.submissions.clone()),
-        Err(error) => return host_fault(format!("cannot open the run directory: {error}")),
+        Err(error) => {
+            let message = format!("cannot open the run directory: {error}");
+            return (host_fault(message), None);
+        }
     };
     let mut store = new_store(job, watched, files, storage, tools);
     let limits = &job.grants.limits;
@@ -366,23 +400,49 @@ async fn run(job: &Job, watched: &Watched, files: Filesystem, tools: Toolbox) ->
         activity: &watched.activity,
         ledger: &job.ledger,
         limits,
-        policy: Policy::of(limits),
+        policy: match job.engine.profile() {
+            Profile::Live => Policy::of(limits),
+            Profile::Hermetic if job.tape.replays() => {
+                Policy::of(limits).in_fuel(Pacing::Recording)
+            }
+            Profile::Hermetic => Policy::of(limits).in_fuel(Pacing::Clock),
+        },
         interrupt: &job.interrupt,
+        tape: &job.tape,
     };
     // Caught here as well, so that the store is not dropped while the stack unwinds: a second panic
     // would end the process.
-    match supervise(caught(guest), supervision).await {
+    let supervised = supervise(caught(guest), supervision).await;
+    // Before the store is dropped: what is broken off then stands behind the cut.
+    job.tape.take_cut();
+    let finish = match supervised {
         Ok(Ok(Ok(finish))) => {
             watched.activity.finished();
             finish
         }
         Ok(Ok(Err(error))) => failed(job, watched, &error),
-        Ok(Err(panic)) => host_fault(panic.to_string()),
-        Err(Cut::Interrupted) => interrupted(),
-        Err(Cut::Limit(hit)) => limit_reached(hit),
-        Err(Cut::Journal(error)) => host_fault(error.to_string()),
-        Err(Cut::Policy(error)) => host_fault(format!("cannot supervise the run: {error}")),
+        Ok(Err(panic)) => return (host_fault(panic.to_string()), None),
+        Err(cut) => return (cut_off(job, cut), None),
+    };
+    let left = store.get_fuel().ok();
+    let burned = left.map(|left| budget(&job.grants).saturating_sub(left));
+    (finish, burned)
+}
+
+/// How a run ends that is ended from outside. It is on the tape, as it would not happen again by itself.
+fn cut_off(job: &Job, cut: Cut) -> Finish {
+    let finish = match cut {
+        Cut::Interrupted => interrupted(),
+        Cut::Limit(hit) => limit_reached(hit),
+        // What the recording says of it is taken from the tape.
+        Cut::Recorded => interrupted(),
+        Cut::Journal(error) => return host_fault(error.to_string()),
+        Cut::Policy(error) => return host_fault(format!("cannot supervise the run: {error}")),
+    };
+    if let Ok(ended) = serde_json::to_value(&finish.ended) {
+        job.tape.cut(ended);
     }
+    finish
 }
 
 /// Closes the account. A journal that fails here, too, is the host's fault, and the outcome says so.
@@ -460,6 +520,8 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
         cpu_us: micros(meters.cpu()),
         memory_peak: meters.memory_peak(),
         host_calls: activity.seen().host_calls,
+        fuel: None,
+        run_digest: None,
         diagnosis: None,
         stderr_tail: stderr.tail(),
         stdout_tail: match &job.agent.entry {
@@ -467,6 +529,7 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
             Entry::Command(_) => String::new(),
         },
         directory: job.directory.clone(),
+        recording: None,
     }
 }
 
@@ -476,6 +539,7 @@ fn diagnosis(job: &Job, watched: &Watched, ended: &Ended) -> Option<Diagnosis> {
         Ended::Converged
         | Ended::Stopped { .. }
         | Ended::Incomplete { .. }
+        | Ended::Diverged(_)
         | Ended::Withheld { .. }
         | Ended::Refused { .. } => None,
         Ended::Crashed(_) | Ended::Limit(_) | Ended::Interrupted | Ended::HostFault { .. } => Some(

@@ -11,6 +11,8 @@ use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::meters::LimitHit;
 use crate::capabilities::stdio::Captured;
 use crate::preflight::Refusal;
+use crate::recording::Tape;
+use crate::recording::tape::{OutOfTime, Stop, TapeError};
 use crate::trajectory::{ErrorCode, JournalError, StopReason};
 
 /// Frames of a WebAssembly backtrace that are kept.
@@ -59,6 +61,36 @@ pub(super) fn answered(answer: Result<types::Output, types::Failure>) -> Finish 
     }
 }
 
+/// How a run ends that its tape has ended: it has left its recording, or come to where the recorded run was
+/// ended from outside.
+pub(super) fn by_tape(tape: &Tape, finish: Finish) -> Finish {
+    tape.take_cut();
+    match tape.stopped() {
+        None => finish,
+        Some(Stop::Failed(message)) => host_fault(message),
+        Some(Stop::Cut(ended)) => match serde_json::from_value(ended) {
+            Ok(Ended::Limit(hit)) => limit_reached(hit),
+            Ok(Ended::Interrupted) => interrupted(),
+            _ => host_fault("the recording ends in a way this host does not know".to_owned()),
+        },
+        Some(Stop::Diverged(divergence)) => Finish {
+            error: Some((ErrorCode::Unknown, divergence.to_string())),
+            ended: Ended::Diverged(divergence),
+            reason: StopReason::Error,
+            output: None,
+        },
+    }
+}
+
+pub(super) fn interrupted() -> Finish {
+    Finish {
+        ended: Ended::Interrupted,
+        reason: StopReason::Interrupted,
+        output: None,
+        error: None,
+    }
+}
+
 /// A stdio agent ends as its `agent_stopped` line says; without one, as its exit code says.
 pub(super) fn command_ended(stdout: &Captured, answer: Result<(), ()>) -> Finish {
     // What it says of itself is a claim, its exit code a fact: success is only what both say.
@@ -97,6 +129,16 @@ pub(super) fn failed(job: &Job, watched: &Watched, error: &wasmtime::Error) -> F
     }
     if let (Entry::Command(_), Some(exit)) = (&job.agent.entry, error.downcast_ref::<I32Exit>()) {
         return command_ended(&watched.stdout, if exit.0 == 0 { Ok(()) } else { Err(()) });
+    }
+    if let Some(Trap::OutOfFuel) = error.downcast_ref() {
+        let max = job.grants.limits.cpu;
+        return limit_reached(LimitHit { name: "cpu", max });
+    }
+    if let Some(OutOfTime(hit)) = error.downcast_ref() {
+        return limit_reached(*hit);
+    }
+    if let Some(error) = error.downcast_ref::<TapeError>() {
+        return host_fault(error.to_string());
     }
     let crash = crash(error);
     let exhausted = [

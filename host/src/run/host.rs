@@ -9,17 +9,18 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use wasmtime::component::{Component, Linker};
 
-use super::directory::{self, DirectoryError, RunsDir};
+use super::directory::{self, DirectoryError, RunDir, RunsDir};
 use super::drive::{self, Job};
 use super::evidence::{self, EvidenceError};
 use super::loading::{LOAD_TIME, Loading, NotLoaded};
 use super::outcome::Outcome;
 use super::secrets::gather;
 use super::supervise::Interrupt;
+use super::taping::{Mode, Planned, Taped, copies};
 use super::workspaces::{Workspaces, WorkspacesError};
 use crate::capabilities::state::RunState;
 use crate::capabilities::{bindings, link};
-use crate::commission::Commission;
+use crate::commission::{Commission, CommissionError};
 use crate::descriptor::{Descriptor, DescriptorError};
 use crate::egress::secrets::{Guard, SecretError, Vault};
 use crate::egress::{Egress, EgressOptions};
@@ -28,9 +29,13 @@ use crate::engine::inspect::{self, Import, asks_models, unmet};
 use crate::engine::{
     AgentKind, Allocation, Artifact, ArtifactError, Cache, Engine, EngineError, LoadError, Profile,
 };
-use crate::error::Hint;
-use crate::grants::Grants;
+use crate::error::{Exit, Hint};
+use crate::grants::recorded::RecordedError;
+use crate::grants::{DirSpec, FileSpec, GrantError, Grants};
 use crate::model;
+use crate::preflight::Refusal;
+use crate::recording::tape::TapeError;
+use crate::recording::{InputError, Recording, RecordingError, Tape};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::tools::Toolbox;
@@ -53,6 +58,8 @@ pub struct HostOptions {
     pub cache: Cache,
     /// Largest component in bytes.
     pub max_component_bytes: u64,
+    /// How guests are metered: in time, or in fuel, so that their runs can be repeated.
+    pub profile: Profile,
     /// Where the values of secrets come from.
     pub vault: Vault,
     /// Longest time [`Host::load`] waits for a component to be compiled. Compiling cannot be stopped: it goes
@@ -61,11 +68,13 @@ pub struct HostOptions {
 }
 
 impl Default for HostOptions {
-    /// No cache, no secrets, and components of up to 128 MiB that are compiled within two minutes.
+    /// No cache, no secrets, and components of up to 128 MiB that are compiled within two minutes and metered in
+    /// time.
     fn default() -> HostOptions {
         HostOptions {
             cache: Cache::disabled(),
             max_component_bytes: MAX_ARTIFACT,
+            profile: Profile::Live,
             vault: Vault::default(),
             load_time: LOAD_TIME,
         }
@@ -268,6 +277,39 @@ pub enum StartError {
     NoHost { import: String },
     #[error("cannot get random numbers from the operating system: {0}")]
     Random(getrandom::Error),
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error(transparent)]
+    Tape(#[from] TapeError),
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    #[error(transparent)]
+    Recorded(#[from] RecordedError),
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    #[error("cannot read the commission of the recording: {0}")]
+    Commission(CommissionError),
+    #[error("cannot record to the run directory: this run has none")]
+    NoRecording,
+    #[error("cannot go on with the tape: {0}")]
+    Taping(String),
+    #[error("cannot record this run: {what} cannot be recorded yet")]
+    NotYet { what: &'static str },
+    #[error("cannot repeat runs on a host that meters guests in time")]
+    Profile,
+    #[error("cannot make a place for what the run keeps: {0}")]
+    Scratch(std::io::Error),
+}
+
+impl StartError {
+    /// How a process ends that could not start a run.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            StartError::Input(InputError::Changed { .. }) => Exit::Diverged,
+            _ => Exit::CannotRun,
+        }
+    }
 }
 
 impl Hint for StartError {
@@ -277,11 +319,19 @@ impl Hint for StartError {
             StartError::Journal(error) => error.hint(),
             StartError::Workspaces(error) => error.hint(),
             StartError::Evidence(error) => error.hint(),
+            StartError::Input(error) => error.hint(),
+            StartError::Recording(error) => error.hint(),
+            StartError::Recorded(error) => error.hint(),
+            StartError::Grant(error) => error.hint(),
+            StartError::Commission(error) => error.hint(),
+            StartError::NoRecording => Some("name a file".to_owned()),
+            StartError::Profile => Some("set `HostOptions::profile` to hermetic".to_owned()),
+            StartError::NotYet { .. } | StartError::Taping(_) => None,
+            StartError::Random(_) | StartError::Tape(_) | StartError::Scratch(_) => None,
             StartError::Secrets(error) => error.hint(),
             StartError::NoHost { .. } => {
                 Some("`--allow-host HOST` allows requests to a host, and to no other".to_owned())
             }
-            StartError::Random(_) => None,
         }
     }
 }
@@ -295,13 +345,13 @@ fn list(imports: &[Import]) -> String {
 }
 
 impl Host {
-    /// A host for live runs.
+    /// A host.
     ///
     /// # Errors
     ///
     /// This machine cannot run the engine.
     pub fn new(options: HostOptions) -> Result<Host, HostError> {
-        let engine = Engine::new(Profile::Live, Allocation::OnDemand)?;
+        let engine = Engine::new(options.profile, Allocation::OnDemand)?;
         let mut linker = Linker::new(engine.wasmtime());
         link(&mut linker).map_err(|error| HostError::Linker(format!("{error:#}")))?;
         Ok(Host {
@@ -425,12 +475,26 @@ impl Host {
     /// written, a directory granted copy-on-write cannot be copied, or the output has to match a schema that is
     /// missing or cannot be used. The copying is done before this returns.
     pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
+        self.start_in(Mode::Live, request)
+    }
+
+    /// Starts a run that is recorded, or has nothing but its inputs; see [`Mode`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::start`]; and when this host meters guests in time, the recording cannot be written, or a
+    /// granted directory cannot be read or has too much in it.
+    pub fn start_in(&self, mode: Mode, request: RunRequest) -> Result<RunHandle, StartError> {
         let RunRequest {
-            agent,
+            mut agent,
             commission,
-            mut grants,
+            grants: granted,
             runs,
         } = request;
+        if !mode.fits(self.inner.engine.profile()) {
+            return Err(StartError::Profile);
+        }
+        let mut grants = granted.clone();
         let left_out = agent
             .artifact
             .ask()
@@ -445,59 +509,113 @@ impl Host {
         let run_id = commission.body().run_id.clone();
         if let Some(import) = inspect::makes_requests(&agent.artifact)
             && grants.network.hosts.is_empty()
+            && !matches!(mode, Mode::Replay(_))
             && !down(Wall::HttpGranted)
         {
             return Err(StartError::NoHost { import });
         }
+        mode.can_repeat(&agent, &grants)?;
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
-        // Who asks no model needs none.
-        let mut models = if asks_models(&agent.artifact) {
+        // Who asks no model needs none; a replay asks nobody.
+        let mut setup = if asks_models(&agent.artifact) && !matches!(mode, Mode::Replay(_)) {
             model::Setup::of(&grants, &commission)
         } else {
             Ok(model::Setup::default())
         };
-        let body = Some(commission.body());
-        let secrets = gather(&self.inner.vault, &grants, body, models.as_mut().ok())?;
-        let opened = self.open_account(
-            &agent,
-            commission.raw(),
-            &run_id,
-            provider,
-            &grants,
-            secrets.guard(),
-            runs,
-        );
-        let account = opened?;
-        let (opening, workspaces) = account.or_removed(|account| {
-            let workspaces = Workspaces::prepare(account.directory.as_deref(), &grants.dirs)?;
-            let opening = Opening::begin(
-                commission.clone(),
-                grants.to_guest_json(),
-                grants
-                    .tools
-                    .servers
-                    .iter()
-                    .map(|server| server.id.clone())
-                    .collect(),
-                account.session_id.clone(),
-                account.ledger.clone(),
-            )?;
-            if let Err(refusal) = &models {
-                opening.object(refusal.clone());
-            }
-            for subject in left_out {
-                account.ledger.audit(Audit::Narrowed { subject })?;
-            }
-            match agent.entry {
-                // It starts once its tool servers are reached, or not.
-                Entry::Agent(_) => opening.describe(&agent.descriptor)?,
-                Entry::Command(_) => {
-                    let reason = "an agent that speaks over its standard streams cannot use it";
-                    let tools = Toolbox::without(reason, &grants, commission.body());
-                    opening.reached(drive::reached(&tools));
+        let secrets = if let Mode::Replay(_) = mode {
+            gather(&Vault::default(), &Grants::default(), None, None)?
+        } else {
+            let body = Some(commission.body());
+            gather(&self.inner.vault, &grants, body, setup.as_mut().ok())?
+        };
+        mode.can_hide(&secrets)?;
+        let inputs = mode.inputs(&grants)?;
+        let replayed = match &mode {
+            Mode::Replay(recording) => {
+                recording.finished()?;
+                if let Entry::Command(_) = agent.entry {
+                    // It has no name but that of its file.
+                    let name = &recording.header.component.name;
+                    agent.descriptor.agent_name.clone_from(name);
                 }
+                true
             }
-            Ok((opening, workspaces))
+            _ => false,
+        };
+        let scratch = match runs {
+            None if replayed => Some(tempfile::tempdir().map_err(StartError::Scratch)?),
+            _ => None,
+        };
+        let directory = runs.map(|runs| runs.create()).transpose()?;
+        let session_id = session_id(directory.as_ref());
+        let name = mode.name();
+        let planned = Planned {
+            agent: &agent,
+            commission: &commission,
+            granted: &granted,
+            effective: &grants,
+        };
+        let opened = mode
+            .prepare(
+                &planned,
+                inputs,
+                directory.as_ref(),
+                &session_id,
+                secrets.guard(),
+            )
+            .and_then(|taped| {
+                let place = directory.as_ref().map(RunDir::path);
+                let place = place.or(scratch.as_ref().map(tempfile::TempDir::path));
+                let workspaces = if replayed {
+                    copies(place, &mut grants)?
+                } else {
+                    Workspaces::prepare(place, &grants.dirs)?
+                };
+                let models = models(&agent, &grants, &commission, setup, &taped.tape)?;
+                let asked = Asked {
+                    agent: &agent,
+                    commission: commission.raw(),
+                    run_id: &run_id,
+                    provider,
+                    grants: &grants,
+                    mode: name,
+                    guard: secrets.guard(),
+                };
+                let account = self.open_account(&asked, directory.as_ref(), &session_id, &taped)?;
+                let opening = Opening::begin(
+                    commission.clone(),
+                    taped.guest_grants.clone(),
+                    grants
+                        .tools
+                        .servers
+                        .iter()
+                        .map(|server| server.id.clone())
+                        .collect(),
+                    taped.known_as.clone(),
+                    account.ledger.clone(),
+                )?;
+                if let Err(refusal) = &models {
+                    opening.object(refusal.clone());
+                }
+                for subject in left_out {
+                    account.ledger.audit(Audit::Narrowed { subject })?;
+                }
+                match agent.entry {
+                    // It starts once its tool servers are reached, or not.
+                    Entry::Agent(_) => opening.describe(&agent.descriptor)?,
+                    Entry::Command(_) => {
+                        let reason = "an agent that speaks over its standard streams cannot use it";
+                        let tools = Toolbox::without(reason, &grants, commission.body());
+                        opening.reached(drive::reached(&tools));
+                    }
+                }
+                Ok((taped, workspaces, account, opening, models))
+            });
+        // Where that fails no guest has run, and no half-written run is left behind.
+        let (taped, workspaces, account, opening, models) = opened.inspect_err(|_| {
+            if let Some(directory) = &directory {
+                remove(directory.path());
+            }
         })?;
         let interrupt = Interrupt::default();
         let egress = EgressOptions {
@@ -514,7 +632,14 @@ impl Host {
             workspaces,
             host: self.clone(),
             session_id: account.session_id.clone(),
+            known_as: taped.known_as,
             directory: account.directory.clone(),
+            scratch,
+            storage: taped.storage,
+            tape: taped.tape,
+            seed: taped.seed,
+            header: taped.header,
+            recording: taped.recording,
             egress: Egress::with(account.ledger.clone(), egress),
             ledger: account.ledger.clone(),
             opening,
@@ -525,6 +650,36 @@ impl Host {
             interrupt: interrupt.clone(),
         };
         Ok(account.handle(interrupt, tokio::spawn(drive::drive(job))))
+    }
+
+    /// Repeats a recorded run: nothing is reached, nobody is asked, no time passes, and what the run was let
+    /// change itself is copied first. The outcome says where it diverged, if it did.
+    ///
+    /// `agent` may be another one than was recorded: it then has to do the same and return the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::start_in`]; and when the recording does not go to its end, or a directory is not what it was.
+    pub fn replay(
+        &self,
+        agent: Agent,
+        recording: Arc<Recording>,
+        places: &Places,
+        runs: Option<RunsDir>,
+    ) -> Result<RunHandle, StartError> {
+        let header = &recording.header;
+        let commission = Commission::parse(header.commission.get().as_bytes())
+            .map_err(StartError::Commission)?;
+        let grants = Grants::from_recorded(&header.grants, &places.dirs, &places.files)?;
+        self.start_in(
+            Mode::Replay(recording),
+            RunRequest {
+                agent,
+                commission,
+                grants,
+                runs,
+            },
+        )
     }
 
     /// Keeps the account of a run that cannot be started, because its commission is of a version of AVP
@@ -543,7 +698,25 @@ impl Host {
         let Unsupported { run_id, raw, found } = unsupported;
         let secrets = gather(&self.inner.vault, grants, None, None)?;
         let guard = secrets.guard();
-        let account = self.open_account(agent, raw, run_id, None, grants, guard, runs)?;
+        let directory = runs.map(|runs| runs.create()).transpose()?;
+        let session_id = session_id(directory.as_ref());
+        let asked = Asked {
+            agent,
+            commission: raw,
+            run_id,
+            provider: None,
+            grants,
+            mode: None,
+            guard,
+        };
+        let taped = Taped::live(&session_id, grants)?;
+        let account = self
+            .open_account(&asked, directory.as_ref(), &session_id, &taped)
+            .inspect_err(|_| {
+                if let Some(directory) = &directory {
+                    remove(directory.path());
+                }
+            })?;
         let message = format!(
             "commission has schema_version `{found}`; this host reads `{}`",
             crate::commission::SCHEMA_VERSION
@@ -568,64 +741,67 @@ impl Host {
         Ok(account.handle(Interrupt::default(), task))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all of it is what was asked for")]
     fn open_account(
         &self,
-        agent: &Agent,
-        commission: &RawValue,
-        run_id: &str,
-        provider: Option<String>,
-        grants: &Grants,
-        guard: Option<&Arc<Guard>>,
-        runs: Option<RunsDir>,
+        asked: &Asked<'_>,
+        directory: Option<&RunDir>,
+        session_id: &str,
+        taped: &Taped,
     ) -> Result<Account, StartError> {
-        let mut seed = [0; 16];
-        getrandom::fill(&mut seed).map_err(StartError::Random)?;
-        let directory = runs.map(|runs| runs.create()).transpose()?;
-        let session_id = directory
-            .as_ref()
-            .map_or_else(directory::new_session_id, |dir| dir.session_id().to_owned());
-        let mut run_json = self.request_json(agent, commission, grants, &session_id);
-        if let Some(guard) = guard
+        let mut run_json = self.request_json(asked, session_id, taped);
+        if let Some(guard) = asked.guard
             && let Some(redacted) = guard.redact_value(&run_json)
         {
             // The commission itself has a secret in it.
             run_json = redacted.rest;
         }
-        let journal = match &directory {
+        let journal = match directory {
             Some(dir) => {
-                let opened = dir
-                    .write_request(&run_json)
-                    .map_err(StartError::from)
-                    .and_then(|bytes| Ok(Journal::create(Link::of(&bytes), &dir.events())?));
-                opened.inspect_err(|_| remove(dir.path()))?
+                let bytes = dir.write_request(&run_json)?;
+                Journal::create(Link::of(&bytes), &dir.events())?
             }
             None => Journal::in_memory(Link::of(run_json.to_string().as_bytes())),
         };
-        let journal = journal.guarded(guard.cloned());
-        let recorder = Recorder::new(Ids::seeded(seed), run_id, provider);
+        let journal = journal.guarded(asked.guard.cloned());
+        let Asked {
+            run_id,
+            provider,
+            grants,
+            ..
+        } = asked;
+        let ids = Ids::seeded(taped.seed.bytes("trajectory ids"));
+        let recorder = Recorder::new(ids, run_id, provider.clone());
         let limits = FactLimits {
             facts: grants.limits.events,
             fact_bytes: grants.limits.event_bytes,
             total_bytes: grants.limits.trajectory_bytes,
         };
         let (sender, events) = mpsc::channel(LISTENER_BUFFER);
+        let ledger = if taped.tape.is_off() {
+            Ledger::new(recorder, journal, limits, Some(sender))
+        } else {
+            let clock = Arc::new(taped.tape.clone());
+            let ledger = Ledger::with_clock(recorder, journal, limits, Some(sender), clock);
+            ledger.digest_trajectory();
+            ledger
+        };
         Ok(Account {
-            session_id,
+            session_id: session_id.to_owned(),
             directory: directory.map(|dir| dir.path().to_owned()),
-            ledger: Ledger::new(recorder, journal, limits, Some(sender)),
+            ledger,
             events,
         })
     }
 
-    fn request_json(
-        &self,
-        agent: &Agent,
-        commission: &RawValue,
-        grants: &Grants,
-        session_id: &str,
-    ) -> Value {
-        json!({
+    fn request_json(&self, asked: &Asked<'_>, session_id: &str, taped: &Taped) -> Value {
+        let Asked {
+            agent,
+            commission,
+            grants,
+            mode,
+            ..
+        } = asked;
+        let mut json = json!({
             "format": directory::FORMAT,
             "session_id": session_id,
             "started": crate::trajectory::event::Rfc3339(jiff::Timestamp::now()).to_string(),
@@ -642,8 +818,68 @@ impl Host {
                 "version": env!("CARGO_PKG_VERSION"),
                 "profile": format!("{:?}", self.inner.engine.profile()).to_lowercase(),
             },
-        })
+        });
+        if let (Some(mode), Some(map)) = (mode, json.as_object_mut()) {
+            // The trajectory of a run that can be repeated has the session id of its recording.
+            let taping = json!({ "mode": mode, "session_id": taped.known_as });
+            map.insert("taping".to_owned(), taping);
+        }
+        json
     }
+}
+
+/// The name of a run: its directory's, if it has one.
+fn session_id(directory: Option<&RunDir>) -> String {
+    directory.map_or_else(directory::new_session_id, |dir| dir.session_id().to_owned())
+}
+
+/// The models of a run, or why the agent cannot do its work.
+fn models(
+    agent: &Agent,
+    grants: &Grants,
+    commission: &Commission,
+    setup: Result<model::Setup, Refusal>,
+    tape: &Tape,
+) -> Result<Result<model::Setup, Refusal>, StartError> {
+    if !asks_models(&agent.artifact) {
+        return Ok(Ok(model::Setup::default()));
+    }
+    let mut read = None;
+    let refusal: Option<Refusal> = tape
+        .observe(
+            "model.setup",
+            || Value::Null,
+            || {
+                let refusal = setup.as_ref().err().cloned();
+                read = setup.ok();
+                Ok(refusal)
+            },
+        )
+        .map_err(|error| StartError::Taping(format!("{error:#}")))?;
+    Ok(match refusal {
+        Some(refusal) => Err(refusal),
+        None => Ok(read.unwrap_or_else(|| model::Setup::recorded(grants, commission))),
+    })
+}
+
+/// What an account begins with.
+struct Asked<'a> {
+    agent: &'a Agent,
+    commission: &'a RawValue,
+    run_id: &'a str,
+    provider: Option<String>,
+    grants: &'a Grants,
+    mode: Option<&'static str>,
+    guard: Option<&'a Arc<Guard>>,
+}
+
+/// Where on this host is what a recorded run had: those that say nothing are where they were.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// Directories, by their path in the guest.
+    pub dirs: Vec<DirSpec>,
+    /// Single files, by theirs.
+    pub files: Vec<FileSpec>,
 }
 
 impl Agent {

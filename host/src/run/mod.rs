@@ -12,9 +12,11 @@ pub mod history;
 pub mod host;
 mod loading;
 pub mod outcome;
+mod sealed;
 mod secrets;
 mod store;
 pub mod supervise;
+pub mod taping;
 mod tool;
 mod trees;
 pub mod watchdog;
@@ -24,8 +26,10 @@ pub use directory::{Life, RunDir, RunsDir};
 pub use evidence::EvidenceError;
 pub use history::{HistoryError, PastEvent, PastRun, State};
 pub use host::{
-    Agent, AgentError, Host, HostError, HostOptions, RunHandle, RunRequest, StartError, Unsupported,
+    Agent, AgentError, Host, HostError, HostOptions, Places, RunHandle, RunRequest, StartError, Unsupported,
 };
 pub use outcome::{Ended, Outcome};
+pub use store::FUEL_PER_MS;
 pub use supervise::Interrupt;
+pub use taping::{Mode, RecordTo};
 pub use workspaces::{Workspaces, WorkspacesError};

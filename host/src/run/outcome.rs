@@ -9,7 +9,9 @@ use serde_json::Value;
 use crate::capabilities::activity::Diagnosis;
 use crate::capabilities::meters::LimitHit;
 use crate::capabilities::storage::Submitted;
+use crate::digest::Digest;
 use crate::error::Exit;
+use crate::recording::Divergence;
 use crate::trajectory::{StopReason, Totals};
 
 /// Why a run ended, as data.
@@ -48,6 +50,8 @@ pub enum Ended {
     Limit(LimitHit),
     /// The operator interrupted it.
     Interrupted,
+    /// A replay left its recording.
+    Diverged(Box<Divergence>),
     /// The host failed.
     HostFault {
         /// What happened.
@@ -107,6 +111,13 @@ pub struct Outcome {
     /// Calls of the host by the guest.
     #[serde(default)]
     pub host_calls: u64,
+    /// Fuel the guest has burned, where it is metered in fuel and was not ended from outside: the same in every
+    /// repetition of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+    /// One digest for everything that went into the run and came out of it, where it can be repeated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_digest: Option<Digest>,
     /// What the guest was doing when it did not end by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<Diagnosis>,
@@ -119,6 +130,9 @@ pub struct Outcome {
     /// The run directory.
     #[serde(skip)]
     pub directory: Option<PathBuf>,
+    /// The recording that was written.
+    #[serde(skip)]
+    pub recording: Option<PathBuf>,
 }
 
 #[expect(
@@ -192,10 +206,13 @@ impl Outcome {
             cpu_us: 0,
             memory_peak: 0,
             host_calls: 0,
+            fuel: None,
+            run_digest: None,
             diagnosis: None,
             stderr_tail: String::new(),
             stdout_tail: String::new(),
             directory: None,
+            recording: None,
         }
     }
 
@@ -216,6 +233,7 @@ impl Outcome {
             | Ended::Crashed(_) => Exit::Failed,
             Ended::Limit(_) => Exit::Limit,
             Ended::Interrupted => Exit::Interrupted,
+            Ended::Diverged(_) => Exit::Diverged,
             Ended::HostFault { .. } => Exit::HostFault,
         }
     }

@@ -1,32 +1,42 @@
 //! The store of one guest: what it is granted, and every limit set.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::WasiCtx;
+use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 
 use super::drive::{Job, Watched};
 use super::host::Entry;
 use super::workspaces::Workspaces;
 use crate::capabilities::Witness;
 use crate::capabilities::content::Remembered;
-use crate::capabilities::filesystem::{self, Extent, Filesystem, Mount, MountError, Protection};
+use crate::capabilities::filesystem::{
+    self, Extent, Filesystem, Mount, MountError, Protection, Stable,
+};
 use crate::capabilities::http::Http;
 use crate::capabilities::meters::Limiter;
+use crate::capabilities::random::Randomness;
 use crate::capabilities::state::RunState;
 use crate::capabilities::storage::Storage;
 use crate::egress::{Caller, Way};
-use crate::engine::Engine;
+use crate::engine::{Engine, Profile};
 use crate::grants::{self, Access, FileGrant, Grants};
 use crate::model::Models;
+use crate::recording::Tape;
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
 use crate::tools::Toolbox;
 use crate::trajectory::Ledger;
 
-/// Bytes of randomness one host call may ask for.
-pub(super) const RANDOM_BYTES: u64 = 64 << 10;
+/// Fuel for one millisecond of the limit `cpu` in a run that is metered in fuel: about what a core of today
+/// burns in it.
+pub const FUEL_PER_MS: u64 = 1_000_000;
+
+/// Fuel after which a guest lets others run, and can be ended: about a millisecond.
+const FUEL_SLICE: u64 = 1_000_000;
 
 pub(super) fn new_store(
     job: &Job,
@@ -44,9 +54,7 @@ pub(super) fn new_store(
     } = watched;
     let grants = &job.grants;
     let mut wasi = WasiCtx::builder();
-    wasi.stdout(stdout.clone())
-        .stderr(stderr.clone())
-        .max_random_size(sabotage::limit(Wall::RandomBytes, RANDOM_BYTES));
+    wasi.stdout(stdout.clone()).stderr(stderr.clone());
     if sabotage::down(Wall::Environment) {
         wasi.inherit_env();
         if let Entry::Agent(_) = &job.agent.entry {
@@ -60,9 +68,6 @@ pub(super) fn new_store(
             .allow_tcp(true)
             .allow_udp(true)
             .allow_ip_name_lookup(true);
-    }
-    if sabotage::down(Wall::Entropy) {
-        wasi.insecure_random_seed(0);
     }
     wasi.arg(&job.agent.descriptor.agent_name)
         .args(&grants.args);
@@ -92,13 +97,17 @@ pub(super) fn new_store(
             job.ledger.clone(),
             activity.clone(),
             meters.clone(),
+            job.tape.clone(),
         ),
         blocks: Remembered::default(),
         tools,
         storage,
         run_id: Arc::from(job.commission.body().run_id.as_str()),
-        session_id: Arc::from(job.session_id.as_str()),
+        session_id: Arc::from(job.known_as.as_str()),
         grants: grants.clone(),
+        tape: job.tape.clone(),
+        random: Randomness::new(&job.seed),
+        timers: HashMap::new(),
     };
     armed(&job.engine, state, grants)
 }
@@ -114,6 +123,7 @@ pub(super) fn filesystem(
     grants: &Grants,
     workspaces: &Workspaces,
     ledger: &Ledger,
+    tape: &Tape,
 ) -> Result<Filesystem, MountError> {
     let mut mounts: Vec<Mount> = grants
         .dirs
@@ -123,11 +133,14 @@ pub(super) fn filesystem(
             guest: dir.guest.clone(),
             access: match (dir.access, workspaces.tree(&dir.guest)) {
                 (Access::ReadOnly, _) => filesystem::Access::ReadOnly,
-                (Access::ReadWrite, _) => filesystem::Access::ReadWrite,
                 (Access::CopyOnWrite, _) if sabotage::down(Wall::CopyOnWrite) => {
                     filesystem::Access::ReadWrite
                 }
-                (Access::CopyOnWrite, Some(tree)) => filesystem::Access::CopyOnWrite { tree },
+                // A replay works on a copy of what the recorded run was let change itself.
+                (Access::ReadWrite, None) => filesystem::Access::ReadWrite,
+                (Access::ReadWrite | Access::CopyOnWrite, Some(tree)) => {
+                    filesystem::Access::CopyOnWrite { tree }
+                }
                 // Without a copy there is nothing that may be written to.
                 (Access::CopyOnWrite, None) => filesystem::Access::ReadOnly,
             },
@@ -151,7 +164,16 @@ pub(super) fn filesystem(
         }
         grants::Protection::Off => Protection::Off,
     };
-    Filesystem::new(&mounts, limits, &protection, witness)
+    let files = Filesystem::new(&mounts, limits, &protection, witness)?;
+    Ok(match tape.start() {
+        Some(start) => files.with_stability(Stable {
+            time: Datetime {
+                seconds: u64::try_from(start.as_second()).unwrap_or(0),
+                nanoseconds: u32::try_from(start.subsec_nanosecond()).unwrap_or(0),
+            },
+        }),
+        None => files,
+    })
 }
 
 /// The directories that show single files: one for each directory of the guest.
@@ -198,10 +220,27 @@ pub(super) fn armed(engine: &Engine, state: RunState, grants: &Grants) -> Store<
     store.limiter(|state| &mut state.limiter);
     let hostcall_bytes = sabotage::limit(Wall::HostcallBytes, grants.limits.hostcall_bytes);
     store.set_hostcall_fuel(usize::try_from(hostcall_bytes).unwrap_or(usize::MAX));
-    store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|store| {
-        store.data().activity.computing();
-        Ok(UpdateDeadline::Yield(1))
-    });
+    match engine.profile() {
+        Profile::Live => {
+            store.set_epoch_deadline(1);
+            store.epoch_deadline_callback(|store| {
+                store.data().activity.computing();
+                Ok(UpdateDeadline::Yield(1))
+            });
+        }
+        Profile::Hermetic => {
+            // Neither fails on an engine that is metered in fuel.
+            let set = store.set_fuel(budget(grants));
+            let set = set.and_then(|()| store.fuel_async_yield_interval(Some(FUEL_SLICE)));
+            if let Err(error) = set {
+                tracing::error!("cannot meter a guest in fuel: {error:#}");
+            }
+        }
+    }
     store
+}
+
+/// Fuel of a run that is metered in it.
+pub(super) fn budget(grants: &Grants) -> u64 {
+    sabotage::limit(Wall::Cpu, grants.limits.cpu).saturating_mul(FUEL_PER_MS)
 }

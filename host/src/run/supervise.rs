@@ -36,8 +36,7 @@ use super::watchdog::{Evidence, Notice, Pace, Policy, PolicyError, Snapshot, Ver
 use crate::capabilities::activity::{Activity, Pressure};
 use crate::capabilities::meters::{LimitHit, Meters};
 use crate::grants::Limits;
-use crate::selftest::sabotage;
-use crate::selftest::wall::Wall;
+use crate::recording::Tape;
 use crate::trajectory::{Audit, JournalError, Ledger};
 
 /// Asks a run to end. Cheap to clone; asking twice is asking once.
@@ -78,6 +77,8 @@ pub enum Cut {
     Journal(JournalError),
     /// The limits cannot be supervised.
     Policy(PolicyError),
+    /// The recorded run was ended here from outside.
+    Recorded,
 }
 
 /// What a guest is supervised by.
@@ -95,7 +96,13 @@ pub struct Supervision<'a> {
     pub policy: Policy,
     /// Ends it from outside.
     pub interrupt: &'a Interrupt,
+    /// A replay is ended by what it replays: it does not wait, and is not slow or fast.
+    pub tape: &'a Tape,
 }
+
+/// How often a replay yields where the recorded run was ended while it computed, until it is ended, too: some
+/// tenths of a second of computing.
+const YIELDS_AT_CUT: u32 = 300;
 
 /// Runs a guest under supervision.
 ///
@@ -114,6 +121,7 @@ pub async fn supervise<F: Future>(guest: F, by: Supervision<'_>) -> Result<F::Ou
         by,
         breaker: Breaker::new(by.limits),
         held: None,
+        at_cut: 0,
     });
     let mut undelivered = false;
     loop {
@@ -137,7 +145,8 @@ pub async fn supervise<F: Future>(guest: F, by: Supervision<'_>) -> Result<F::Ou
             biased;
             done = &mut guest => match done {
                 Ok(done) => return Ok(done),
-                Err(hit) => {
+                Err(Over::Recorded) => return Err(Cut::Recorded),
+                Err(Over::Limit(hit)) => {
                     by.record(Notice::HardStop, Some(hit), clock.now()).map_err(Cut::Journal)?;
                     return Err(Cut::Limit(hit));
                 }
@@ -213,10 +222,17 @@ struct Metered<'a, F> {
     by: Supervision<'a>,
     breaker: Breaker,
     held: Option<Pin<Box<Sleep>>>,
+    at_cut: u32,
+}
+
+/// Why a guest is not polled any more.
+enum Over {
+    Limit(LimitHit),
+    Recorded,
 }
 
 impl<F: Future> Future for Metered<'_, F> {
-    type Output = Result<F::Output, LimitHit>;
+    type Output = Result<F::Output, Over>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
@@ -235,7 +251,8 @@ impl<F: Future> Future for Metered<'_, F> {
             return Poll::Ready(Ok(done));
         }
         match this.over(now, spent) {
-            Some(hit) => Poll::Ready(Err(hit)),
+            Some(over) => Poll::Ready(Err(over)),
+            None if this.by.tape.replays() => Poll::Pending,
             None => {
                 if let Pressure::HoldUntil(until) = this.by.activity.pressure() {
                     let mut held = Box::pin(sleep_until(this.clock.at(until)));
@@ -253,21 +270,27 @@ impl<F: Future> Future for Metered<'_, F> {
 }
 
 impl<F> Metered<'_, F> {
-    fn over(&mut self, now: Duration, spent: Duration) -> Option<LimitHit> {
-        let limits = self.by.limits;
-        if spent > sabotage::time(Wall::Cpu, limits.cpu()) {
-            return Some(LimitHit {
+    fn over(&mut self, now: Duration, spent: Duration) -> Option<Over> {
+        if spent > self.by.policy.cpu {
+            return Some(Over::Limit(LimitHit {
                 name: "cpu",
-                max: limits.cpu,
-            });
-        }
-        if let Pressure::Over(hit) = self.by.activity.pressure() {
-            return Some(hit);
+                max: self.by.limits.cpu,
+            }));
         }
         let deeds = self.by.ledger.take_deeds();
+        if self.by.tape.replays() {
+            if self.by.tape.at_cut() {
+                self.at_cut += 1;
+            }
+            return (self.at_cut > YIELDS_AT_CUT).then_some(Over::Recorded);
+        }
+        if let Pressure::Over(hit) = self.by.activity.pressure() {
+            return Some(Over::Limit(hit));
+        }
         deeds
             .into_iter()
             .find_map(|deed| self.breaker.note(now, deed))
+            .map(Over::Limit)
     }
 }
 

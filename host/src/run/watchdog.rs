@@ -63,6 +63,15 @@ impl Default for Policy {
     }
 }
 
+/// What a run waits by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pacing {
+    /// The clock of the machine.
+    Clock,
+    /// A recording: it does not wait.
+    Recording,
+}
+
 /// Two numbers of a [`Policy`] do not go together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` ({value:?}) has to be {relation} `{other}` ({other_value:?})")]
@@ -240,6 +249,18 @@ impl Policy {
             waiting_without_progress: Policy::WITHOUT_PROGRESS,
             suspect: Policy::SUSPECT,
             status_interval: Policy::STATUS_INTERVAL,
+        }
+    }
+
+    /// The same for a guest that is metered in fuel: its computing ends by itself, at the same instruction every
+    /// time. Idleness is up to `time`.
+    #[must_use]
+    pub fn in_fuel(self, time: Pacing) -> Policy {
+        Policy {
+            cpu: Duration::MAX,
+            cpu_soft: Duration::MAX,
+            idle: self.idle.filter(|_| time == Pacing::Clock),
+            ..self
         }
     }
 

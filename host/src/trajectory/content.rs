@@ -44,6 +44,13 @@ pub struct Answer<'a> {
     pub is_error: bool,
 }
 
+impl<'de> serde::Deserialize<'de> for Block {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Block, D::Error> {
+        let value = <Value as serde::Deserialize>::deserialize(deserializer)?;
+        Block::parse(value).map_err(serde::de::Error::custom)
+    }
+}
+
 impl Block {
     /// Plain text.
     #[must_use]

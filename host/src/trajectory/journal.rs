@@ -124,6 +124,13 @@ pub struct JournalError {
     source: io::Error,
 }
 
+impl JournalError {
+    /// The account goes wrong at `path`.
+    pub(crate) fn new(path: PathBuf, source: io::Error) -> JournalError {
+        JournalError { path, source }
+    }
+}
+
 impl Hint for JournalError {
     fn hint(&self) -> Option<String> {
         (self.source.kind() == io::ErrorKind::StorageFull)

@@ -7,12 +7,14 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::audit::{Audit, LeakAction};
+use super::clock::{EventClock, WallTime};
 use super::deeds::{Deed, Deeds};
 use super::event::{AgentStarted, Body, Event, Origin};
 use super::fact::{SubagentCall, SubagentResult, ToolResult, Turn, Usage};
@@ -20,6 +22,7 @@ use super::fold::Totals;
 use super::journal::{Entry, Journal, JournalError, Link, Record};
 use super::recorder::{Receipt, Recorder, Rejected};
 use super::vocabulary::{ErrorCode, StopReason};
+use crate::digest::Digest;
 use crate::egress::secrets::{Guard, Needle, Redacted, Verdict};
 use crate::grants::secrets::Leaks;
 use crate::selftest::sabotage;
@@ -59,7 +62,9 @@ pub struct Ledger {
 struct Inner {
     recorder: Recorder,
     journal: Journal,
-    clock: Clock,
+    clock: Arc<dyn EventClock>,
+    /// Of the lines of the trajectory, where somebody wants to compare them.
+    trajectory: Option<Sha256>,
     totals: Totals,
     limits: FactLimits,
     facts: u64,
@@ -75,21 +80,6 @@ struct Inner {
     kept_out: Vec<Needle>,
 }
 
-/// Wall time that never runs backwards: read once, then advanced by the monotonic clock.
-#[derive(Debug)]
-struct Clock {
-    start: Timestamp,
-    since: std::time::Instant,
-}
-
-impl Clock {
-    fn now(&self) -> Timestamp {
-        let elapsed =
-            SignedDuration::try_from(self.since.elapsed()).unwrap_or(SignedDuration::ZERO);
-        self.start.checked_add(elapsed).unwrap_or(Timestamp::MAX)
-    }
-}
-
 impl Ledger {
     /// A ledger that starts now. Records also go to `listener`, in order; one that does not keep up
     /// slows the guest down instead of losing records.
@@ -100,14 +90,30 @@ impl Ledger {
         limits: FactLimits,
         listener: Option<mpsc::Sender<Arc<Record>>>,
     ) -> Ledger {
+        Ledger::with_clock(
+            recorder,
+            journal,
+            limits,
+            listener,
+            Arc::new(WallTime::now()),
+        )
+    }
+
+    /// A ledger whose times come from `clock`.
+    #[must_use]
+    pub fn with_clock(
+        recorder: Recorder,
+        journal: Journal,
+        limits: FactLimits,
+        listener: Option<mpsc::Sender<Arc<Record>>>,
+        clock: Arc<dyn EventClock>,
+    ) -> Ledger {
         let guard = journal.guard().cloned();
         let inner = Inner {
             recorder,
             journal,
-            clock: Clock {
-                start: Timestamp::now(),
-                since: std::time::Instant::now(),
-            },
+            clock,
+            trajectory: None,
             totals: Totals::default(),
             limits,
             facts: 0,
@@ -124,6 +130,18 @@ impl Ledger {
             listener,
             guard,
         }
+    }
+
+    /// Keeps a digest of the trajectory from here on; before the first event, of all of it.
+    pub fn digest_trajectory(&self) {
+        self.lock().trajectory = Some(Sha256::new());
+    }
+
+    /// SHA-256 over the lines of the trajectory so far, each with a newline, if it is kept.
+    #[must_use]
+    pub fn trajectory_digest(&self) -> Option<Digest> {
+        let hasher = self.lock().trajectory.clone()?;
+        Some(Digest::from(<[u8; 32]>::from(hasher.finalize())))
     }
 
     /// What looks for the secrets of the run; nothing when it has none.
@@ -350,7 +368,7 @@ impl Ledger {
     /// The journal cannot be written.
     pub fn prelude(&self, body: Body) -> Result<(), JournalError> {
         let mut inner = self.lock();
-        let now = inner.clock.now();
+        let now = inner.now()?;
         inner.recorder.prelude(now, body);
         inner.write(now)
     }
@@ -362,7 +380,7 @@ impl Ledger {
     /// The journal cannot be written.
     pub fn start(&self, started: AgentStarted) -> Result<(), JournalError> {
         let mut inner = self.lock();
-        let now = inner.clock.now();
+        let now = inner.now()?;
         inner.recorder.start(now, started);
         inner.write(now)
     }
@@ -476,7 +494,7 @@ impl Ledger {
         output: Option<Value>,
     ) -> Result<StopReason, JournalError> {
         let mut inner = self.lock();
-        let now = inner.clock.now();
+        let now = inner.now()?;
         let reason = inner.recorder.stop(now, reason, output);
         inner.write(now)?;
         Ok(reason)
@@ -596,7 +614,7 @@ impl Ledger {
         report: impl FnOnce(&mut Recorder, Timestamp) -> Result<T, Rejected>,
     ) -> Result<T, LedgerError> {
         let mut inner = self.lock();
-        let now = inner.clock.now();
+        let now = inner.now()?;
         match report(&mut inner.recorder, now) {
             Ok(done) => {
                 inner.write(now)?;
@@ -625,6 +643,11 @@ impl Ledger {
 }
 
 impl Inner {
+    fn now(&self) -> Result<Timestamp, JournalError> {
+        let failed = |source| JournalError::new(std::path::PathBuf::from("recording"), source);
+        self.clock.event().map_err(failed)
+    }
+
     fn write(&mut self, now: Timestamp) -> Result<(), JournalError> {
         self.unwritten.extend(self.recorder.take());
         while let Some(event) = self.unwritten.pop_front() {
@@ -643,7 +666,7 @@ impl Inner {
     }
 
     fn audit(&mut self, audit: Audit) -> Result<(), JournalError> {
-        let now = self.clock.now();
+        let now = self.clock.audit();
         if !self.unwritten.is_empty() {
             // A small record may fit where a large event did not: it must not stand before it, least of
             // all the one that says the account is closed.
@@ -659,6 +682,10 @@ impl Inner {
     fn written(&mut self, now: Timestamp, record: Arc<Record>) -> Result<(), JournalError> {
         if let Entry::Avp(event) = &record.entry {
             self.totals.add(event);
+        }
+        if let (Some(hasher), Some(line)) = (&mut self.trajectory, record.avp()) {
+            hasher.update(line);
+            hasher.update("\n");
         }
         self.deeds.note(&record.entry);
         let new = record

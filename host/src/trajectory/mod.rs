@@ -8,6 +8,7 @@
 //! [`Ledger`] holds the four together behind one lock and is the only way to add to a run's account.
 
 pub mod audit;
+pub mod clock;
 pub mod content;
 pub mod deeds;
 pub mod event;

@@ -76,6 +76,27 @@ impl FsView<'_> {
         }
     }
 
+    /// What a descriptor stands for, and the granted directory it is in.
+    fn opened(&self, fd: &Fd) -> FsResult<(usize, Arc<File>)> {
+        Ok(match self.table.get(fd)? {
+            Descriptor::Dir(_) => {
+                let dir = self.dir(fd)?;
+                (dir.mount, dir.dir)
+            }
+            Descriptor::File(_) => {
+                let (file, handle) = self.file(fd)?;
+                (handle.mount, file)
+            }
+        })
+    }
+
+    fn stable(&self, stat: types::DescriptorStat) -> types::DescriptorStat {
+        match &self.fs.stable {
+            Some(stable) => stable.stat(stat),
+            None => stat,
+        }
+    }
+
     /// A file that was opened for writing.
     fn writer(&self, fd: &Fd) -> FsResult<(Arc<File>, &FileHandle)> {
         let (file, handle) = self.file(fd)?;
@@ -275,16 +296,7 @@ impl types::HostDescriptor for FsView<'_> {
         atim: types::NewTimestamp,
         mtim: types::NewTimestamp,
     ) -> FsResult<()> {
-        let (mount, handle) = match self.table.get(&fd)? {
-            Descriptor::Dir(_) => {
-                let dir = self.dir(&fd)?;
-                (dir.mount, dir.dir)
-            }
-            Descriptor::File(_) => {
-                let (file, handle) = self.file(&fd)?;
-                (handle.mount, file)
-            }
-        };
+        let (mount, handle) = self.opened(&fd)?;
         let times = timestamps(atim, mtim)?;
         self.blocking(Operation::SetTimes, move |disk| {
             disk.set_times(mount, handle, &times)
@@ -356,7 +368,8 @@ impl types::HostDescriptor for FsView<'_> {
             Ok(dir) => self.shown(Operation::Stat, &dir, ".")?,
             Err(_) => Shown::Any,
         };
-        Ok(shown.stat(self.inner().stat(fd).await?))
+        let stat = shown.stat(self.inner().stat(fd).await?);
+        Ok(self.stable(stat))
     }
 
     async fn stat_at(
@@ -370,7 +383,7 @@ impl types::HostDescriptor for FsView<'_> {
         let flags = path_flags(shown.links(links(flags)));
         let result = self.inner().stat_at(fd, flags, path.clone()).await;
         let stat = self.told_escape(Operation::Stat, &dir, &path, result)?;
-        Ok(shown.stat(stat))
+        Ok(self.stable(shown.stat(stat)))
     }
 
     async fn set_times_at(
@@ -522,6 +535,11 @@ impl types::HostDescriptor for FsView<'_> {
     }
 
     async fn metadata_hash(&mut self, fd: Fd) -> FsResult<types::MetadataHashValue> {
+        if self.fs.stable.is_some() {
+            let (mount, handle) = self.opened(&fd)?;
+            let disk = self.disk();
+            return disk.answer(Operation::Stat, disk.identity(mount, &handle));
+        }
         self.inner().metadata_hash(fd).await
     }
 
@@ -534,6 +552,12 @@ impl types::HostDescriptor for FsView<'_> {
         let dir = self.dir(&fd)?;
         let shown = self.shown(Operation::Stat, &dir, &path)?;
         let flags = path_flags(shown.links(links(flags)));
+        if self.fs.stable.is_some() {
+            let disk = self.disk();
+            let found = disk.find(&dir, &path, links(flags));
+            let identity = found.and_then(|found| disk.identity(dir.mount, found.handle()));
+            return disk.answer(Operation::Stat, identity);
+        }
         let result = self.inner().metadata_hash_at(fd, flags, path.clone()).await;
         self.told_escape(Operation::Stat, &dir, &path, result)
     }

@@ -40,6 +40,7 @@ mod protect;
 mod quota;
 mod refusal;
 mod resolve;
+mod stable;
 mod stream;
 mod survey;
 mod symlink;
@@ -62,7 +63,8 @@ pub use extent::Extent;
 pub use observe::{Change, ChangeKind, Content, Denial, FileChange, FileId, Observer, Operation};
 pub use protect::{PROTECTED, Protected, Protection, Scope};
 pub use quota::Limits;
-pub use survey::{SurveyError, SurveyLimits, survey};
+pub use stable::Stable;
+pub use survey::{SurveyError, SurveyLimits, digest_of, entries, survey};
 
 /// What a guest may do in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,6 +136,8 @@ pub struct Filesystem {
     disk: Arc<disk::Disk>,
     wasi: WasiFilesystemCtx,
     threading: Threading,
+    /// Whether what is said of files beside their content is made the same in every run.
+    stable: Option<Stable>,
     open: HashMap<u32, descriptor::Handle>,
 }
 
@@ -159,6 +163,7 @@ impl Filesystem {
             )),
             wasi: WasiFilesystemCtx::default(),
             threading: Threading::default(),
+            stable: None,
             open: HashMap::new(),
         })
     }
@@ -168,6 +173,14 @@ impl Filesystem {
     pub fn with_threading(mut self, threading: Threading) -> Filesystem {
         self.threading = threading;
         self
+    }
+
+    /// Makes what is said of files the same in every run, and what they do independent of time: work is done
+    /// on the thread that drives the guest.
+    #[must_use]
+    pub fn with_stability(mut self, stable: Stable) -> Filesystem {
+        self.stable = Some(stable);
+        self.with_threading(Threading::Caller)
     }
 
     /// What is known of the run's changes; valid after the store is gone.

@@ -56,6 +56,26 @@ pub enum SurveyError {
 /// # Errors
 /// There is more in it than `limits` allow, or something cannot be read or named.
 pub fn survey(dir: &File, limits: SurveyLimits) -> Result<Digest, SurveyError> {
+    Ok(digest_of(&entries(dir, limits)?))
+}
+
+/// The digest of a directory with these entries.
+#[must_use]
+pub fn digest_of(entries: &BTreeMap<String, String>) -> Digest {
+    let mut text = String::new();
+    for (path, line) in entries {
+        let path = serde_json::Value::String(path.clone());
+        // Writing to a `String` cannot fail.
+        let _ = writeln!(text, "{line} {path}");
+    }
+    Digest::of(text.as_bytes())
+}
+
+/// Everything in `dir`: `KIND DIGEST` by path.
+///
+/// # Errors
+/// As [`survey`].
+pub fn entries(dir: &File, limits: SurveyLimits) -> Result<BTreeMap<String, String>, SurveyError> {
     let mut lines = BTreeMap::new();
     let mut left = limits.bytes;
     let mut unnamed = false;
@@ -77,13 +97,7 @@ pub fn survey(dir: &File, limits: SurveyLimits) -> Result<Digest, SurveyError> {
     if unnamed {
         return Err(SurveyError::Name);
     }
-    let mut text = String::new();
-    for (path, line) in lines {
-        let path = serde_json::Value::String(path);
-        // Writing to a `String` cannot fail.
-        let _ = writeln!(text, "{line} {path}");
-    }
-    Ok(Digest::of(text.as_bytes()))
+    Ok(lines)
 }
 
 /// Kind and digest of an entry; nothing when more than `left` bytes would have to be read.

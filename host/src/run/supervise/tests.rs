@@ -55,6 +55,7 @@ impl Run {
             limits: &self.limits,
             policy: Policy::of(&self.limits),
             interrupt: &self.interrupt,
+            tape: &Tape::off(),
         };
         supervise(guest, supervision).await
     }

@@ -1,0 +1,194 @@
+//! Grants as a recording keeps them, and back.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::require::{ArtifactEvidence, Require, RequireError};
+use super::{DirSpec, Evidence, FileGrant, FileSpec, GrantError, Grants, GrantsFile};
+use crate::grants::dir::{DEFAULT_GUEST, DirError};
+use crate::schema::Schema;
+
+/// Grants as they stand in a recording: what a replay needs of them. What leads outside (hosts, models, tools,
+/// secrets) is not: a replay has no outside.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[derive(Default)]
+struct Recorded {
+    dirs: Vec<String>,
+    files: Vec<String>,
+    protect: Vec<String>,
+    no_protect: bool,
+    env: BTreeMap<String, String>,
+    args: Vec<String>,
+    limits: Map<String, Value>,
+    require: Require,
+    /// The schemas themselves, by the name of the artifact they are for.
+    schemas: BTreeMap<String, String>,
+}
+
+/// Grants of a recording cannot be given.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordedError {
+    /// They are not grants, or of another version.
+    #[error("cannot read the grants of the recording: {0}")]
+    Malformed(String),
+    /// They cannot be given here.
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+}
+
+impl crate::error::Hint for RecordedError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            RecordedError::Malformed(_) => Some(
+                "replay it with the version of wasm-agent that wrote it, or record it again"
+                    .to_owned(),
+            ),
+            RecordedError::Grant(GrantError::Dir(DirError::Unreadable { .. })) => {
+                Some("say where the directory is here with `--dir HOST::GUEST`".to_owned())
+            }
+            RecordedError::Grant(error) => error.hint(),
+        }
+    }
+}
+
+impl Grants {
+    /// The grants as a recording keeps them. Paths in `base` are relative to it; values of variables are
+    /// there, as the guest sees them.
+    ///
+    /// # Errors
+    ///
+    /// A schema that has been read cannot be read again.
+    pub fn to_recorded_json(&self, base: &Path) -> Result<Value, GrantError> {
+        let relative = |host: &Path| match host.strip_prefix(base) {
+            Ok(inside) => Path::new(".").join(inside),
+            Err(_) => host.to_owned(),
+        };
+        let dirs = self.dirs.iter().map(|dir| {
+            format!(
+                "{}::{}:{}",
+                relative(&dir.host).display(),
+                dir.guest,
+                dir.access
+            )
+        });
+        let files = self.files.iter().map(|file: &FileGrant| {
+            let host = relative(&file.host).join(&file.name);
+            format!("{}::{}:{}", host.display(), file.guest_path(), file.access)
+        });
+        let mut schemas = Map::new();
+        for artifact in &self.require.artifacts {
+            if let Some((path, _)) = &artifact.schema {
+                let text =
+                    std::fs::read_to_string(path).map_err(|source| RequireError::Unreadable {
+                        path: path.clone(),
+                        source,
+                    })?;
+                schemas.insert(artifact.name.clone(), text.into());
+            }
+        }
+        let mut json = json!({
+            "dirs": dirs.collect::<Vec<_>>(),
+            "files": files.collect::<Vec<_>>(),
+            "env": self.env,
+            "args": self.args,
+            "limits": self.limits.to_json(),
+            "require": {
+                "complete": self.require.complete,
+                "artifacts": self.require.artifacts.iter()
+                    .map(|artifact| json!({ "name": artifact.name })).collect::<Vec<_>>(),
+                "output-schema": self.require.output_schema,
+            },
+            "schemas": schemas,
+        });
+        let guest = self.to_guest_json();
+        if let Some(map) = json.as_object_mut() {
+            for name in ["protect", "no-protect"] {
+                if let Some(value) = guest.get(name) {
+                    map.insert(name.to_owned(), value.clone());
+                }
+            }
+        }
+        Ok(json)
+    }
+
+    /// Grants of a recording. `dirs` and `files` say where on this host those are that the guest sees at the
+    /// same place; access is as it was recorded.
+    ///
+    /// # Errors
+    ///
+    /// They are not grants, or a directory or file is not there.
+    pub fn from_recorded(
+        recorded: &Value,
+        dirs: &[DirSpec],
+        files: &[FileSpec],
+    ) -> Result<Grants, RecordedError> {
+        let recorded: Recorded = serde_json::from_value(recorded.clone())
+            .map_err(|error| RecordedError::Malformed(error.to_string()))?;
+        let mut file = GrantsFile {
+            protect: recorded.protect,
+            no_protect: recorded.no_protect,
+            env: recorded.env,
+            args: recorded.args,
+            ..GrantsFile::default()
+        };
+        for text in recorded.dirs {
+            let mut spec: DirSpec = text.parse().map_err(GrantError::from)?;
+            let at = |spec: &DirSpec| {
+                spec.guest
+                    .clone()
+                    .unwrap_or_else(|| DEFAULT_GUEST.to_owned())
+            };
+            if let Some(here) = dirs.iter().find(|here| at(here) == at(&spec)) {
+                spec.host.clone_from(&here.host);
+            }
+            file.dirs.push(spec);
+        }
+        for text in recorded.files {
+            let mut spec: FileSpec = text.parse().map_err(GrantError::from)?;
+            if let Some(here) = files
+                .iter()
+                .find(|here| here.guest.is_some() && here.guest == spec.guest)
+            {
+                spec.host.clone_from(&here.host);
+            }
+            file.files.push(spec);
+        }
+        for (name, value) in recorded.limits {
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            file.limits.push((name, value));
+        }
+        let mut grants = Grants::resolve(file, GrantsFile::default())?;
+        let mut artifacts = Vec::new();
+        for artifact in recorded.require.artifacts {
+            let schema = match recorded.schemas.get(&artifact.name) {
+                None => None,
+                Some(text) => {
+                    let path = Path::new(&artifact.name).to_owned();
+                    let schema = Schema::parse(text.as_bytes()).map_err(|source| {
+                        GrantError::from(RequireError::Schema {
+                            path: path.clone(),
+                            source,
+                        })
+                    })?;
+                    Some((path, schema))
+                }
+            };
+            artifacts.push(ArtifactEvidence {
+                name: artifact.name,
+                schema,
+            });
+        }
+        grants.require = Evidence {
+            complete: recorded.require.complete,
+            artifacts,
+            output_schema: recorded.require.output_schema,
+        };
+        Ok(grants)
+    }
+}

@@ -1,0 +1,492 @@
+//! The one place answers from outside go through.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::divergence::Divergence;
+use super::format::{Answer, ClockKind, End, Header, Reader, Recording};
+use super::request::abridged;
+use crate::capabilities::meters::LimitHit;
+use crate::digest::Digest;
+use crate::trajectory::JournalError;
+use crate::trajectory::clock::EventClock;
+
+mod player;
+mod writer;
+
+use player::Player;
+use writer::Writer;
+pub use writer::{Scrub, Sink};
+
+/// The tape of one run. Cheap to clone; clones are the same tape.
+#[derive(Clone)]
+pub struct Tape {
+    inner: Option<Arc<Inner>>,
+}
+
+struct Inner {
+    start: Timestamp,
+    state: Mutex<State>,
+}
+
+enum State {
+    Record(Box<Writer>, Time),
+    Replay(Player),
+}
+
+/// What time a recorded run has, in microseconds since its start.
+enum Time {
+    Real { since: Instant, last: u64 },
+    Virtual { now: u64 },
+}
+
+/// How time passes for a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As for everybody.
+    Real,
+    /// By what is declared: nobody waits.
+    Virtual,
+    /// It does not: what came of waiting is on the tape.
+    Replayed,
+}
+
+/// Why a host call cannot be answered; the run ends.
+#[derive(Debug, thiserror::Error)]
+pub enum TapeError {
+    /// The run has left its recording.
+    #[error(transparent)]
+    Diverged(#[from] Box<Divergence>),
+    /// Here the recorded run was ended from outside.
+    #[error("the recorded run was ended here")]
+    Cut,
+    /// The recording cannot be written.
+    #[error("cannot write the recording `{}`: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// An answer of the recording is not one to this call.
+    #[error("the answer to call {call} in the recording is not one: {reason}")]
+    Answer {
+        /// Its number.
+        call: u64,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// A guest in virtual time would wait beyond the end of its run.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("limit `{}` is reached", .0.name)]
+pub struct OutOfTime(pub LimitHit);
+
+/// Why a run cannot go on with its tape.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stop {
+    /// It has left its recording.
+    Diverged(Box<Divergence>),
+    /// The recorded run was ended from outside: how, as its outcome said it.
+    Cut(Value),
+    /// The recording cannot be written.
+    Failed(String),
+}
+
+impl Tape {
+    /// The tape of a live run: there is none.
+    #[must_use]
+    pub fn off() -> Tape {
+        Tape { inner: None }
+    }
+
+    /// A tape of virtual time that nobody keeps: an agent that says who it is says the same every time.
+    #[must_use]
+    pub fn silent(start: Timestamp) -> Tape {
+        Tape {
+            inner: Some(Arc::new(Inner {
+                start,
+                state: Mutex::new(State::Record(
+                    Box::new(Writer::silent()),
+                    Time::Virtual { now: 0 },
+                )),
+            })),
+        }
+    }
+
+    /// A tape that performs, and writes what came of it: to `sink` where there is one, and in any case into
+    /// the digest of the run. What `scrub` takes out neither gets into the file nor to the guest.
+    ///
+    /// # Errors
+    ///
+    /// The header cannot be written.
+    pub fn record(
+        header: &Header,
+        sink: Option<Sink>,
+        scrub: Option<Scrub>,
+    ) -> Result<Tape, TapeError> {
+        let time = match header.clock {
+            ClockKind::Real => Time::Real {
+                since: Instant::now(),
+                last: 0,
+            },
+            ClockKind::Virtual => Time::Virtual { now: 0 },
+        };
+        let writer = Writer::begin(header, sink, scrub)?;
+        Ok(Tape::new(header, State::Record(Box::new(writer), time)))
+    }
+
+    /// A tape that answers from a recording. `changed` is what differs from the recorded run already, as the
+    /// hint that goes with a divergence.
+    #[must_use]
+    pub fn replay(recording: Arc<Recording>, changed: Option<String>) -> Tape {
+        let header = recording.header.clone();
+        Tape::new(&header, State::Replay(Player::new(recording, changed)))
+    }
+
+    fn new(header: &Header, state: State) -> Tape {
+        Tape {
+            inner: Some(Arc::new(Inner {
+                start: header.started().unwrap_or(Timestamp::UNIX_EPOCH),
+                state: Mutex::new(state),
+            })),
+        }
+    }
+
+    /// True for a live run.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.inner.is_none()
+    }
+
+    /// True when nothing is performed.
+    #[must_use]
+    pub fn replays(&self) -> bool {
+        self.pace() == Pace::Replayed
+    }
+
+    /// How time passes.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        match self.state().as_deref() {
+            None | Some(State::Record(_, Time::Real { .. })) => Pace::Real,
+            Some(State::Record(_, Time::Virtual { .. })) => Pace::Virtual,
+            Some(State::Replay(_)) => Pace::Replayed,
+        }
+    }
+
+    /// When the run began, where it has a time of its own.
+    #[must_use]
+    pub fn start(&self) -> Option<Timestamp> {
+        self.inner.as_ref().map(|inner| inner.start)
+    }
+
+    /// Reads the clock: microseconds since the start. Nothing for a live run.
+    ///
+    /// # Errors
+    ///
+    /// See [`TapeError`].
+    pub fn read(&self, by: Reader) -> Result<Option<u64>, TapeError> {
+        match self.state().as_deref_mut() {
+            None => Ok(None),
+            Some(State::Record(writer, time)) => {
+                let now = time.read();
+                writer.reading(by, now)?;
+                Ok(Some(now))
+            }
+            Some(State::Replay(player)) => player.reading(by).map(Some),
+        }
+    }
+
+    /// The time without reading it: for what is set up, not seen.
+    #[must_use]
+    pub fn peek(&self) -> u64 {
+        match self.state().as_deref() {
+            None => 0,
+            Some(State::Record(_, time)) => time.now(),
+            Some(State::Replay(player)) => player.now(),
+        }
+    }
+
+    /// In virtual time, lets it be `to` microseconds since the start, unless it is later already.
+    pub fn advance(&self, to: u64) {
+        if let Some(State::Record(_, Time::Virtual { now })) = self.state().as_deref_mut() {
+            *now = to.max(*now);
+        }
+    }
+
+    /// A host call whose answer comes from outside. `perform` is not touched when the answer is on the tape.
+    ///
+    /// A streamed answer is one call for each piece that is handed to the guest, in the order in which they
+    /// are: what the guest has seen is what counts, not what has arrived. A guest that is dropped while it
+    /// waits has seen nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of `perform`, of which a replay repeats what is the guest's own; and see [`TapeError`].
+    pub async fn effect<T, F>(
+        &self,
+        kind: &'static str,
+        request: impl FnOnce() -> Value + Send,
+        perform: F,
+    ) -> wasmtime::Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = wasmtime::Result<T>>,
+    {
+        if self.is_off() {
+            return perform.await;
+        }
+        let request = abridged(request());
+        if self.replays() {
+            return self.answer(kind, &request);
+        }
+        let performed = perform.await;
+        self.performed(kind, request, performed)
+    }
+
+    /// The same for a call that does not wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tape::effect`].
+    pub fn observe<T>(
+        &self,
+        kind: &'static str,
+        request: impl FnOnce() -> Value,
+        perform: impl FnOnce() -> wasmtime::Result<T>,
+    ) -> wasmtime::Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        if self.is_off() {
+            return perform();
+        }
+        let request = abridged(request());
+        if self.replays() {
+            return self.answer(kind, &request);
+        }
+        self.performed(kind, request, perform())
+    }
+
+    fn answer<T: DeserializeOwned>(
+        &self,
+        kind: &'static str,
+        request: &Value,
+    ) -> wasmtime::Result<T> {
+        let mut state = self.state();
+        let Some(State::Replay(player)) = state.as_deref_mut() else {
+            return Err(wasmtime::Error::msg("this run is not replayed"));
+        };
+        let (call, answer) = player.call(kind, request)?;
+        match answer {
+            Answer::Result(value) => serde_json::from_value(value).map_err(|error| {
+                wasmtime::Error::new(TapeError::Answer {
+                    call,
+                    reason: error.to_string(),
+                })
+            }),
+            Answer::Trap(message) => Err(wasmtime::Error::msg(message)),
+        }
+    }
+
+    fn performed<T: Serialize + DeserializeOwned>(
+        &self,
+        kind: &'static str,
+        request: Value,
+        performed: wasmtime::Result<T>,
+    ) -> wasmtime::Result<T> {
+        let mut state = self.state();
+        let Some(State::Record(writer, _)) = state.as_deref_mut() else {
+            return performed;
+        };
+        match performed {
+            Ok(value) => {
+                let text = writer.scrubbed(serde_json::to_string(&value)?);
+                // The guest gets what stands on the tape, so that a replay cannot give it anything else.
+                let written = serde_json::from_str(&text)?;
+                writer.call(kind, request, Answer::Result(serde_json::from_str(&text)?))?;
+                Ok(written)
+            }
+            Err(error) => {
+                if let Some(OutOfTime(hit)) = error.downcast_ref() {
+                    writer.cut(serde_json::to_value(crate::run::Ended::Limit(*hit))?)?;
+                } else if error.downcast_ref::<JournalError>().is_none()
+                    && error.downcast_ref::<TapeError>().is_none()
+                {
+                    let message = error.root_cause().to_string();
+                    writer.call(kind, request, Answer::Trap(message))?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes that the run was ended from outside.
+    pub fn cut(&self, ended: Value) {
+        if let Some(State::Record(writer, _)) = self.state().as_deref_mut() {
+            // A failure is remembered, and told by `stopped`.
+            let _ = writer.cut(ended);
+        }
+    }
+
+    /// Why the run cannot go on, if it cannot.
+    #[must_use]
+    pub fn stopped(&self) -> Option<Stop> {
+        match self.state().as_deref() {
+            None => None,
+            Some(State::Record(writer, _)) => writer.failed().map(Stop::Failed),
+            Some(State::Replay(player)) => player.stopped(),
+        }
+    }
+
+    /// Whether the run was ended from outside: how far it had come by then is not repeated exactly.
+    #[must_use]
+    pub fn was_cut(&self) -> bool {
+        match self.state().as_deref() {
+            None => false,
+            Some(State::Record(writer, _)) => writer.was_cut(),
+            Some(State::Replay(player)) => matches!(player.stopped(), Some(Stop::Cut(_))),
+        }
+    }
+
+    /// Whether the recorded run was ended at the point this replay has reached.
+    #[must_use]
+    pub fn at_cut(&self) -> bool {
+        matches!(self.state().as_deref(), Some(State::Replay(player)) if player.at_cut())
+    }
+
+    /// Ends the replay where the recorded run was ended from outside, if it has come to that point.
+    pub fn take_cut(&self) {
+        if let Some(State::Replay(player)) = self.state().as_deref_mut() {
+            player.take_cut();
+        }
+    }
+
+    /// Digest of what is on the tape so far; for a replay, of all of it. Nothing for a live run.
+    #[must_use]
+    pub fn entries_digest(&self) -> Option<Digest> {
+        match self.state().as_deref_mut()? {
+            State::Record(writer, _) => Some(writer.entries_digest()),
+            State::Replay(player) => Some(player.entries_digest()),
+        }
+    }
+
+    /// Closes the tape: writes the end, or checks that a replay has come to it in the same way.
+    ///
+    /// # Errors
+    ///
+    /// See [`TapeError`].
+    pub fn close(&self, end: Closing) -> Result<(), TapeError> {
+        match self.state().as_deref_mut() {
+            None => Ok(()),
+            Some(State::Record(writer, _)) => writer.end(end),
+            Some(State::Replay(player)) => player.end(&end),
+        }
+    }
+
+    fn state(&self) -> Option<MutexGuard<'_, State>> {
+        let inner = self.inner.as_ref()?;
+        // Each change of it is complete at the point where a panic could happen.
+        Some(inner.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What is known of a run when its tape is closed.
+#[derive(Clone, Debug)]
+pub struct Closing {
+    /// How it ended.
+    pub ended: Value,
+    /// What the agent returned.
+    pub output: Option<Digest>,
+    /// Its trajectory.
+    pub trajectory: Digest,
+    /// Fuel used.
+    pub fuel: Option<u64>,
+    /// The run digest.
+    pub run: Digest,
+}
+
+impl Closing {
+    fn end(self, calls: u64, lines: Digest) -> End {
+        End {
+            calls,
+            ended: self.ended,
+            output: self.output,
+            trajectory: self.trajectory,
+            fuel: self.fuel,
+            run: self.run,
+            lines,
+        }
+    }
+}
+
+impl Time {
+    fn now(&self) -> u64 {
+        match self {
+            Time::Real { since, .. } => {
+                u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
+            }
+            Time::Virtual { now } => *now,
+        }
+    }
+
+    fn read(&mut self) -> u64 {
+        let now = self.now();
+        match self {
+            Time::Real { last, .. } => {
+                *last = now.max(*last);
+                *last
+            }
+            Time::Virtual { now } => {
+                *now = now.saturating_add(1);
+                *now
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn at(&self, micros: u64) -> Timestamp {
+        let elapsed = SignedDuration::from_micros(i64::try_from(micros).unwrap_or(i64::MAX));
+        self.start.checked_add(elapsed).unwrap_or(Timestamp::MAX)
+    }
+}
+
+impl EventClock for Tape {
+    fn event(&self) -> io::Result<Timestamp> {
+        let now = self.read(Reader::Event).map_err(io::Error::other)?;
+        Ok(self
+            .inner
+            .as_ref()
+            .zip(now)
+            .map_or_else(Timestamp::now, |(inner, now)| inner.at(now)))
+    }
+
+    fn audit(&self) -> Timestamp {
+        self.inner
+            .as_ref()
+            .map_or_else(Timestamp::now, |inner| inner.at(self.peek()))
+    }
+}
+
+impl fmt::Debug for Tape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = match self.state().as_deref() {
+            None => "off",
+            Some(State::Record(..)) => "record",
+            Some(State::Replay(_)) => "replay",
+        };
+        write!(f, "Tape({mode})")
+    }
+}

@@ -1,0 +1,250 @@
+//! Answers from a tape, and notices the first call that is not on it.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Closing, Stop, TapeError};
+use crate::digest::Digest;
+use crate::recording::Recording;
+use crate::recording::divergence::{Divergence, shown};
+use crate::recording::format::{Answer, Entry, Reader};
+
+/// Entries before and after a divergence that are shown.
+const NEARBY: usize = 2;
+
+/// Calls with which a reply is put on record that was broken off, also by the end of the run.
+const CLOSING: &[&str] = &["model.partial", "model.cost"];
+
+/// For whom the tape is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    Guest,
+    /// The account of the run, which is closed after the guest is gone.
+    Account,
+}
+
+pub(super) struct Player {
+    recording: Arc<Recording>,
+    /// What differs from the recorded run before it began.
+    changed: Option<String>,
+    /// The entry that is next.
+    at: usize,
+    /// How many readings of it are taken.
+    within: usize,
+    now: u64,
+    stop: Option<Stop>,
+}
+
+impl Player {
+    pub(super) fn new(recording: Arc<Recording>, changed: Option<String>) -> Player {
+        Player {
+            recording,
+            changed,
+            at: 0,
+            within: 0,
+            now: 0,
+            stop: None,
+        }
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.now
+    }
+
+    pub(super) fn stopped(&self) -> Option<Stop> {
+        self.stop.clone()
+    }
+
+    pub(super) fn entries_digest(&self) -> Digest {
+        self.recording.entries_digest
+    }
+
+    pub(super) fn at_cut(&self) -> bool {
+        matches!(self.recording.entries.get(self.at), Some(Entry::Cut { .. }))
+    }
+
+    pub(super) fn take_cut(&mut self) {
+        if let (None, Some(Entry::Cut { ended, .. })) =
+            (&self.stop, self.recording.entries.get(self.at))
+        {
+            self.stop = Some(Stop::Cut(ended.clone()));
+            self.at += 1;
+        }
+    }
+
+    pub(super) fn reading(&mut self, by: Reader) -> Result<u64, TapeError> {
+        if let (Some(Stop::Diverged(_) | Stop::Failed(_)), Reader::Event) = (&self.stop, by) {
+            // The account is being closed; the recording says nothing about that.
+            return Ok(self.now);
+        }
+        self.go_on(match by {
+            Reader::Event => Asker::Account,
+            Reader::Wall | Reader::Monotonic => Asker::Guest,
+        })?;
+        let recording = self.recording.clone();
+        if let Some(Entry::Readings {
+            by: letters, us, ..
+        }) = recording.entries.get(self.at)
+            && let (Some(reader), Some(delta)) = (letters.get(self.within), us.get(self.within))
+            && *reader == by
+        {
+            self.now = self.now.saturating_add(*delta);
+            self.within += 1;
+            if self.within == letters.len() {
+                self.at += 1;
+                self.within = 0;
+            }
+            return Ok(self.now);
+        }
+        Err(self.diverged(by.name().to_owned(), None))
+    }
+
+    pub(super) fn call(&mut self, kind: &str, request: &Value) -> Result<(u64, Answer), TapeError> {
+        self.go_on(if CLOSING.contains(&kind) {
+            Asker::Account
+        } else {
+            Asker::Guest
+        })?;
+        let recording = self.recording.clone();
+        let found = || called(kind, request);
+        match recording.entries.get(self.at) {
+            Some(Entry::Call {
+                n,
+                kind: recorded,
+                request: asked,
+                answer,
+            }) if recorded == kind => {
+                if asked == request {
+                    self.at += 1;
+                    return Ok((*n, answer.clone()));
+                }
+                Err(self.diverged(found(), Some((asked, request))))
+            }
+            _ => Err(self.diverged(found(), None)),
+        }
+    }
+
+    /// Nothing more is answered once the run has left the recording, or has come to where it was cut.
+    fn go_on(&mut self, asker: Asker) -> Result<(), TapeError> {
+        match &self.stop {
+            // What is left after a cut is how the account was closed.
+            Some(Stop::Cut(_)) if asker == Asker::Account => return Ok(()),
+            Some(Stop::Cut(_) | Stop::Failed(_)) => return Err(TapeError::Cut),
+            Some(Stop::Diverged(divergence)) => return Err(divergence.clone().into()),
+            None => {}
+        }
+        if self.at_cut() {
+            self.take_cut();
+            return Err(TapeError::Cut);
+        }
+        Ok(())
+    }
+
+    fn diverged(&mut self, found: String, requests: Option<(&Value, &Value)>) -> TapeError {
+        let mut divergence = Divergence::new(self.number(), self.due(), found);
+        if let Some((expected, found)) = requests {
+            divergence = divergence.of_requests(expected, found);
+        }
+        divergence.nearby = self.nearby();
+        divergence.hint = self.changed.clone();
+        let divergence = Box::new(divergence);
+        self.stop = Some(Stop::Diverged(divergence.clone()));
+        divergence.into()
+    }
+
+    /// Number of the call that is due.
+    fn number(&self) -> u64 {
+        match self.recording.entries.get(self.at) {
+            Some(entry) => entry.number() + self.within as u64,
+            None => self
+                .recording
+                .entries
+                .last()
+                .map_or(1, |entry| entry.number() + entry.calls()),
+        }
+    }
+
+    /// What the recording has next, in words.
+    fn due(&self) -> String {
+        match self.recording.entries.get(self.at) {
+            None => "the end of the recording".to_owned(),
+            Some(Entry::Readings { by, .. }) => by
+                .get(self.within)
+                .map_or("a reading", |reader| reader.name())
+                .to_owned(),
+            Some(entry) => in_words(entry),
+        }
+    }
+
+    fn nearby(&self) -> Vec<String> {
+        let first = self.at.saturating_sub(NEARBY);
+        let around = self.recording.entries.iter().skip(first);
+        around
+            .take(2 * NEARBY + 1)
+            .map(|entry| format!("call {}: {}", entry.number(), in_words(entry)))
+            .collect()
+    }
+
+    pub(super) fn end(&mut self, closing: &Closing) -> Result<(), TapeError> {
+        if self
+            .stop
+            .as_ref()
+            .is_some_and(|stop| !matches!(stop, Stop::Cut(_)))
+        {
+            return Ok(());
+        }
+        if self.at < self.recording.entries.len() {
+            return Err(self.diverged("the end of the run".to_owned(), None));
+        }
+        let recording = self.recording.clone();
+        let Some(end) = &recording.end else {
+            return Ok(());
+        };
+        let mut one = serde_json::json!({ "ended": end.ended, "output": end.output });
+        let mut other = serde_json::json!({ "ended": closing.ended, "output": closing.output });
+        // Another component has another description, another use of fuel and so another digest: what counts
+        // is that it did and returned the same.
+        if let (None, Some(one), Some(other)) =
+            (&self.changed, one.as_object_mut(), other.as_object_mut())
+        {
+            one.insert("trajectory".to_owned(), end.trajectory.to_string().into());
+            one.insert("fuel".to_owned(), end.fuel.into());
+            one.insert("run".to_owned(), end.run.to_string().into());
+            other.insert(
+                "trajectory".to_owned(),
+                closing.trajectory.to_string().into(),
+            );
+            other.insert("fuel".to_owned(), closing.fuel.into());
+            other.insert("run".to_owned(), closing.run.to_string().into());
+        }
+        if one == other {
+            return Ok(());
+        }
+        Err(self.diverged("another end of the run".to_owned(), Some((&one, &other))))
+    }
+}
+
+fn called(kind: &str, request: &Value) -> String {
+    match request {
+        Value::Null => format!("`{kind}`"),
+        request => format!("`{kind}` {}", shown(&request.to_string())),
+    }
+}
+
+fn in_words(entry: &Entry) -> String {
+    match entry {
+        Entry::Readings { by, .. } => match by.as_slice() {
+            [reader] => reader.name().to_owned(),
+            several => format!("{} readings of the clock", several.len()),
+        },
+        Entry::Call { kind, request, .. } => called(kind, request),
+        Entry::Cut { ended, .. } => {
+            let how = ended
+                .get("kind")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            format!("the end of the run from outside ({})", shown(how))
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Writes a tape, each entry as soon as it is there.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::{Closing, TapeError};
+use crate::digest::Digest;
+use crate::recording::format::{Answer, Entry, Header, MAX_BYTES, READINGS_MAX, Reader, digest};
+
+/// Takes secrets out of a line before it is written; nothing when there are none in it.
+pub type Scrub = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// Where a recording goes.
+pub struct Sink {
+    path: PathBuf,
+    file: File,
+}
+
+impl Sink {
+    /// Makes the file. One that is there is replaced.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made.
+    pub fn create(path: &Path) -> Result<Sink, TapeError> {
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true);
+        // What a run has seen is for its owner only, as in run directories.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(path).map_err(|source| TapeError::Write {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Sink {
+            path: path.to_owned(),
+            file,
+        })
+    }
+}
+
+pub(super) struct Writer {
+    sink: Option<Sink>,
+    scrub: Option<Scrub>,
+    /// Of every line so far.
+    all: Sha256,
+    /// Of the entries.
+    own: Sha256,
+    bytes: u64,
+    /// Number of the next call.
+    next: u64,
+    /// The last reading.
+    last: u64,
+    /// Readings that are not written yet.
+    by: Vec<Reader>,
+    us: Vec<u64>,
+    was_cut: bool,
+    failed: Option<String>,
+}
+
+impl Writer {
+    pub(super) fn begin(
+        header: &Header,
+        sink: Option<Sink>,
+        scrub: Option<Scrub>,
+    ) -> Result<Writer, TapeError> {
+        let mut writer = Writer::silent();
+        writer.sink = sink;
+        writer.scrub = scrub;
+        writer.line(header.line())?;
+        Ok(writer)
+    }
+
+    /// A tape nobody keeps.
+    pub(super) fn silent() -> Writer {
+        Writer {
+            sink: None,
+            scrub: None,
+            all: Sha256::new(),
+            own: Sha256::new(),
+            bytes: 0,
+            next: 1,
+            last: 0,
+            by: Vec::new(),
+            us: Vec::new(),
+            was_cut: false,
+            failed: None,
+        }
+    }
+
+    pub(super) fn failed(&self) -> Option<String> {
+        self.failed.clone()
+    }
+
+    pub(super) fn was_cut(&self) -> bool {
+        self.was_cut
+    }
+
+    pub(super) fn reading(&mut self, by: Reader, now: u64) -> Result<(), TapeError> {
+        self.by.push(by);
+        self.us.push(now.saturating_sub(self.last));
+        self.last = now;
+        if self.by.len() == READINGS_MAX {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn call(
+        &mut self,
+        kind: &str,
+        request: Value,
+        answer: Answer,
+    ) -> Result<(), TapeError> {
+        self.flush()?;
+        let entry = Entry::Call {
+            n: self.next,
+            kind: kind.to_owned(),
+            request,
+            answer,
+        };
+        self.entry(&entry)
+    }
+
+    pub(super) fn cut(&mut self, ended: Value) -> Result<(), TapeError> {
+        self.was_cut = true;
+        self.flush()?;
+        self.entry(&Entry::Cut {
+            n: self.next,
+            ended,
+        })
+    }
+
+    pub(super) fn entries_digest(&mut self) -> Digest {
+        // A failure is remembered.
+        let _ = self.flush();
+        digest(&self.own)
+    }
+
+    pub(super) fn end(&mut self, closing: Closing) -> Result<(), TapeError> {
+        self.flush()?;
+        let end = closing.end(self.next - 1, digest(&self.all));
+        self.line(end.line()).map(drop)
+    }
+
+    /// Readings are written together: a guest may read the clock a million times.
+    fn flush(&mut self) -> Result<(), TapeError> {
+        if self.by.is_empty() {
+            return Ok(());
+        }
+        let entry = Entry::Readings {
+            n: self.next,
+            by: std::mem::take(&mut self.by),
+            us: std::mem::take(&mut self.us),
+        };
+        self.entry(&entry)
+    }
+
+    fn entry(&mut self, entry: &Entry) -> Result<(), TapeError> {
+        self.next += entry.calls();
+        let line = self.line(entry.line())?;
+        self.own.update(line);
+        Ok(())
+    }
+
+    /// JSON without the secrets in it.
+    pub(super) fn scrubbed(&self, json: String) -> String {
+        let scrubbed = self.scrub.as_ref().and_then(|scrub| scrub(&json));
+        scrubbed.unwrap_or(json)
+    }
+
+    /// Writes a line. Everything of a run that gets into the file comes through here.
+    fn line(&mut self, mut line: String) -> Result<String, TapeError> {
+        line = self.scrubbed(line);
+        line.push('\n');
+        self.all.update(&line);
+        self.bytes = self.bytes.saturating_add(line.len() as u64);
+        let Some(sink) = &mut self.sink else {
+            return Ok(line);
+        };
+        let written = if self.bytes > MAX_BYTES {
+            Err(io::Error::other(format!(
+                "it would have more than {MAX_BYTES} bytes"
+            )))
+        } else {
+            sink.file.write_all(line.as_bytes())
+        };
+        if let Err(source) = written {
+            let error = TapeError::Write {
+                path: sink.path.clone(),
+                source,
+            };
+            self.failed = Some(error.to_string());
+            // What follows a torn line would be worthless.
+            self.sink = None;
+            return Err(error);
+        }
+        Ok(line)
+    }
+}

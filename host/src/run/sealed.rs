@@ -1,0 +1,65 @@
+//! The end of a run that can be repeated: its digest, and the end of its tape.
+
+use serde_json::Value;
+
+use super::drive::Job;
+use super::outcome::{Ended, Outcome};
+use crate::digest::Digest;
+use crate::recording::RunDigest;
+use crate::recording::tape::{Closing, TapeError};
+
+/// Closes the tape: puts the digest of the run together, and ends the recording or compares with its end.
+pub(super) fn sealed(job: &Job, outcome: Outcome) -> Outcome {
+    let (Some(header), Some(entries), Some(trajectory)) = (
+        &job.header,
+        job.tape.entries_digest(),
+        job.ledger.trajectory_digest(),
+    ) else {
+        return outcome;
+    };
+    if matches!(outcome.ended, Ended::Diverged(_) | Ended::HostFault { .. }) {
+        return outcome;
+    }
+    let text = |value: &Value| Digest::of(value.to_string().as_bytes());
+    let ended = serde_json::to_value(&outcome.ended).unwrap_or_default();
+    let output = outcome.output.as_ref().map(text);
+    let mut digest = RunDigest::new(header, &job.agent.artifact.digest());
+    digest.line("recording", entries);
+    digest.line("trajectory", trajectory);
+    digest.line("ended", text(&ended));
+    if let Some(output) = output {
+        digest.line("output", output);
+    }
+    for file in &outcome.files {
+        digest.line("file", serde_json::to_value(file).unwrap_or_default());
+    }
+    for artifact in &outcome.artifacts {
+        digest.line(
+            "artifact",
+            serde_json::to_value(artifact).unwrap_or_default(),
+        );
+    }
+    if let Some(fuel) = outcome.fuel {
+        digest.line("fuel", fuel);
+    }
+    let run = digest.finish();
+    let closing = Closing {
+        ended,
+        output,
+        trajectory,
+        fuel: outcome.fuel,
+        run,
+    };
+    let outcome = Outcome {
+        run_digest: Some(run),
+        ..outcome
+    };
+    let ended = match job.tape.close(closing) {
+        Ok(()) => return outcome,
+        Err(TapeError::Diverged(divergence)) => Ended::Diverged(divergence),
+        Err(error) => Ended::HostFault {
+            message: error.to_string(),
+        },
+    };
+    Outcome { ended, ..outcome }
+}

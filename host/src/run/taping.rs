@@ -1,0 +1,306 @@
+//! How a run relates to a recording: none, it makes one, or it repeats one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::directory::RunDir;
+use super::host::{Agent, StartError};
+use super::workspaces::{Workspaces, WorkspacesError};
+use crate::commission::Commission;
+use crate::egress::secrets::{Guard, Secrets};
+use crate::engine::Profile;
+use crate::engine::inspect::makes_requests;
+use crate::grants::{Access, FileGrant, Grants};
+use crate::recording::format::{ClockKind, Component, FORMAT, Header};
+use crate::recording::inputs::{self, Inventory};
+use crate::recording::tape::{Scrub, Sink};
+use crate::recording::{Recording, Seed, Tape};
+use crate::trajectory::event::Rfc3339;
+
+/// Name of a recording in a run directory.
+pub const FILE: &str = "recording.ndjson";
+
+/// When hermetic runs begin, unless it is declared: midnight of 2000-01-01 UTC, in seconds since the epoch.
+const HERMETIC_START: i64 = 946_684_800;
+
+/// How a run relates to a recording.
+#[derive(Clone, Debug, Default)]
+pub enum Mode {
+    /// Not at all.
+    #[default]
+    Live,
+    /// It is recorded: the world as it is, and what came of it on the tape.
+    Record(RecordTo),
+    /// It has nothing but its inputs: virtual time and numbered randomness. Recorded where that is wanted.
+    Hermetic {
+        /// What everything random follows from.
+        seed: Seed,
+        /// When its clock begins; [`hermetic_start`] unless it matters.
+        start: Timestamp,
+        /// Where it is recorded, if anywhere.
+        record: Option<RecordTo>,
+    },
+    /// It repeats a recording.
+    Replay(Arc<Recording>),
+}
+
+/// Where a recording goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordTo {
+    /// To [`FILE`] in the run directory.
+    RunDirectory,
+    /// To a file, which is replaced.
+    File(PathBuf),
+}
+
+/// When the clock of a hermetic run begins unless something else is declared.
+#[must_use]
+pub fn hermetic_start() -> Timestamp {
+    Timestamp::from_second(HERMETIC_START).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// A mode, made ready for one run.
+pub(super) struct Taped {
+    pub(super) tape: Tape,
+    pub(super) seed: Seed,
+    /// What the run's digest begins with; nothing for a live run.
+    pub(super) header: Option<Header>,
+    /// The session id as the guest and the trajectory know it.
+    pub(super) known_as: String,
+    /// What the trajectory says was granted.
+    pub(super) guest_grants: Value,
+    /// Whether checkpoints and artifacts can be kept.
+    pub(super) storage: bool,
+    /// The file that is written.
+    pub(super) recording: Option<PathBuf>,
+}
+
+/// What a run is about to be, before anything is written.
+pub(super) struct Planned<'a> {
+    pub(super) agent: &'a Agent,
+    pub(super) commission: &'a Commission,
+    /// As the operator gave them.
+    pub(super) granted: &'a Grants,
+    /// As the agent gets them.
+    pub(super) effective: &'a Grants,
+}
+
+impl Mode {
+    /// Whether it works with this profile: code that is metered in time cannot be repeated.
+    pub(super) fn fits(&self, profile: Profile) -> bool {
+        matches!(self, Mode::Live) || profile == Profile::Hermetic
+    }
+
+    /// Refuses to record what the tape does not hold yet: a recording without it would be wrong.
+    pub(super) fn can_repeat(&self, agent: &Agent, grants: &Grants) -> Result<(), StartError> {
+        match self {
+            Mode::Live | Mode::Replay(_) => return Ok(()),
+            Mode::Record(_) | Mode::Hermetic { .. } => {}
+        }
+        if makes_requests(&agent.artifact).is_some() {
+            return Err(StartError::NotYet { what: "requests" });
+        }
+        let tools = &grants.tools;
+        if !(tools.servers.is_empty() && tools.components.is_empty() && tools.commands.is_empty()) {
+            return Err(StartError::NotYet {
+                what: "granted tools",
+            });
+        }
+        Ok(())
+    }
+
+    /// Refuses to record a run whose guest gets placeholders of secrets: they are others in every run.
+    pub(super) fn can_hide(&self, secrets: &Secrets) -> Result<(), StartError> {
+        match self {
+            Mode::Record(_) | Mode::Hermetic { .. } if !secrets.placeholders().is_empty() => {
+                Err(StartError::NotYet {
+                    what: "placeholders of secrets",
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The word for it in `run.json`; none for a live run.
+    pub(super) fn name(&self) -> Option<&'static str> {
+        match self {
+            Mode::Live => None,
+            Mode::Record(_) => Some("record"),
+            Mode::Hermetic { .. } => Some("hermetic"),
+            Mode::Replay(_) => Some("replay"),
+        }
+    }
+
+    /// Looks at the inputs, where they matter, and compares them with those of the recording. Blocks while it
+    /// reads.
+    pub(super) fn inputs(&self, grants: &Grants) -> Result<Vec<Inventory>, StartError> {
+        if matches!(self, Mode::Live) {
+            return Ok(Vec::new());
+        }
+        let now = inputs::inventories(grants)?;
+        if let Mode::Replay(recording) = self {
+            inputs::compare(&recording.header.inputs, &now)?;
+        }
+        Ok(now)
+    }
+
+    /// Makes the tape of a run whose directory is there.
+    pub(super) fn prepare(
+        self,
+        planned: &Planned<'_>,
+        inputs: Vec<Inventory>,
+        directory: Option<&RunDir>,
+        session_id: &str,
+        guard: Option<&Arc<Guard>>,
+    ) -> Result<Taped, StartError> {
+        let guest_grants = planned.effective.to_guest_json();
+        let (seed, start, clock, record) = match self {
+            Mode::Live => {
+                return Ok(Taped {
+                    storage: directory.is_some(),
+                    ..Taped::live(session_id, planned.effective)?
+                });
+            }
+            Mode::Replay(recording) => return Ok(replayed(recording, planned.agent)),
+            Mode::Record(to) => {
+                let seed = Seed::random().map_err(StartError::Random)?;
+                (seed, Timestamp::now(), ClockKind::Real, Some(to))
+            }
+            Mode::Hermetic {
+                seed,
+                start,
+                record,
+            } => (seed, start, ClockKind::Virtual, record),
+        };
+        let known_as = match clock {
+            ClockKind::Real => session_id.to_owned(),
+            ClockKind::Virtual => {
+                format!(
+                    "hermetic-{}",
+                    seed.to_string().get(..16).unwrap_or_default()
+                )
+            }
+        };
+        let base = std::env::current_dir().unwrap_or_default();
+        let path = planned.agent.artifact.path();
+        let header = Header {
+            format: FORMAT.to_owned(),
+            host: env!("CARGO_PKG_VERSION").to_owned(),
+            component: Component {
+                digest: planned.agent.artifact.digest(),
+                name: planned.agent.descriptor.agent_name.clone(),
+                path: path.map(|path| path.strip_prefix(&base).unwrap_or(path).to_owned()),
+            },
+            profile: Profile::Hermetic,
+            clock,
+            seed,
+            start: Rfc3339(start).to_string(),
+            session_id: known_as.clone(),
+            storage: directory.is_some(),
+            commission: planned.commission.raw().to_owned(),
+            grants: planned.granted.to_recorded_json(&base)?,
+            guest_grants: guest_grants.clone(),
+            inputs,
+        };
+        let recording = match record {
+            None => None,
+            Some(RecordTo::File(path)) => Some(path),
+            Some(RecordTo::RunDirectory) => {
+                Some(directory.ok_or(StartError::NoRecording)?.path().join(FILE))
+            }
+        };
+        let sink = recording.as_deref().map(Sink::create).transpose()?;
+        Ok(Taped {
+            tape: Tape::record(&header, sink, guard.map(scrub))?,
+            seed,
+            header: Some(header),
+            known_as,
+            guest_grants,
+            storage: directory.is_some(),
+            recording,
+        })
+    }
+}
+
+/// Keeps the secrets of a run out of its recording.
+fn scrub(guard: &Arc<Guard>) -> Scrub {
+    let guard = guard.clone();
+    Arc::new(move |line| guard.redact_json(line).map(|redacted| redacted.rest))
+}
+
+impl Taped {
+    /// Without a tape, and without storage.
+    pub(super) fn live(session_id: &str, grants: &Grants) -> Result<Taped, StartError> {
+        Ok(Taped {
+            tape: Tape::off(),
+            seed: Seed::random().map_err(StartError::Random)?,
+            header: None,
+            known_as: session_id.to_owned(),
+            guest_grants: grants.to_guest_json(),
+            storage: false,
+            recording: None,
+        })
+    }
+}
+
+fn replayed(recording: Arc<Recording>, agent: &Agent) -> Taped {
+    let header = recording.header.clone();
+    let digest = agent.artifact.digest();
+    let changed = (digest != header.component.digest).then(|| {
+        format!(
+            "the component is another one: recorded {}, replayed {digest}",
+            header.component.digest
+        )
+    });
+    Taped {
+        tape: Tape::replay(recording, changed),
+        seed: header.seed,
+        known_as: header.session_id.clone(),
+        guest_grants: header.guest_grants.clone(),
+        storage: header.storage,
+        recording: None,
+        header: Some(header),
+    }
+}
+
+/// Copies what a replay would otherwise change a second time: it writes to nothing the operator has. Blocks.
+pub(super) fn copies(
+    place: Option<&Path>,
+    grants: &mut Grants,
+) -> Result<Workspaces, WorkspacesError> {
+    let mut dirs = grants.dirs.clone();
+    for dir in &mut dirs {
+        if dir.access == Access::ReadWrite {
+            dir.access = Access::CopyOnWrite;
+        }
+    }
+    let workspaces = Workspaces::prepare(place, &dirs)?;
+    for file in &mut grants.files {
+        if file.access == Access::ReadWrite {
+            copy_file(place, file)?;
+        }
+    }
+    Ok(workspaces)
+}
+
+fn copy_file(place: Option<&Path>, file: &mut FileGrant) -> Result<(), WorkspacesError> {
+    let place = place.ok_or_else(|| WorkspacesError::NoDirectory {
+        guest: file.guest_path(),
+    })?;
+    // Files of one directory of the guest have to come from one of the host.
+    let folder = place
+        .join("files")
+        .join(crate::digest::Digest::of(file.guest.as_bytes()).hex());
+    let io = |source| WorkspacesError::Io {
+        action: "copy",
+        path: file.host_path(),
+        source,
+    };
+    std::fs::create_dir_all(&folder).map_err(io)?;
+    std::fs::copy(file.host_path(), folder.join(&file.name)).map_err(io)?;
+    file.host = folder;
+    Ok(())
+}
