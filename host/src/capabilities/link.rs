@@ -84,14 +84,7 @@ pub(crate) fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
     link!(linker, io::error, Io, "wasi:io/error", Looks, |state| state
         .ctx()
         .table);
-    link!(
-        linker,
-        io::poll,
-        Own,
-        "wasi:io/poll",
-        Looks,
-        |state| state
-    );
+    link!(linker, io::poll, Own, "wasi:io/poll", Looks, |state| state);
     link!(linker, io::streams, Io, "wasi:io/streams", Acts, |state| {
         state.ctx().table
     });

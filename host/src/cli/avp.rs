@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Parser;
 use wasm_agent::engine::Profile;
-use wasm_agent::run::Mode;
 use wasm_agent::error::Exit;
 use wasm_agent::run::Ended;
+use wasm_agent::run::Mode;
 
 use super::Done;
 use super::commission::{Asked, read, read_bytes};

@@ -39,7 +39,15 @@ command line or in a grants file; what it did is written by the host, not by the
 const GROUPS: &[(&str, &[&str])] = &[
     (
         "Run agents",
-        &["run", "replay", "runs", "apply", "verify", "recording", "secret"],
+        &[
+            "run",
+            "replay",
+            "runs",
+            "apply",
+            "verify",
+            "recording",
+            "secret",
+        ],
     ),
     (
         "Look before running",

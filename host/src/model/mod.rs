@@ -21,9 +21,9 @@ pub mod retry;
 pub mod scripted;
 pub mod service;
 pub mod spent;
-mod taped;
 pub mod sse;
 mod strict_schema;
+mod taped;
 #[cfg(test)]
 mod testing;
 pub mod validate;

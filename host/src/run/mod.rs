@@ -26,7 +26,8 @@ pub use directory::{Life, RunDir, RunsDir};
 pub use evidence::EvidenceError;
 pub use history::{HistoryError, PastEvent, PastRun, State};
 pub use host::{
-    Agent, AgentError, Host, HostError, HostOptions, Places, RunHandle, RunRequest, StartError, Unsupported,
+    Agent, AgentError, Host, HostError, HostOptions, Places, RunHandle, RunRequest, StartError,
+    Unsupported,
 };
 pub use outcome::{Ended, Outcome};
 pub use store::FUEL_PER_MS;

@@ -28,9 +28,7 @@ impl Trees {
         let writable = dirs.iter().filter_map(|dir| {
             let root = match dir.access {
                 Access::ReadOnly => None,
-                Access::ReadWrite => {
-                    Some(workspaces.tree(&dir.guest).unwrap_or(dir.host.clone()))
-                }
+                Access::ReadWrite => Some(workspaces.tree(&dir.guest).unwrap_or(dir.host.clone())),
                 Access::CopyOnWrite => workspaces.tree(&dir.guest),
             };
             Some((dir.guest.clone(), root?))
