@@ -92,6 +92,8 @@ impl Lab {
             return Vec::new();
         };
         let mut dirs: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        // One that is being made has no account yet.
+        dirs.retain(|dir| dir.join("events.ndjson").exists());
         dirs.sort();
         dirs.into_iter().map(Account::read).collect()
     }
@@ -201,7 +203,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Runs it to its end. Every trajectory it leaves behind has to pass `verify`.
+    /// Runs it to its end. Every trajectory it leaves behind has to pass `verify`, and nothing it leaves behind
+    /// may have a secret it was given.
     pub(crate) fn done(mut self) -> Done {
         let lab = self.lab;
         let stdin = lab.path(".stdin");
@@ -211,6 +214,7 @@ impl<'a> Call<'a> {
             .stdin(File::open(stdin).unwrap());
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let before = run_dirs(lab);
+        let secrets = self.secrets();
         let mut running = Running {
             child: self.command.spawn().unwrap(),
         };
@@ -232,7 +236,29 @@ impl<'a> Call<'a> {
                 verify(&dir);
             }
         }
+        // Not in what is kept of any run, and not in anything that is said.
+        for secret in &secrets {
+            for dir in run_dirs(lab) {
+                assert_no_secret(&dir, secret);
+            }
+            assert_no_secret_in("standard output", &done.stdout, secret);
+            assert_no_secret_in("standard error", &done.stderr, secret);
+        }
         done
+    }
+
+    /// The secrets it is given in its environment. One that is told to let them pass is not searched, and
+    /// neither are values that are too short to be secrets.
+    fn secrets(&self) -> Vec<String> {
+        if self.args.iter().any(|arg| arg == "warn") {
+            return Vec::new();
+        }
+        self.command
+            .get_envs()
+            .filter(|(name, _)| name.as_encoded_bytes().starts_with(b"WASM_AGENT_SECRET_"))
+            .filter_map(|(_, value)| value?.to_str().map(str::to_owned))
+            .filter(|value| value.len() >= 12)
+            .collect()
     }
 }
 

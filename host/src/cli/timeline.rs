@@ -351,7 +351,7 @@ mod tests {
             "message":"slow\ndown","wait_ms":1500}"#;
         assert_eq!(
             show(retry).unwrap(),
-            "retry: a/b rate limited: slow down; again in 1.5 s"
+            "retry: a/b rate limited: slow down; again in 1.50 s"
         );
         let request = r#""audit":{"kind":"request","caller":"guest","method":"GET","url":"https://a.example/",
             "status":200,"bytes_out":0,"bytes_in":2048,"milliseconds":34}"#;

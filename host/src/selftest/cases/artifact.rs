@@ -21,11 +21,11 @@ pub(super) const CASES: &[Case] = &[
         import_unknown,
     ),
     host(
-        "import-http",
+        "import-incoming",
         Wall::Imports,
         "CWE-918",
-        "Outgoing HTTP is not there to be imported.",
-        import_http,
+        "An agent is no server: there is nothing to listen with.",
+        import_incoming,
     ),
     host(
         "nesting-types",
@@ -116,13 +116,13 @@ fn import_unknown(stage: &Stage) -> Trying<'_> {
     })
 }
 
-fn import_http(stage: &Stage) -> Trying<'_> {
+fn import_incoming(stage: &Stage) -> Trying<'_> {
     Box::pin(async {
-        let bytes = component::importing("wasi:http/outgoing-handler@0.2.0");
+        let bytes = component::importing("wasi:http/incoming-handler@0.2.0");
         refused(
             stage,
             &bytes,
-            "imports what this host does not offer: `wasi:http/outgoing-handler@0.2.0`",
+            "imports what this host does not offer: `wasi:http/incoming-handler@0.2.0`",
         )
         .await
     })
