@@ -357,7 +357,7 @@ mod tests {
             "status":200,"bytes_out":0,"bytes_in":2048,"milliseconds":34}"#;
         assert_eq!(
             show(request).unwrap(),
-            "request: GET https://a.example/ → 200, 2.0 KiB in 34 ms"
+            "request: GET https://a.example/ → 200, 2.0 KiB in 34.0 ms"
         );
         let denied = r#""audit":{"kind":"request","method":"GET","url":"https://a.example/","error":"no rule"}"#;
         assert_eq!(
