@@ -66,7 +66,7 @@ impl ModelError {
             Self::RateLimited(failure) => Some(("the provider limits requests", failure)),
             Self::Overloaded(failure) => Some(("the provider is overloaded", failure)),
             Self::UsageLimit(failure) => Some(("the provider's account is used up", failure)),
-            Self::Auth(failure) => Some(("the provider does not accept the key", failure)),
+            Self::Auth(failure) => Some(("the provider needs a valid key", failure)),
             Self::Network(failure) => Some(("the provider cannot be reached", failure)),
             Self::Garbled(failure) => Some(("the provider's answer makes no sense", failure)),
             Self::Rejected(failure) => Some(("the provider refused the request", failure)),

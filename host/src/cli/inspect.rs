@@ -300,9 +300,13 @@ fn network(table: &mut Table, authority: &Authority) {
     }
 }
 
-/// Whose tools it may call, and what the host starts for that.
+/// Which models it may ask, whose tools it may call, and what the host starts for that.
 fn tools(table: &mut Table, authority: &Authority) {
     let outside = || Cell::styled(YELLOW, "runs outside the sandbox");
+    if !authority.models.is_empty() {
+        let models = authority.models.join(" ");
+        table.row(["models".into(), printable(&models).into()]);
+    }
     let mut head = "tool servers";
     for server in &authority.servers {
         let mut text = format!("{} = {}", server.id, server.reached);

@@ -29,6 +29,8 @@ pub struct Authority {
     pub ca_files: Vec<PathBuf>,
     /// The proxy every request goes through.
     pub proxy: Option<String>,
+    /// Patterns of the models it may ask.
+    pub models: Vec<String>,
     /// Tool servers of the operator's.
     pub servers: Vec<ServerAuthority>,
     /// Commands a commission may start tool servers with, outside the sandbox.
@@ -175,6 +177,7 @@ impl Authority {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            models: grants.models.allow.clone(),
             servers: grants
                 .tools
                 .servers

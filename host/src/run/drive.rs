@@ -240,7 +240,8 @@ fn cannot_start(error: &ComponentError) -> Finish {
         ..refused(Refusal {
             code: ErrorCode::Unknown,
             message,
-            remedy: None,
+            // The operator named it: nothing can be run here until he names another.
+            remedy: Some("--tool COMPONENT".to_owned()),
         })
     }
 }
