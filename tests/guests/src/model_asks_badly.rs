@@ -15,7 +15,8 @@ fn run(_: Commission) -> Result<String> {
             input: "{}".to_owned(),
         })])
     };
-    let bad: Vec<(&str, fn(&mut ask::Request))> = vec![
+    type Spoil = fn(&mut ask::Request);
+    let bad: Vec<(&str, Spoil)> = vec![
         ("nothing", |r| r.messages.clear()),
         ("the model first", |r| {
             r.messages = vec![Message::Assistant(Vec::new())];

@@ -1,6 +1,6 @@
 //! Shared by the guests that ask models: requests and replies without the ceremony.
 
-#![allow(dead_code, reason = "no guest uses all of it")]
+#![allow(dead_code, unused_imports, reason = "no guest uses all of it")]
 
 pub use wasm_agent_sdk::bindings::wasm_agent::agent::model::{
     self, Completion, Delta, InputBlock, Message, ModelError, Reply, Request, Sampling, ToolChoice,
