@@ -52,7 +52,7 @@
 //!
 //! # How it ends
 //!
-//! With the answer, which it also declares with [`session::complete`](crate::session::complete) unless it
+//! With the answer, which it also declares with [`session::complete`] unless it
 //! had to finish up. As `refused` when the model declines. As `abandoned` when a limit of the run is
 //! reached, or when there is no answer even after finishing up. As an error of the code that fits when
 //! the model cannot be asked.
