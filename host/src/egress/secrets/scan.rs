@@ -2,7 +2,7 @@
 //! over a stream that may be cut anywhere.
 //!
 //! One automaton knows the raw, base64 and hexadecimal forms of every secret. It walks over the stream as it
-//! is, and over each `view.rs` of it for as long as that differs. The depth of its state is how much of
+//! is, and over each view of it (`view.rs`) for as long as that differs. The depth of its state is how much of
 //! a form has been seen: that much of the stream is held back, and no more.
 
 use std::collections::VecDeque;
