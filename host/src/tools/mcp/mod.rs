@@ -19,6 +19,7 @@ use rmcp::model::{
     ListToolsRequest, PaginatedRequestParams, Prompt, ReadResourceRequest,
     ReadResourceRequestParams, ReadResourceResult, RequestId, Resource, ServerResult, Tool,
 };
+use rmcp::service::ClientInitializeError;
 use rmcp::service::{Peer, PeerRequestOptions, RunningService, ServiceError, serve_client};
 use rmcp::transport::streamable_http_client::{
     StreamableHttpClientTransportConfig, StreamableHttpClientWorker,
@@ -115,6 +116,10 @@ pub(crate) async fn dial(
             let served = serve_client(handler, lines::Lines::new(stdout, stdin)).await;
             let service = served.map_err(|error| match program.0.process.ended() {
                 Some(status) => format!("it ended before it was connected ({status})"),
+                // It has closed its output, and is not gone yet.
+                None if matches!(error, ClientInitializeError::ConnectionClosed(_)) => {
+                    "it ended before it was connected".to_owned()
+                }
                 None => shown(&error.to_string()),
             })?;
             (service, Some(program.0))
