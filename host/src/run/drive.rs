@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::agent::{Agent, Entry};
 use super::alone::alone;
 use super::caught::caught;
 use super::convert::{commission_for_guest, descriptor_from_guest};
@@ -15,7 +16,7 @@ use super::finish::{
     Finish, answered, by_tape, command_ended, failed, host_fault, interrupted, limit_reached,
     refused,
 };
-use super::host::{Agent, Entry, Host};
+use super::host::Host;
 use super::outcome::{self, Ended, FileChange, Outcome};
 use super::sealed::sealed;
 use super::store::{budget, filesystem, new_store};

@@ -4,8 +4,8 @@ use serde_json::Value;
 use wasmtime::Trap;
 use wasmtime_wasi::I32Exit;
 
+use super::agent::Entry;
 use super::drive::{Job, Watched};
-use super::host::Entry;
 use super::outcome::{Crash, Ended};
 use crate::capabilities::bindings::wasm_agent::agent::types;
 use crate::capabilities::meters::LimitHit;

@@ -8,8 +8,8 @@ use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::WasiCtx;
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 
+use super::agent::Entry;
 use super::drive::{Job, Watched};
-use super::host::Entry;
 use super::workspaces::Workspaces;
 use crate::capabilities::Witness;
 use crate::capabilities::content::Remembered;

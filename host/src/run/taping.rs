@@ -6,8 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::agent::Agent;
 use super::directory::RunDir;
-use super::host::{Agent, StartError};
+use super::start::StartError;
 use super::workspaces::{Workspaces, WorkspacesError};
 use crate::commission::Commission;
 use crate::egress::secrets::{Guard, Secrets};

@@ -8,8 +8,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
+use super::agent::DESCRIBE_TIME;
 use super::alone::{Lost, alone};
-use super::host::{DESCRIBE_TIME, Host};
+use super::host::Host;
 use crate::capabilities::bindings::tool::{ToolComponentPre, exports};
 use crate::capabilities::bindings::wasm_agent::agent::{trajectory as facts, types};
 use crate::capabilities::meters::millis;

@@ -1,8 +1,13 @@
+use std::path::Path;
+
 use wasm_agent_test_artifacts as guests;
 use wasmtime::component::Val;
 
 use super::*;
+use crate::commission::Commission;
+use crate::grants::Grants;
 use crate::run::Ended;
+use crate::run::{Agent, RunRequest, RunsDir};
 use crate::trajectory::StopReason;
 use crate::trajectory::verify::{Verdict, verify_path};
 

@@ -1,0 +1,462 @@
+//! Starting runs: everything that can be refused is refused before there is a guest.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::account::{Account, Asked, RunHandle};
+use super::agent::{Agent, Entry};
+use super::directory::{self, DirectoryError, RunDir, RunsDir};
+use super::drive::{self, Job};
+use super::evidence::{self, EvidenceError};
+use super::host::Host;
+use super::outcome::Outcome;
+use super::secrets::gather;
+use super::supervise::Interrupt;
+use super::taping::{Mode, Planned, Taped, copies};
+use super::workspaces::{Workspaces, WorkspacesError};
+use crate::commission::{Commission, CommissionError};
+use crate::egress::secrets::{SecretError, Vault};
+use crate::egress::{Egress, EgressOptions};
+use crate::engine::inspect::{self, asks_models};
+use crate::error::{Exit, Hint};
+use crate::grants::recorded::RecordedError;
+use crate::grants::{DirSpec, FileSpec, GrantError, Grants};
+use crate::model;
+use crate::preflight::Refusal;
+use crate::recording::tape::TapeError;
+use crate::recording::{InputError, Recording, RecordingError, Tape};
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
+use crate::tools::Toolbox;
+use crate::trajectory::Audit;
+use crate::trajectory::journal::JournalError;
+use crate::trajectory::opening::Opening;
+
+/// What is to be run.
+pub struct RunRequest {
+    /// The agent.
+    pub agent: Agent,
+    /// What it is asked to do.
+    pub commission: Commission,
+    /// What it may touch.
+    pub grants: Grants,
+    /// Where the account of the run is kept. Without it only the listener sees it, and the guest can
+    /// store neither checkpoint nor artifacts.
+    pub runs: Option<RunsDir>,
+}
+
+/// A commission of a version of AVP this host does not speak.
+#[derive(Debug)]
+pub struct Unsupported {
+    /// The supervisor's id of the run.
+    pub run_id: String,
+    /// The commission as it was given.
+    pub raw: Box<RawValue>,
+    /// The version it has.
+    pub found: String,
+}
+
+/// Where on this host is what a recorded run had: those that say nothing are where they were.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// Directories, by their path in the guest.
+    pub dirs: Vec<DirSpec>,
+    /// Single files, by theirs.
+    pub files: Vec<FileSpec>,
+}
+
+/// A run cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[expect(
+    missing_docs,
+    reason = "the message of each variant says what it means"
+)]
+pub enum StartError {
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Workspaces(#[from] WorkspacesError),
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    #[error(transparent)]
+    Secrets(#[from] SecretError),
+    #[error("cannot start the agent: it makes requests (`{import}`), and no host is granted")]
+    NoHost { import: String },
+    #[error("cannot get random numbers from the operating system: {0}")]
+    Random(getrandom::Error),
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error(transparent)]
+    Tape(#[from] TapeError),
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    #[error(transparent)]
+    Recorded(#[from] RecordedError),
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    #[error("cannot read the commission of the recording: {0}")]
+    Commission(CommissionError),
+    #[error("cannot record to the run directory: this run has none")]
+    NoRecording,
+    #[error("cannot go on with the tape: {0}")]
+    Taping(String),
+    #[error("cannot record this run: {what} cannot be recorded yet")]
+    NotYet { what: &'static str },
+    #[error("cannot repeat runs on a host that meters guests in time")]
+    Profile,
+    #[error("cannot make a place for what the run keeps: {0}")]
+    Scratch(std::io::Error),
+}
+
+impl StartError {
+    /// How a process ends that could not start a run.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            StartError::Input(InputError::Changed { .. }) => Exit::Diverged,
+            _ => Exit::CannotRun,
+        }
+    }
+}
+
+impl Hint for StartError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            StartError::Directory(error) => error.hint(),
+            StartError::Journal(error) => error.hint(),
+            StartError::Workspaces(error) => error.hint(),
+            StartError::Evidence(error) => error.hint(),
+            StartError::Input(error) => error.hint(),
+            StartError::Recording(error) => error.hint(),
+            StartError::Recorded(error) => error.hint(),
+            StartError::Grant(error) => error.hint(),
+            StartError::Commission(error) => error.hint(),
+            StartError::NoRecording => Some("name a file".to_owned()),
+            StartError::Profile => Some("set `HostOptions::profile` to hermetic".to_owned()),
+            StartError::NotYet { .. } | StartError::Taping(_) => None,
+            StartError::Random(_) | StartError::Tape(_) | StartError::Scratch(_) => None,
+            StartError::Secrets(error) => error.hint(),
+            StartError::NoHost { .. } => {
+                Some("`--allow-host HOST` allows requests to a host, and to no other".to_owned())
+            }
+        }
+    }
+}
+
+impl Host {
+    /// Starts a run. Everything that can be refused has been refused when this returns; what goes
+    /// wrong later is part of the outcome.
+    ///
+    /// Has to be called inside a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// The agent makes requests and no host is granted, a secret is not set, the run directory cannot be
+    /// written, a directory granted copy-on-write cannot be copied, or the output has to match a schema that is
+    /// missing or cannot be used. The copying is done before this returns.
+    pub fn start(&self, request: RunRequest) -> Result<RunHandle, StartError> {
+        self.start_in(Mode::Live, request)
+    }
+
+    /// Starts a run that is recorded, or has nothing but its inputs; see [`Mode`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::start`]; and when this host meters guests in time, the recording cannot be written, or a
+    /// granted directory cannot be read or has too much in it.
+    pub fn start_in(&self, mode: Mode, request: RunRequest) -> Result<RunHandle, StartError> {
+        let RunRequest {
+            mut agent,
+            commission,
+            grants: granted,
+            runs,
+        } = request;
+        if !mode.fits(self.inner.engine.profile()) {
+            return Err(StartError::Profile);
+        }
+        let mut grants = granted.clone();
+        let left_out = agent
+            .artifact
+            .ask()
+            .filter(|_| !down(Wall::Ask))
+            .map(|ask| grants.narrow(ask))
+            .unwrap_or_default();
+        let provider = commission
+            .body()
+            .provider
+            .as_ref()
+            .map(|provider| provider.id.clone());
+        let run_id = commission.body().run_id.clone();
+        if let Some(import) = inspect::makes_requests(&agent.artifact)
+            && grants.network.hosts.is_empty()
+            && !matches!(mode, Mode::Replay(_))
+            && !down(Wall::HttpGranted)
+        {
+            return Err(StartError::NoHost { import });
+        }
+        mode.can_repeat(&agent, &grants)?;
+        let output_schema = evidence::output_schema(&grants.require, &commission)?;
+        // Who asks no model needs none; a replay asks nobody.
+        let mut setup = if asks_models(&agent.artifact) && !matches!(mode, Mode::Replay(_)) {
+            model::Setup::of(&grants, &commission)
+        } else {
+            Ok(model::Setup::default())
+        };
+        let secrets = if let Mode::Replay(_) = mode {
+            gather(&Vault::default(), &Grants::default(), None, None)?
+        } else {
+            let body = Some(commission.body());
+            gather(&self.inner.vault, &grants, body, setup.as_mut().ok())?
+        };
+        mode.can_hide(&secrets)?;
+        let inputs = mode.inputs(&grants)?;
+        let replayed = match &mode {
+            Mode::Replay(recording) => {
+                recording.finished()?;
+                if let Entry::Command(_) = agent.entry {
+                    // It has no name but that of its file.
+                    let name = &recording.header.component.name;
+                    agent.descriptor.agent_name.clone_from(name);
+                }
+                true
+            }
+            _ => false,
+        };
+        let scratch = match runs {
+            None if replayed => Some(tempfile::tempdir().map_err(StartError::Scratch)?),
+            _ => None,
+        };
+        let place = Place::make(runs.as_ref())?;
+        let directory = place.directory.as_ref();
+        let name = mode.name();
+        let planned = Planned {
+            agent: &agent,
+            commission: &commission,
+            granted: &granted,
+            effective: &grants,
+        };
+        let guard = secrets.guard();
+        let taped = mode.prepare(&planned, inputs, directory, &place.session_id, guard)?;
+        let keeps = directory.map(RunDir::path);
+        let keeps = keeps.or(scratch.as_ref().map(tempfile::TempDir::path));
+        let workspaces = if replayed {
+            copies(keeps, &mut grants)?
+        } else {
+            Workspaces::prepare(keeps, &grants.dirs)?
+        };
+        let models = models(&agent, &grants, &commission, setup, &taped.tape)?;
+        let asked = Asked {
+            profile: self.inner.engine.profile(),
+            agent: &agent,
+            commission: commission.raw(),
+            run_id: &run_id,
+            provider,
+            grants: &grants,
+            mode: name,
+            guard,
+        };
+        let account = Account::open(&asked, directory, &place.session_id, &taped)?;
+        let servers = grants.tools.servers.iter();
+        let opening = Opening::begin(
+            commission.clone(),
+            taped.guest_grants.clone(),
+            servers.map(|server| server.id.clone()).collect(),
+            taped.known_as.clone(),
+            account.ledger.clone(),
+        )?;
+        if let Err(refusal) = &models {
+            opening.object(refusal.clone());
+        }
+        for subject in left_out {
+            account.ledger.audit(Audit::Narrowed { subject })?;
+        }
+        match agent.entry {
+            // It starts once its tool servers are reached, or not.
+            Entry::Agent(_) => opening.describe(&agent.descriptor)?,
+            Entry::Command(_) => {
+                let reason = "an agent that speaks over its standard streams cannot use it";
+                let tools = Toolbox::without(reason, &grants, commission.body());
+                opening.reached(drive::reached(&tools));
+            }
+        }
+        place.keep();
+        let interrupt = Interrupt::default();
+        let egress = EgressOptions {
+            network: grants.network.clone(),
+            limits: grants.limits.clone(),
+            injector: secrets.injector(account.ledger.clone()),
+            ..EgressOptions::default()
+        };
+        let job = Job {
+            engine: self.inner.engine.clone(),
+            agent,
+            commission,
+            grants: Arc::new(grants),
+            workspaces,
+            host: self.clone(),
+            session_id: account.session_id.clone(),
+            known_as: taped.known_as,
+            directory: account.directory.clone(),
+            scratch,
+            storage: taped.storage,
+            tape: taped.tape,
+            seed: taped.seed,
+            header: taped.header,
+            recording: taped.recording,
+            egress: Egress::with(account.ledger.clone(), egress),
+            ledger: account.ledger.clone(),
+            opening,
+            // A run that was refused asks nobody.
+            models: models.unwrap_or_default(),
+            output_schema,
+            secrets,
+            interrupt: interrupt.clone(),
+        };
+        Ok(account.handle(interrupt, tokio::spawn(drive::drive(job))))
+    }
+
+    /// Repeats a recorded run: nothing is reached, nobody is asked, no time passes, and what the run was let
+    /// change itself is copied first. The outcome says where it diverged, if it did.
+    ///
+    /// `agent` may be another one than was recorded: it then has to do the same and return the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Host::start_in`]; and when the recording does not go to its end, or a directory is not what it was.
+    pub fn replay(
+        &self,
+        agent: Agent,
+        recording: Arc<Recording>,
+        places: &Places,
+        runs: Option<RunsDir>,
+    ) -> Result<RunHandle, StartError> {
+        let header = &recording.header;
+        let commission = Commission::parse(header.commission.get().as_bytes())
+            .map_err(StartError::Commission)?;
+        let grants = Grants::from_recorded(&header.grants, &places.dirs, &places.files)?;
+        self.start_in(
+            Mode::Replay(recording),
+            RunRequest {
+                agent,
+                commission,
+                grants,
+                runs,
+            },
+        )
+    }
+
+    /// Keeps the account of a run that cannot be started, because its commission is of a version of AVP
+    /// this host does not speak: AVP asks for a trajectory that says so (README §7).
+    ///
+    /// # Errors
+    ///
+    /// The run directory cannot be written.
+    pub fn refuse(
+        &self,
+        agent: &Agent,
+        unsupported: &Unsupported,
+        grants: &Grants,
+        runs: Option<RunsDir>,
+    ) -> Result<RunHandle, StartError> {
+        let Unsupported { run_id, raw, found } = unsupported;
+        let secrets = gather(&self.inner.vault, grants, None, None)?;
+        let place = Place::make(runs.as_ref())?;
+        let asked = Asked {
+            profile: self.inner.engine.profile(),
+            agent,
+            commission: raw,
+            run_id,
+            provider: None,
+            grants,
+            mode: None,
+            guard: secrets.guard(),
+        };
+        let taped = Taped::live(&place.session_id, grants)?;
+        let directory = place.directory.as_ref();
+        let account = Account::open(&asked, directory, &place.session_id, &taped)?;
+        let message = format!(
+            "commission has schema_version `{found}`; this host reads `{}`",
+            crate::commission::SCHEMA_VERSION
+        );
+        let refused = Opening::refuse(&account.ledger, &agent.descriptor, message)?;
+        place.keep();
+        let outcome = drive::not_started(&account.ledger, run_id, &account.session_id, refused);
+        let outcome = Outcome {
+            directory: account.directory.clone(),
+            ..outcome
+        };
+        let ledger = account.ledger.clone();
+        let task = tokio::spawn(async move {
+            ledger.deliver().await;
+            outcome
+        });
+        Ok(account.handle(Interrupt::default(), task))
+    }
+}
+
+/// Where a run that is about to start keeps its account. Unless it is kept, no half-written run is left behind.
+struct Place {
+    directory: Option<RunDir>,
+    /// The name of the run: its directory's, if it has one.
+    session_id: String,
+    kept: bool,
+}
+
+impl Place {
+    fn make(runs: Option<&RunsDir>) -> Result<Place, DirectoryError> {
+        let directory = runs.map(RunsDir::create).transpose()?;
+        let named = directory.as_ref().map(|dir| dir.session_id().to_owned());
+        Ok(Place {
+            session_id: named.unwrap_or_else(directory::new_session_id),
+            directory,
+            kept: false,
+        })
+    }
+
+    /// There is a run now.
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let (false, Some(directory)) = (self.kept, &self.directory) {
+            // The error that kept the run from starting is the one to tell.
+            let _ = std::fs::remove_dir_all(directory.path());
+        }
+    }
+}
+
+/// The models of a run, or why the agent cannot do its work.
+fn models(
+    agent: &Agent,
+    grants: &Grants,
+    commission: &Commission,
+    setup: Result<model::Setup, Refusal>,
+    tape: &Tape,
+) -> Result<Result<model::Setup, Refusal>, StartError> {
+    if !asks_models(&agent.artifact) {
+        return Ok(Ok(model::Setup::default()));
+    }
+    let mut read = None;
+    let refusal: Option<Refusal> = tape
+        .observe(
+            "model.setup",
+            || Value::Null,
+            || {
+                let refusal = setup.as_ref().err().cloned();
+                read = setup.ok();
+                Ok(refusal)
+            },
+        )
+        .map_err(|error| StartError::Taping(format!("{error:#}")))?;
+    Ok(match refusal {
+        Some(refusal) => Err(refusal),
+        None => Ok(read.unwrap_or_else(|| model::Setup::recorded(grants, commission))),
+    })
+}
