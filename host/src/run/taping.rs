@@ -205,6 +205,7 @@ impl Mode {
             grants: planned.granted.to_recorded_json(&base)?,
             guest_grants: guest_grants.clone(),
             inputs,
+            parent: None,
         };
         let recording = match record {
             None => None,
