@@ -92,6 +92,11 @@ impl Player {
         }
     }
 
+    /// Whether the run goes on where the recording ends.
+    pub(super) fn goes_on(&self) -> bool {
+        self.onward.is_some()
+    }
+
     /// True when there is nothing left to replay for a run that goes on.
     pub(super) fn is_at_its_end(&mut self) -> bool {
         if self.onward.is_none() || self.stop.is_some() {
