@@ -11,7 +11,7 @@ use wasmtime_wasi_io::bindings::wasi::io::poll;
 
 use super::meters::LimitHit;
 use super::state::RunState;
-use crate::recording::tape::{OutOfTime, Pace};
+use crate::recording::tape::OutOfTime;
 
 type Fd = Resource<DynPollable>;
 
@@ -22,8 +22,9 @@ impl poll::Host for RunState {
         }
         let tape = self.tape.clone();
         let count = pollables.len();
+        let first = self.first_deadline(&pollables);
         tape.effect("poll.poll", || json!(count), async {
-            self.pass(&pollables)?;
+            self.pass(first)?;
             poll::Host::poll(&mut self.table, pollables).await
         })
         .await
@@ -33,8 +34,9 @@ impl poll::Host for RunState {
 impl poll::HostPollable for RunState {
     async fn block(&mut self, pollable: Fd) -> wasmtime::Result<()> {
         let tape = self.tape.clone();
+        let first = self.first_deadline(std::slice::from_ref(&pollable));
         tape.effect("poll.block", || json!(null), async {
-            self.pass(std::slice::from_ref(&pollable))?;
+            self.pass(first)?;
             poll::HostPollable::block(&mut self.table, pollable).await
         })
         .await
@@ -42,11 +44,9 @@ impl poll::HostPollable for RunState {
 
     async fn ready(&mut self, pollable: Fd) -> wasmtime::Result<bool> {
         let tape = self.tape.clone();
+        // Looking takes time, or a guest that does nothing else would look for ever.
+        tape.advance(tape.peek().saturating_add(1));
         tape.effect("poll.ready", || json!(null), async {
-            if self.tape.pace() == Pace::Virtual {
-                // Looking takes time, or a guest that does nothing else would look for ever.
-                self.tape.advance(self.tape.peek().saturating_add(1));
-            }
             poll::HostPollable::ready(&mut self.table, pollable).await
         })
         .await
@@ -59,17 +59,26 @@ impl poll::HostPollable for RunState {
 }
 
 impl RunState {
-    /// In virtual time, lets it pass up to the first of these deadlines, if there is nothing but time to wait
-    /// for. There is no other outside in virtual time: what is no timer is a stream of a file, which is ready.
-    fn pass(&self, pollables: &[Fd]) -> wasmtime::Result<()> {
-        if self.tape.pace() != Pace::Virtual {
-            return Ok(());
+    /// In virtual time, the first of these deadlines, if there is nothing but time to wait for: what is no timer
+    /// is a stream of a file, which is ready, or something outside.
+    fn first_deadline(&self, pollables: &[Fd]) -> Option<u64> {
+        if !self.tape.is_virtual() {
+            return None;
         }
         let deadlines: Option<Vec<u64>> = pollables
             .iter()
             .map(|pollable| self.timers.get(&pollable.rep()).copied())
             .collect();
-        let Some(first) = deadlines.and_then(|deadlines| deadlines.into_iter().min()) else {
+        let first = deadlines?.into_iter().min()?;
+        if self.tape.replays() {
+            self.tape.advance(first);
+        }
+        Some(first)
+    }
+
+    /// In virtual time, lets it pass up to a deadline.
+    fn pass(&self, first: Option<u64>) -> wasmtime::Result<()> {
+        let Some(first) = first else {
             return Ok(());
         };
         let max = self.grants.limits.wall;

@@ -301,8 +301,8 @@ fn effect(kind: &str, request: &Value, answer: &Answer) -> Effect {
     };
     match kind {
         "model.send" if is("begun") => Effect::Opens,
-        "model.next" if is("reply") || is("failed") => Effect::Closes,
-        // What has arrived of it was paid for.
+        "model.next" if is("reply") => Effect::Closes,
+        // An answer that broke off: what has arrived of it was paid for.
         "model.partial" => Effect::Closes,
         "http.send" => {
             let method = request.get("method").and_then(Value::as_str);

@@ -254,6 +254,7 @@ impl Mode {
             guest_grants: guest_grants.clone(),
             inputs,
             parent: None,
+            redirects: Vec::new(),
         };
         let recording = record.map(|to| to.path(directory)).transpose()?;
         let sink = recording.as_deref().map(Sink::create).transpose()?;
@@ -341,6 +342,7 @@ fn continued(
         parent,
         miss,
         record,
+        redirects,
         ..
     } = onward;
     let header = Header {
@@ -349,6 +351,7 @@ fn continued(
         grants: planned.granted.to_recorded_json(&base())?,
         inputs,
         parent: Some(parent),
+        redirects,
         ..from.header.clone()
     };
     let changed = changed(&from.header, planned.agent);
