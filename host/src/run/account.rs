@@ -161,6 +161,9 @@ impl Asked<'_> {
             if let Some(parent) = &self.parent {
                 taping["parent"] = json!(parent);
             }
+            if let (Some(file), Some(map)) = (&taped.recording_name, taping.as_object_mut()) {
+                map.insert("recording".to_owned(), json!(file));
+            }
             map.insert("taping".to_owned(), taping);
         }
         json

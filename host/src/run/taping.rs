@@ -81,6 +81,8 @@ pub(super) struct Taped {
     pub(super) storage: bool,
     /// The file that is written.
     pub(super) recording: Option<PathBuf>,
+    /// The same as `run.json` names it: in the run directory by its name alone, so that it can be moved.
+    pub(super) recording_name: Option<PathBuf>,
 }
 
 /// What a run is about to be, before anything is written.
@@ -256,6 +258,17 @@ impl Mode {
             parent: None,
             redirects: Vec::new(),
         };
+        // Its digest is over what the file has, which is without secrets.
+        let header = guard
+            .and_then(|guard| guard.redact_value(&header))
+            .map_or(header, |redacted| redacted.rest);
+        let recording_name = match &record {
+            None => None,
+            Some(RecordTo::File(path)) => {
+                Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+            }
+            Some(RecordTo::RunDirectory) => Some(PathBuf::from(FILE)),
+        };
         let recording = record.map(|to| to.path(directory)).transpose()?;
         let sink = recording.as_deref().map(Sink::create).transpose()?;
         Ok(Taped {
@@ -266,6 +279,7 @@ impl Mode {
             guest_grants,
             storage: directory.is_some(),
             recording,
+            recording_name,
         })
     }
 }
@@ -287,6 +301,7 @@ impl Taped {
             guest_grants: grants.to_guest_json(),
             storage: false,
             recording: None,
+            recording_name: None,
         })
     }
 }
@@ -379,6 +394,7 @@ fn replayed(recording: Arc<Recording>, agent: &Agent) -> Taped {
         guest_grants: header.guest_grants.clone(),
         storage: header.storage,
         recording: None,
+        recording_name: None,
         header: Some(header),
     }
 }
