@@ -80,11 +80,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawV
 impl Account {
     /// Reads what was judged at `path`: the directory, or its event log.
     pub(super) fn read(path: &Path, report: Report) -> Account {
-        let directory = if path.is_dir() {
-            path.to_owned()
-        } else {
-            path.parent().unwrap_or(Path::new("")).to_owned()
-        };
+        let directory = directory_of(path).to_owned();
         let outcome = report
             .outcome
             .as_ref()
@@ -106,6 +102,15 @@ impl Account {
 
     pub(super) fn into_report(self) -> Report {
         self.report
+    }
+}
+
+/// The run directory of what the judge takes for one: itself, or its event log.
+pub(super) fn directory_of(path: &Path) -> &Path {
+    if path.is_dir() {
+        path
+    } else {
+        path.parent().unwrap_or(Path::new(""))
     }
 }
 

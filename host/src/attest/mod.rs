@@ -147,9 +147,10 @@ pub fn verify(path: &Path, key: Option<&PublicKey>) -> Result<Verified, AttestEr
     })
 }
 
-/// The recording of the run in this directory, where it is now; nothing when it has none.
+/// Where the recording of a run should be, whose directory or event log is at `path`; nothing when it has none.
 #[must_use]
-pub fn recording_of(directory: &Path) -> Option<PathBuf> {
+pub fn recording_of(path: &Path) -> Option<PathBuf> {
+    let directory = account::directory_of(path);
     let run = account::read_run_file(directory)?;
-    recording::place(directory, &run).map(|(path, _)| path)
+    recording::place(directory, &run).map(|(file, _)| file)
 }

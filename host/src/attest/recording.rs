@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Mismatch;
 use super::account::{Account, OutcomeText, RunFile, digest_of_json, is_regular};
 use crate::digest::Digest;
-use crate::recording::format::End;
+use crate::recording::format::{End, Entry};
 use crate::recording::{Recording, RunDigest};
 use crate::run::taping::FILE;
 
@@ -87,8 +87,7 @@ pub(super) fn check(account: &Account) -> Option<RecordingCheck> {
     check.digest = std::fs::File::open(&check.file)
         .and_then(Digest::of_reader)
         .ok();
-    let last = recording.entries.last();
-    check.calls = last.map_or(0, |entry| entry.number() + entry.calls() - 1);
+    check.calls = recording.entries.iter().map(Entry::calls).sum();
     check.beginnings(account, run, &recording);
     if let Some(outcome) = &account.outcome {
         check.ends(account, run, outcome, &recording);

@@ -36,10 +36,10 @@ pub(super) fn sign(args: &SignArgs) -> Done {
     Ok(Exit::Success)
 }
 
-/// A run where it is, or by its id.
+/// A run where it is, or by its id, which has no dot as files do.
 pub(super) fn run_at(run: &Path, runs: &RunsFlags) -> Result<PathBuf, Failure> {
     match run.to_str() {
-        Some(id) if !run.exists() && !id.contains(MAIN_SEPARATOR) => {
+        Some(id) if !run.exists() && !id.contains(['.', MAIN_SEPARATOR]) => {
             Ok(runs.dir()?.find(id)?.path().to_owned())
         }
         _ => Ok(run.to_owned()),

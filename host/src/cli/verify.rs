@@ -137,12 +137,7 @@ pub(super) async fn verify(args: Args) -> Done {
 
 /// Does the run again. Nothing is kept of it.
 async fn replay(args: &Args, path: &Path) -> Result<Replayed, Failure> {
-    let directory = if path.is_dir() {
-        path
-    } else {
-        path.parent().unwrap_or(Path::new(""))
-    };
-    let file = attest::recording_of(directory).ok_or_else(|| {
+    let file = attest::recording_of(path).ok_or_else(|| {
         Failure::with_hint(
             anyhow::anyhow!("cannot do `{}` again: it was not recorded", path.display()),
             "`wasm-agent run --record` records a run",
@@ -332,7 +327,7 @@ fn print_claims(out: &mut Out, claims: &Claims) -> Result<(), Failure> {
         return Ok(());
     }
     out.line(&format!(
-        "{} without an observed effect (which reading has none of, either):",
+        "{} without an observed effect, which reading has none of either:",
         plural(claims.calls_without_effect, "claimed tool call")
     ))?;
     let listed = claims.without_effect.iter().take(LISTED);
