@@ -258,17 +258,8 @@ impl Mode {
             parent: None,
             redirects: Vec::new(),
         };
-        // Its digest is over what the file has, which is without secrets.
-        let header = guard
-            .and_then(|guard| guard.redact_value(&header))
-            .map_or(header, |redacted| redacted.rest);
-        let recording_name = match &record {
-            None => None,
-            Some(RecordTo::File(path)) => {
-                Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
-            }
-            Some(RecordTo::RunDirectory) => Some(PathBuf::from(FILE)),
-        };
+        let header = without_secrets(header, guard);
+        let recording_name = record.as_ref().map(RecordTo::name);
         let recording = record.map(|to| to.path(directory)).transpose()?;
         let sink = recording.as_deref().map(Sink::create).transpose()?;
         Ok(Taped {
@@ -306,7 +297,21 @@ impl Taped {
     }
 }
 
+/// As it stands in the file: the digest of the run is over that.
+fn without_secrets(header: Header, guard: Option<&Arc<Guard>>) -> Header {
+    let redacted = guard.and_then(|guard| guard.redact_value(&header));
+    redacted.map_or(header, |redacted| redacted.rest)
+}
+
 impl RecordTo {
+    /// As `run.json` says it.
+    fn name(&self) -> PathBuf {
+        match self {
+            RecordTo::File(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+            RecordTo::RunDirectory => PathBuf::from(FILE),
+        }
+    }
+
     fn path(self, directory: Option<&RunDir>) -> Result<PathBuf, StartError> {
         match self {
             RecordTo::File(path) => Ok(path),
@@ -369,7 +374,9 @@ fn continued(
         redirects,
         ..from.header.clone()
     };
+    let header = without_secrets(header, guard);
     let changed = changed(&from.header, planned.agent);
+    let recording_name = Some(record.name());
     let recording = record.path(directory)?;
     let sink = Sink::create(&recording)?;
     let tape = Tape::go_on(from, changed, miss, &header, Some(sink), guard.map(scrub))?;
@@ -380,6 +387,7 @@ fn continued(
         guest_grants: header.guest_grants.clone(),
         storage: header.storage && directory.is_some(),
         recording: Some(recording),
+        recording_name,
         header: Some(header),
     })
 }
