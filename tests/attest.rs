@@ -46,6 +46,25 @@ pub(crate) fn claims_what_it_did() {
     let lab = Lab::new();
     claiming(&lab, "hello", &["--quiet"]);
     snapshot!(verify(&lab, &last(&lab), &[]), @r"
+    $ wasm-agent verify [LAB]/runs/[SESSION]
+    exit 0
+    ----- stdout -----
+    valid · 20 events
+    head [DIGEST]
+                   observed  claimed
+    turns                 0        4
+    tool calls            0        5
+    sub-agents            0        0
+    input tokens          0       11
+    output tokens         0        7
+    cost            $0.0000  $0.0000
+    observed: the host saw it happen; claimed: only the agent says so
+    1 tool call refused, or open when the run ended
+    2 claimed tool calls without an observed effect, which reading has none of either:
+      line 12: step 2: write (lied)
+      line 23: step 4: read (read)
+    receipt: none
+    ----- stderr -----
     ");
     let report = verify(&lab, &last(&lab), &["--json"]).exits_with(0).json();
     let claims = &report["claims"];
@@ -92,6 +111,26 @@ fn a_recording_is_that_of_its_run_or_it_is_said() {
     claiming(&lab, "one", &["--record", "--quiet"]);
     let one = last(&lab);
     snapshot!(verify(&lab, &one, &[]), @r"
+    $ wasm-agent verify [LAB]/runs/[SESSION]
+    exit 0
+    ----- stdout -----
+    valid · 20 events
+    head [DIGEST]
+                   observed  claimed
+    turns                 0        4
+    tool calls            0        5
+    sub-agents            0        0
+    input tokens          0       11
+    output tokens         0        7
+    cost            $0.0000  $0.0000
+    observed: the host saw it happen; claimed: only the agent says so
+    1 tool call refused, or open when the run ended
+    2 claimed tool calls without an observed effect, which reading has none of either:
+      line 12: step 2: write (lied)
+      line 23: step 4: read (read)
+    recording: says the same, 13 calls ([LAB]/runs/[SESSION]/recording.ndjson)
+    receipt: none
+    ----- stderr -----
     ");
     claiming(&lab, "two", &["--record", "--quiet"]);
     let two = last(&lab);
@@ -99,6 +138,31 @@ fn a_recording_is_that_of_its_run_or_it_is_said() {
     let kept = fs::read(recording(&two)).unwrap();
     fs::copy(recording(&one), recording(&two)).unwrap();
     snapshot!(verify(&lab, &two, &[]).exits_with(1), @r"
+    $ wasm-agent verify [LAB]/runs/[SESSION]
+    exit 1
+    ----- stdout -----
+    [LAB]/runs/[SESSION]/recording.ndjson: session: the account has [SESSION], the recording [SESSION]
+    [LAB]/runs/[SESSION]/recording.ndjson: commission: the account has sha256:[DIGEST], the recording sha256:[DIGEST]
+    [LAB]/runs/[SESSION]/recording.ndjson: trajectory: the account has sha256:[DIGEST], the recording sha256:[DIGEST]
+    [LAB]/runs/[SESSION]/recording.ndjson: output: the account has sha256:[DIGEST], the recording sha256:[DIGEST]
+    [LAB]/runs/[SESSION]/recording.ndjson: run digest: the account has sha256:[DIGEST], the recording sha256:[DIGEST]
+    invalid · 20 events
+    head [DIGEST]
+                   observed  claimed
+    turns                 0        4
+    tool calls            0        5
+    sub-agents            0        0
+    input tokens          0       11
+    output tokens         0        7
+    cost            $0.0000  $0.0000
+    observed: the host saw it happen; claimed: only the agent says so
+    1 tool call refused, or open when the run ended
+    2 claimed tool calls without an observed effect, which reading has none of either:
+      line 12: step 2: write (lied)
+      line 23: step 4: read (read)
+    recording: not that of this run ([LAB]/runs/[SESSION]/recording.ndjson)
+    receipt: none
+    ----- stderr -----
     ");
     let report = verify(&lab, &two, &["--json"]).exits_with(1).json();
     let mismatches = report["recording"]["mismatches"].as_array().unwrap();
@@ -234,6 +298,12 @@ fn a_recorded_run_is_done_again_and_compared() {
     assert_eq!(report["replay"]["state"], "skipped");
     claiming(&lab, "x", &["--quiet"]);
     snapshot!(verify(&lab, &last(&lab), &["--replay"]).exits_with(2), @r"
+    $ wasm-agent verify [LAB]/runs/[SESSION] --replay
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot do `[LAB]/runs/[SESSION]` again: it was not recorded
+    hint: `wasm-agent run --record` records a run
     ");
 }
 
@@ -242,12 +312,58 @@ fn a_signed_run_is_known_by_its_key() {
     let lab = Lab::new();
     key(&lab, "ci.key");
     snapshot!(lab.call(["key", "new", "ci.key"]).done(), @r"
+    $ wasm-agent key new ci.key
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot make the key `ci.key`: File exists (os error 17)
+    hint: a key that is there is not replaced: choose another name
     ");
     claiming(&lab, "x", &["--sign", "ci.key", "--record", "--quiet"]);
     let run = last(&lab);
     snapshot!(verify(&lab, &run, &[]), @r"
+    $ wasm-agent verify [LAB]/runs/[SESSION]
+    exit 0
+    ----- stdout -----
+    valid · 20 events
+    head [DIGEST]
+                   observed  claimed
+    turns                 0        4
+    tool calls            0        5
+    sub-agents            0        0
+    input tokens          0       11
+    output tokens         0        7
+    cost            $0.0000  $0.0000
+    observed: the host saw it happen; claimed: only the agent says so
+    1 tool call refused, or open when the run ended
+    2 claimed tool calls without an observed effect, which reading has none of either:
+      line 12: step 2: write (lied)
+      line 23: step 4: read (read)
+    recording: says the same, 13 calls ([LAB]/runs/[SESSION]/recording.ndjson)
+    receipt: says the same, signature not checked: no --key (keys it names: [DIGEST])
+    ----- stderr -----
     ");
     snapshot!(verify(&lab, &run, &["--key", "ci.key.pub"]).exits_with(0), @r"
+    $ wasm-agent verify [LAB]/runs/[SESSION] --key ci.key.pub
+    exit 0
+    ----- stdout -----
+    valid · 20 events
+    head [DIGEST]
+                   observed  claimed
+    turns                 0        4
+    tool calls            0        5
+    sub-agents            0        0
+    input tokens          0       11
+    output tokens         0        7
+    cost            $0.0000  $0.0000
+    observed: the host saw it happen; claimed: only the agent says so
+    1 tool call refused, or open when the run ended
+    2 claimed tool calls without an observed effect, which reading has none of either:
+      line 12: step 2: write (lied)
+      line 23: step 4: read (read)
+    recording: says the same, 13 calls ([LAB]/runs/[SESSION]/recording.ndjson)
+    receipt: says the same, signed by the key (keys it names: [DIGEST])
+    ----- stderr -----
     ");
     key(&lab, "other.key");
     let refused = verify(&lab, &run, &["--key", "other.key.pub"]).exits_with(1);
@@ -354,8 +470,29 @@ fn a_receipt_that_says_something_else_is_refused_whoever_signed_it() {
     };
     // That of another run, with a good signature.
     fs::copy(one.join("receipt.dsse.json"), &receipt).unwrap();
-    snapshot!(refused("subject[0].digest.sha256"), @r"
-    ");
+    snapshot!(refused("subject[0].digest.sha256"), @r#"
+    $ wasm-agent verify [LAB]/runs/[SESSION] --key k.pub
+    exit 1
+    ----- stdout -----
+    [LAB]/runs/[SESSION]/receipt.dsse.json: subject[0].digest.sha256: the account has "[DIGEST]", the receipt "[DIGEST]"
+    invalid · 20 events
+    head [DIGEST]
+                   observed  claimed
+    turns                 0        4
+    tool calls            0        5
+    sub-agents            0        0
+    input tokens          0       11
+    output tokens         0        7
+    cost            $0.0000  $0.0000
+    observed: the host saw it happen; claimed: only the agent says so
+    1 tool call refused, or open when the run ended
+    2 claimed tool calls without an observed effect, which reading has none of either:
+      line 12: step 2: write (lied)
+      line 23: step 4: read (read)
+    recording: says the same, 13 calls ([LAB]/runs/[SESSION]/recording.ndjson)
+    receipt: says something else, signed by the key (keys it names: [DIGEST])
+    ----- stderr -----
+    "#);
     // One the owner of the key has signed, and which is not true.
     let secret = SecretKey::read(&lab.path("k")).unwrap();
     let honest = statement(&serde_json::from_slice(&kept).unwrap());
@@ -423,6 +560,26 @@ fn what_is_not_closed_or_not_valid_is_not_signed() {
     claiming(&lab, "x", &["--quiet"]);
     let run = last(&lab);
     snapshot!(verify(&lab, &run, &["--key", "k.pub"]).exits_with(1), @r"
+    $ wasm-agent verify [LAB]/runs/[SESSION] --key k.pub
+    exit 1
+    ----- stdout -----
+    there is no receipt.dsse.json to be signed by [DIGEST]
+    invalid · 20 events
+    head [DIGEST]
+                   observed  claimed
+    turns                 0        4
+    tool calls            0        5
+    sub-agents            0        0
+    input tokens          0       11
+    output tokens         0        7
+    cost            $0.0000  $0.0000
+    observed: the host saw it happen; claimed: only the agent says so
+    1 tool call refused, or open when the run ended
+    2 claimed tool calls without an observed effect, which reading has none of either:
+      line 12: step 2: write (lied)
+      line 23: step 4: read (read)
+    receipt: none
+    ----- stderr -----
     ");
     let log = run.join("events.ndjson");
     let whole = fs::read_to_string(&log).unwrap();
@@ -436,9 +593,21 @@ fn what_is_not_closed_or_not_valid_is_not_signed() {
     )
     .unwrap();
     snapshot!(sign().exits_with(2), @r"
+    $ wasm-agent sign [LAB]/runs/[SESSION] --key k
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot sign `[LAB]/runs/[SESSION]`: its account was not closed
+    hint: what has no end cannot be vouched for; run it again
     ");
     fs::write(&log, whole.replacen("wrote", "wrOte", 1)).unwrap();
     snapshot!(sign().exits_with(2), @r"
+    $ wasm-agent sign [LAB]/runs/[SESSION] --key k
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot sign `[LAB]/runs/[SESSION]`: its account, or what is beside it, is not valid
+    hint: `wasm-agent verify [LAB]/runs/[SESSION]` says what is wrong with it
     ");
     assert!(!run.join("receipt.dsse.json").exists());
     fs::write(&log, whole).unwrap();
@@ -480,20 +649,50 @@ fn a_bad_key_is_an_error_before_the_run() {
         done.exits_with(2)
     };
     snapshot!(run("missing"), @r"
+    $ wasm-agent run [GUESTS]/answers_with_text.wasm x --sign missing
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot read the key `missing`: No such file or directory (os error 2)
+    hint: `wasm-agent key new FILE` makes one
     ");
     lab.file(
         "rsa",
         pkcs8(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01]),
     );
     snapshot!(run("rsa"), @r"
+    $ wasm-agent run [GUESTS]/answers_with_text.wasm x --sign rsa
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot use the key `rsa`: it is not of Ed25519, but RSA
+    hint: `wasm-agent key new FILE` makes one, and so does `openssl genpkey -algorithm ed25519`
     ");
     lab.file("encrypted", pem("ENCRYPTED PRIVATE KEY", "c2VjcmV0"));
     snapshot!(run("encrypted"), @r"
+    $ wasm-agent run [GUESTS]/answers_with_text.wasm x --sign encrypted
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot use the key `encrypted`: it is encrypted
+    hint: `openssl pkey -in encrypted -out PLAIN` writes it without its password
     ");
     lab.file("garbage", b"c2VjcmV0\xff\n");
     snapshot!(run("garbage"), @r"
+    $ wasm-agent run [GUESTS]/answers_with_text.wasm x --sign garbage
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot use the key `garbage`: it is no private key (PKCS#8) as PEM
+    hint: `wasm-agent key new FILE` makes one, and so does `openssl genpkey -algorithm ed25519`
     ");
     snapshot!(run("good.pub"), @r"
+    $ wasm-agent run [GUESTS]/answers_with_text.wasm x --sign good.pub
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot sign with `good.pub`: it is a public key
+    hint: sign with `good`
     ");
     lab.file("openssh", pem("OPENSSH PRIVATE KEY", "c2VjcmV0"));
     lab.file("short", pkcs8(&[0x2b, 0x65, 0x70]));
@@ -511,6 +710,12 @@ fn a_bad_key_is_an_error_before_the_run() {
     // And of those that check.
     claiming(&lab, "x", &["--sign", "good", "--quiet"]);
     snapshot!(verify(&lab, &last(&lab), &["--key", "good"]).exits_with(2), @r"
+    $ wasm-agent verify [LAB]/runs/[SESSION] --key good
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot check a signature with `good`: it is a private key
+    hint: `wasm-agent key new` has written `good.pub`; of any key, `openssl pkey -in good -pubout` prints it
     ");
 }
 
