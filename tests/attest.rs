@@ -422,6 +422,27 @@ fn a_receipt_is_a_statement_others_can_read() {
         let name = format!("artifacts/{}", artifact["name"].as_str().unwrap());
         assert_eq!(subject(&name), sha(&account.dir().join(&name)));
     }
+    // They are what was signed, or it is said.
+    let run = account.dir();
+    let artifact = run
+        .join("artifacts")
+        .join(artifacts[0]["name"].as_str().unwrap());
+    let kept = fs::read(&artifact).unwrap();
+    fs::write(&artifact, "something else").unwrap();
+    let report = verify(&lab, run, &["--key", "k.pub", "--json"])
+        .exits_with(1)
+        .json();
+    assert_eq!(report["artifacts"][0]["state"], "altered");
+    fs::remove_file(&artifact).unwrap();
+    let report = verify(&lab, run, &["--key", "k.pub", "--json"])
+        .exits_with(0)
+        .json();
+    assert_eq!(report["artifacts"][0]["state"], "missing");
+    fs::write(&artifact, kept).unwrap();
+    let report = verify(&lab, run, &["--key", "k.pub", "--json"])
+        .exits_with(0)
+        .json();
+    assert_eq!(report["artifacts"][0]["state"], "same");
     let predicate = &statement["predicate"];
     let outcome = account.outcome();
     assert_eq!(
@@ -511,6 +532,10 @@ fn a_receipt_that_says_something_else_is_refused_whoever_signed_it() {
         ("/predicate/grants", "predicate.grants"),
         ("/predicate/log/head", "predicate.log.head"),
         ("/predicate/recording/digest", "predicate.recording.digest"),
+        (
+            "/predicate/recording/inputs/0/digest",
+            "predicate.recording.inputs[0].digest",
+        ),
         ("/predicate/run_digest", "predicate.run_digest"),
         (
             "/predicate/evidence/completed",

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! run directory ─▶ trajectory::verify (chain, order, claims) ─┐
+//!   artifacts    ─▶ artifact.rs: what was handed over ──────────┤
 //!   recording    ─▶ recording.rs: what both say is the same ───┼─▶ Verified
 //!   receipt      ─▶ receipt.rs: says nothing else; dsse.rs ────┘
 //! ```
@@ -10,6 +11,7 @@
 //! that a checker makes it again and compares. docs/receipts.md has the format.
 
 mod account;
+mod artifact;
 pub mod dsse;
 pub mod key;
 mod receipt;
@@ -24,9 +26,10 @@ use crate::error::Hint;
 use crate::json::printable;
 use crate::trajectory::verify::{self, Kind, Report, Verdict, VerifyError};
 use account::Account;
+pub use artifact::{ArtifactCheck, ArtifactState};
 pub use key::{KeyError, PublicKey, SecretKey};
 pub use receipt::{FILE, PAYLOAD_TYPE, PREDICATE_TYPE, ReceiptCheck, SignatureCheck};
-pub use recording::{RecordingCheck, RecordingState};
+pub use recording::{Input, RecordingCheck, RecordingState};
 pub use sign::{SignError, Signed, sign};
 
 /// Everything that can be said of a trajectory or a run directory.
@@ -35,6 +38,8 @@ pub struct Verified {
     /// What the strict judge found.
     #[serde(flatten)]
     pub report: Report,
+    /// The documents the agent handed over.
+    pub artifacts: Vec<ArtifactCheck>,
     /// The recording beside the account, where the run has one.
     pub recording: Option<RecordingCheck>,
     /// The receipt beside the account, where there is one.
@@ -103,7 +108,12 @@ impl Verified {
             .receipt
             .as_ref()
             .is_some_and(|check| check.signature == SignatureCheck::Refused);
-        if recording.chain(receipt).next().is_some() || refused || self.unsigned.is_some() {
+        let altered = self
+            .artifacts
+            .iter()
+            .any(|check| check.state == ArtifactState::Altered);
+        let differs = recording.chain(receipt).next().is_some();
+        if differs || altered || refused || self.unsigned.is_some() {
             return Verdict::Invalid;
         }
         self.report.verdict()
@@ -127,12 +137,14 @@ pub fn verify(path: &Path, key: Option<&PublicKey>) -> Result<Verified, AttestEr
         }
         return Ok(Verified {
             report,
+            artifacts: Vec::new(),
             recording: None,
             receipt: None,
             unsigned: None,
         });
     }
     let account = Account::read(path, report);
+    let artifacts = artifact::check(&account);
     let recording = recording::check(&account);
     let receipt = receipt::check(&account, recording.as_ref(), key);
     let unsigned = match (key, &receipt) {
@@ -141,6 +153,7 @@ pub fn verify(path: &Path, key: Option<&PublicKey>) -> Result<Verified, AttestEr
     };
     Ok(Verified {
         report: account.into_report(),
+        artifacts,
         recording,
         receipt,
         unsigned,

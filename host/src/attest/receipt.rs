@@ -54,17 +54,17 @@ pub enum SignatureCheck {
 
 /// The statement of a run whose account is closed: the bytes that are signed.
 pub(super) fn statement(account: &Account, recording: Option<&RecordingCheck>) -> Option<Vec<u8>> {
-    let value = statement_value(account, recording_value(recording))?;
+    let value = statement_value(account, recording_value(recording).as_ref())?;
     serde_json::to_vec(&value).ok()
 }
 
 fn recording_value(recording: Option<&RecordingCheck>) -> Option<Value> {
     let recording = recording?;
     let name = recording.file.file_name()?.to_string_lossy();
-    Some(json!({ "file": name, "digest": recording.digest? }))
+    Some(json!({ "file": name, "digest": recording.digest?, "inputs": recording.inputs }))
 }
 
-fn statement_value(account: &Account, recording: Option<Value>) -> Option<Value> {
+fn statement_value(account: &Account, recording: Option<&Value>) -> Option<Value> {
     let (run, outcome) = (account.run.as_ref()?, account.outcome.as_ref()?);
     let head = account.report.head.as_ref()?;
     let trajectory: Digest = account.report.trajectory.as_ref()?.parse().ok()?;
@@ -201,7 +201,7 @@ fn differences(
         _ if claimed == Some(Value::Null) => claimed,
         recording => recording_value(recording),
     };
-    let expected = statement_value(account, recorded).and_then(|value| {
+    let expected = statement_value(account, recorded.as_ref()).and_then(|value| {
         // As it would be read, for the sake of numbers.
         serde_json::from_str(&value.to_string()).ok()
     });

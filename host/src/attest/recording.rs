@@ -23,8 +23,19 @@ pub struct RecordingCheck {
     pub digest: Option<Digest>,
     /// Calls in it.
     pub calls: u64,
+    /// What the directories and files were that the run was given, as it says.
+    pub inputs: Vec<Input>,
     /// In what it says something else than the account.
     pub mismatches: Vec<Mismatch>,
+}
+
+/// A directory or a file of a run, as it was before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Input {
+    /// In the guest.
+    pub path: String,
+    /// As docs/recording.md says.
+    pub digest: Digest,
 }
 
 /// Where the recording of a run is.
@@ -61,6 +72,7 @@ pub(super) fn check(account: &Account) -> Option<RecordingCheck> {
         state: RecordingState::Compared,
         digest: None,
         calls: 0,
+        inputs: Vec::new(),
         mismatches: Vec::new(),
         file,
     };
@@ -88,6 +100,11 @@ pub(super) fn check(account: &Account) -> Option<RecordingCheck> {
         .and_then(Digest::of_reader)
         .ok();
     check.calls = recording.entries.iter().map(Entry::calls).sum();
+    let inputs = recording.header.inputs.iter().map(|input| Input {
+        path: input.path.clone(),
+        digest: input.digest,
+    });
+    check.inputs = inputs.collect();
     check.beginnings(account, run, &recording);
     if let Some(outcome) = &account.outcome {
         check.ends(account, run, outcome, &recording);

@@ -4,6 +4,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::account::Account;
+use super::artifact;
 use super::dsse::{Envelope, MAX_SIGNATURES};
 use super::key::SecretKey;
 use super::receipt::{self, FILE, PAYLOAD_TYPE};
@@ -73,12 +74,14 @@ pub fn sign(directory: &Path, key: &SecretKey) -> Result<Signed, SignError> {
         return Err(SignError::NoRun { path });
     }
     let account = Account::read(directory, report);
+    let artifacts = artifact::check(&account);
     let recording = recording::check(&account);
     let there = receipt::check(&account, recording.as_ref(), None);
     let statement = receipt::statement(&account, recording.as_ref());
     let file = account.directory.join(FILE);
     let verified = Verified {
         report: account.into_report(),
+        artifacts,
         recording,
         unsigned: None,
         receipt: there,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use wasm_agent::attest::{
-    self, Mismatch, PublicKey, ReceiptCheck, RecordingCheck, RecordingState, SignatureCheck,
-    Verified,
+    self, ArtifactState, Mismatch, PublicKey, ReceiptCheck, RecordingCheck, RecordingState,
+    SignatureCheck, Verified,
 };
 use wasm_agent::digest::Digest;
 use wasm_agent::engine::Profile;
@@ -199,6 +199,21 @@ fn print(report: &Report) -> Result<(), Failure> {
     let more = judged.total - judged.violations.len() as u64;
     if more > 0 {
         out.line(&format!("and {more} more"))?;
+    }
+    for artifact in &verified.artifacts {
+        let name = clipped(&artifact.name, SHOWN);
+        match (artifact.state, &artifact.found) {
+            (ArtifactState::Altered, Some(found)) => out.line(&format!(
+                "artifacts/{name}: the account has {}, the directory {found}",
+                clipped(&artifact.digest, SHOWN)
+            ))?,
+            (ArtifactState::Missing, _) => {
+                out.line(&format!(
+                    "artifacts/{name}: it is not there, and not compared"
+                ))?;
+            }
+            _ => {}
+        }
     }
     if let Some(recording) = &verified.recording {
         mismatches(
