@@ -47,15 +47,10 @@ mod every_guest_has_a_test {
         unused_imports,
         reason = "not every module has a test named after a guest"
     )]
-<<<<<<< HEAD
-    use super::{avp::*, commission::*, components::*, describe::*, grants::*, http::*, limits::*};
-    use super::{evidence::*, model::*, onward::*, replay::*, run::*, secrets::*};
-=======
     use super::{
         attest::*, avp::*, commission::*, components::*, describe::*, grants::*, http::*, limits::*,
     };
-    use super::{evidence::*, model::*, replay::*, run::*, secrets::*};
->>>>>>> 076dabb (Document receipts; test that what is beside an account belongs to it)
+    use super::{evidence::*, model::*, onward::*, replay::*, run::*, secrets::*};
     use super::{signals::*, stdio::*, tools::*};
 
     macro_rules! assert_test_exists {
