@@ -413,11 +413,11 @@ impl Host {
         agent: &Agent,
         unsupported: &Unsupported,
         grants: &Grants,
-        runs: Option<RunsDir>,
+        runs: Option<&RunsDir>,
     ) -> Result<RunHandle, StartError> {
         let Unsupported { run_id, raw, found } = unsupported;
         let secrets = gather(&self.inner.vault, grants, None, None)?;
-        let place = Place::make(runs.as_ref())?;
+        let place = Place::make(runs)?;
         let asked = Asked {
             profile: self.inner.engine.profile(),
             agent,
