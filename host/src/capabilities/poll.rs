@@ -23,7 +23,7 @@ impl poll::Host for RunState {
         let tape = self.tape.clone();
         let count = pollables.len();
         tape.effect("poll.poll", || json!(count), async {
-            self.pass(&pollables)?;
+            self.pass(&pollables).await?;
             poll::Host::poll(&mut self.table, pollables).await
         })
         .await
@@ -34,7 +34,7 @@ impl poll::HostPollable for RunState {
     async fn block(&mut self, pollable: Fd) -> wasmtime::Result<()> {
         let tape = self.tape.clone();
         tape.effect("poll.block", || json!(null), async {
-            self.pass(std::slice::from_ref(&pollable))?;
+            self.pass(std::slice::from_ref(&pollable)).await?;
             poll::HostPollable::block(&mut self.table, pollable).await
         })
         .await
@@ -59,17 +59,22 @@ impl poll::HostPollable for RunState {
 }
 
 impl RunState {
-    /// In virtual time, lets it pass up to the first of these deadlines, if there is nothing but time to wait
-    /// for. There is no other outside in virtual time: what is no timer is a stream of a file, which is ready.
-    fn pass(&self, pollables: &[Fd]) -> wasmtime::Result<()> {
+    /// In virtual time, lets it pass up to the first of these deadlines, if nothing is ready now. There is no
+    /// other outside in virtual time: what is no timer is ready, or waits for the guest itself.
+    async fn pass(&mut self, pollables: &[Fd]) -> wasmtime::Result<()> {
         if self.tape.pace() != Pace::Virtual {
             return Ok(());
         }
-        let deadlines: Option<Vec<u64>> = pollables
-            .iter()
-            .map(|pollable| self.timers.get(&pollable.rep()).copied())
-            .collect();
-        let Some(first) = deadlines.and_then(|deadlines| deadlines.into_iter().min()) else {
+        let mut first = None;
+        for pollable in pollables {
+            let rep = pollable.rep();
+            if let Some(deadline) = self.timers.get(&rep).copied() {
+                first = Some(first.map_or(deadline, |first: u64| first.min(deadline)));
+            } else if poll::HostPollable::ready(&mut self.table, Fd::new_borrow(rep)).await? {
+                return Ok(());
+            }
+        }
+        let Some(first) = first else {
             return Ok(());
         };
         let max = self.grants.limits.wall;
