@@ -99,7 +99,7 @@ pub enum Stop {
     Diverged(Box<Divergence>),
     /// The recorded run was ended from outside: how, as its outcome said it.
     Cut(Value),
-    /// The recording cannot be written.
+    /// The recording cannot be written, or has an answer that is none.
     Failed(String),
 }
 
@@ -291,10 +291,12 @@ impl Tape {
         let (call, answer) = player.call(kind, request)?;
         match answer {
             Answer::Result(value) => serde_json::from_value(value).map_err(|error| {
-                wasmtime::Error::new(TapeError::Answer {
+                let error = TapeError::Answer {
                     call,
                     reason: error.to_string(),
-                })
+                };
+                player.fail(error.to_string());
+                wasmtime::Error::new(error)
             }),
             Answer::Trap(message) => Err(wasmtime::Error::msg(message)),
         }

@@ -29,8 +29,6 @@ use super::code::Code;
 use super::exchange::{Exchange, Role};
 use super::{Nature, RunState, code};
 use crate::recording::tape::Pace;
-use crate::selftest::sabotage::down;
-use crate::selftest::wall::Wall;
 
 /// As wasmtime-wasi-http links them: what is defined here takes the place of what it has defined.
 const HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
@@ -186,15 +184,11 @@ fn handle(
     let result = match performed {
         Some(result) => result,
         None => {
-            let request = Resource::new_own(rep);
-            if down(Wall::ReplayNetwork) {
-                send(state, request, None)?
-            } else {
-                state.table.delete::<HostOutgoingRequest>(request)?;
-                match answer {
-                    Sent::Sent => Ok(closed(state, Error::ConnectionTerminated)?),
-                    Sent::Refused(Code(code)) => Err(code),
-                }
+            let request = Resource::<HostOutgoingRequest>::new_own(rep);
+            state.table.delete(request)?;
+            match answer {
+                Sent::Sent => Ok(closed(state, Error::ConnectionTerminated)?),
+                Sent::Refused(Code(code)) => Err(code),
             }
         }
     };

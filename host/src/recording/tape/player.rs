@@ -56,6 +56,11 @@ impl Player {
         self.stop.clone()
     }
 
+    /// The recording cannot be followed any further.
+    pub(super) fn fail(&mut self, reason: String) {
+        self.stop.get_or_insert(Stop::Failed(reason));
+    }
+
     pub(super) fn entries_digest(&self) -> Digest {
         self.recording.entries_digest
     }
