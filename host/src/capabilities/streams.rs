@@ -66,27 +66,35 @@ impl RunState {
         answer.map_err(StreamError::Trap)?.result()
     }
 
-    /// What was read, which is not more than was asked for.
+    /// What was read or skipped: not more than was asked for, whatever a recording says. A stream that has ended
+    /// stays so, also where a replay goes on behind its recording.
+    fn taken<T>(
+        &mut self,
+        stream: u32,
+        max: u64,
+        result: StreamResult<T>,
+        length: impl FnOnce(&T) -> u64,
+    ) -> StreamResult<T> {
+        match result {
+            Ok(taken) if length(&taken) > max => Err(StreamError::trap(
+                "the recording has more bytes than were asked for",
+            )),
+            Err(StreamError::Closed | StreamError::LastOperationFailed(_)) => {
+                *self.table.get_mut(&Input::new_borrow(stream))? = Box::new(ClosedInputStream);
+                result
+            }
+            _ => result,
+        }
+    }
+
     fn read_from(
         &mut self,
         stream: u32,
         max: u64,
         read: StreamResult<Octets>,
     ) -> StreamResult<Vec<u8>> {
-        match self.ended(stream, read)? {
-            Octets(bytes) if bytes.len() as u64 > max => Err(StreamError::trap(
-                "the recording has more bytes than were asked for",
-            )),
-            Octets(bytes) => Ok(bytes),
-        }
-    }
-
-    /// A stream that has ended stays so, also where a replay goes on behind its recording.
-    fn ended<T>(&mut self, stream: u32, result: StreamResult<T>) -> StreamResult<T> {
-        if let Err(StreamError::Closed | StreamError::LastOperationFailed(_)) = &result {
-            *self.table.get_mut(&Input::new_borrow(stream))? = Box::new(ClosedInputStream);
-        }
-        result
+        let read = self.taken(stream, max, read, |Octets(bytes)| bytes.len() as u64);
+        read.map(|Octets(bytes)| bytes)
     }
 
     /// Writes all of it and waits until it is out.
@@ -164,7 +172,7 @@ impl HostInputStream for RunState {
         let rep = stream.rep();
         let asked = exchange.asks(Some(("max", len.into())));
         let skipped = self.taped("http.skip", asked, |table| table.skip(stream, len));
-        self.ended(rep, skipped)
+        self.taken(rep, len, skipped, |skipped| *skipped)
     }
 
     async fn blocking_skip(&mut self, stream: Input, len: u64) -> StreamResult<u64> {
@@ -178,7 +186,7 @@ impl HostInputStream for RunState {
             self.http.streamed(skipped)
         });
         let skipped = answer.await.map_err(StreamError::Trap)?.result();
-        self.ended(rep, skipped)
+        self.taken(rep, len, skipped, |skipped| *skipped)
     }
 
     fn subscribe(&mut self, stream: Input) -> wasmtime::Result<Resource<DynPollable>> {

@@ -238,6 +238,11 @@ impl Way {
         Err(Refused::Denied { subject })
     }
 
+    /// Counts a request whose answer is on the tape: a run that goes on behind its recording has made it.
+    pub fn recorded(&self) {
+        self.egress.inner.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Makes a request and waits for the head of its response. The URL is absolute. No redirect is
     /// followed. Dropping the future, or the body of the response, ends the connection.
     ///

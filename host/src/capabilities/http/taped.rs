@@ -187,7 +187,10 @@ fn handle(
             let request = Resource::<HostOutgoingRequest>::new_own(rep);
             state.table.delete(request)?;
             match answer {
-                Sent::Sent => Ok(closed(state, Error::ConnectionTerminated)?),
+                Sent::Sent => {
+                    state.http.hooks.way.recorded();
+                    Ok(closed(state, Error::ConnectionTerminated)?)
+                }
                 Sent::Refused(Code(code)) => Err(code),
             }
         }
