@@ -61,7 +61,8 @@ fn show(args: &Show) -> Done {
     for entry in &recording.entries {
         let (kind, calls) = match entry {
             Entry::Readings { by, .. } => ("clock", by.len() as u64),
-            Entry::Call { kind, .. } => (kind.as_str(), 1),
+            Entry::Call { kind, .. } | Entry::Asked { kind, .. } => (kind.as_str(), 1),
+            Entry::Answered { .. } => continue,
             Entry::Cut { .. } => ("cut", 1),
         };
         *kinds.entry(kind).or_default() += calls;
@@ -125,12 +126,10 @@ fn show(args: &Show) -> Done {
                 answer,
                 ..
             } => {
-                let answer = match answer {
-                    Answer::Result(value) => value.to_string(),
-                    Answer::Trap(message) => format!("trap: {message}"),
-                };
-                format!("{kind} {request} → {answer}")
+                format!("{kind} {request} → {}", answered(answer))
             }
+            Entry::Asked { kind, request, .. } => format!("{kind} {request} …"),
+            Entry::Answered { answer, .. } => format!("… → {}", answered(answer)),
             Entry::Cut { ended, .. } => format!("ended from outside: {ended}"),
         };
         let number = styled(DIM, format!("{:>6}", entry.number()));
@@ -138,6 +137,13 @@ fn show(args: &Show) -> Done {
     }
     out.finish()?;
     Ok(Exit::Success)
+}
+
+fn answered(answer: &Answer) -> String {
+    match answer {
+        Answer::Result(value) => value.to_string(),
+        Answer::Trap(message) => format!("trap: {message}"),
+    }
 }
 
 fn diff(args: &Diff) -> Done {

@@ -37,7 +37,7 @@ pub fn differences(one: &Recording, other: &Recording) -> Vec<Difference> {
     let header = |recording: &Recording| {
         let mut value: Value = serde_json::from_str(&recording.header.line()).unwrap_or_default();
         if let Some(map) = value.as_object_mut() {
-            for name in ["start", "session_id", "seed", "host"] {
+            for name in ["start", "session_id", "seed", "host", "parent"] {
                 map.remove(name);
             }
         }
@@ -80,13 +80,24 @@ fn said(entry: &Entry) -> Option<(u64, Value)> {
             request,
             answer,
         } => {
-            let answer = match answer {
-                Answer::Result(value) => serde_json::json!({ "result": value }),
-                Answer::Trap(message) => serde_json::json!({ "trap": message }),
-            };
+            let answer = of(answer);
             let said = serde_json::json!({ "call": kind, "request": request, "answer": answer });
             Some((*n, said))
         }
+        Entry::Asked { n, kind, request } => {
+            let said = serde_json::json!({ "call": kind, "request": request });
+            Some((*n, said))
+        }
+        Entry::Answered { of: n, answer } => {
+            Some((*n, serde_json::json!({ "of": n, "answer": of(answer) })))
+        }
         Entry::Cut { n, ended } => Some((*n, serde_json::json!({ "cut": ended }))),
+    }
+}
+
+fn of(answer: &Answer) -> Value {
+    match answer {
+        Answer::Result(value) => serde_json::json!({ "result": value }),
+        Answer::Trap(message) => serde_json::json!({ "trap": message }),
     }
 }

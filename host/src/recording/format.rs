@@ -4,6 +4,7 @@
 //! run got from outside, in the order in which it got it ([`Entry`]). docs/recording.md describes it for
 //! whoever writes a reader.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -62,6 +63,34 @@ pub struct Header {
     pub guest_grants: Value,
     /// The granted directories and files.
     pub inputs: Vec<Inventory>,
+    /// The run it goes on from, if it began with what another one got.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+}
+
+/// Where a run that goes on from another one has left it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parent {
+    /// The other run: the name of its directory, or of the recording.
+    pub run: String,
+    /// Why it goes on.
+    pub how: Onward,
+    /// Number of the first call that was not answered from there; nothing where that shows in the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<u64>,
+}
+
+/// Why a run goes on from another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Onward {
+    /// The other one was ended before it was done.
+    Resume,
+    /// Something is to be different from there on.
+    Fork,
+    /// What the recording does not have is asked for.
+    Hybrid,
 }
 
 /// The agent of a recording.
@@ -145,6 +174,23 @@ pub enum Entry {
         kind: String,
         /// What was asked, as [`super::request::abridged`] leaves it.
         request: Value,
+        /// The answer.
+        answer: Answer,
+    },
+    /// A host call that does something outside was begun. Its answer has a line of its own: without one nobody
+    /// knows whether it was done.
+    Asked {
+        /// Its number.
+        n: u64,
+        /// Interface and function.
+        kind: String,
+        /// What was asked.
+        request: Value,
+    },
+    /// What came of such a call.
+    Answered {
+        /// Its number.
+        of: u64,
         /// The answer.
         answer: Answer,
     },
@@ -264,7 +310,8 @@ impl Hint for RecordingError {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
-    n: u64,
+    n: Option<u64>,
+    of: Option<u64>,
     read: Option<String>,
     us: Option<Vec<u64>>,
     call: Option<String>,
@@ -297,24 +344,26 @@ impl Entry {
                 request,
                 answer,
             } => {
-                let (name, answer) = match answer {
-                    Answer::Result(value) => ("result", value.to_string()),
-                    Answer::Trap(message) => ("trap", json(message)),
-                };
-                format!(
-                    r#"{{"n":{n},"call":{},"request":{request},"{name}":{answer}}}"#,
-                    json(kind)
-                )
+                let (kind, answer) = (json(kind), answer.member());
+                format!(r#"{{"n":{n},"call":{kind},"request":{request},{answer}}}"#)
             }
+            Entry::Asked { n, kind, request } => {
+                format!(r#"{{"n":{n},"call":{},"request":{request}}}"#, json(kind))
+            }
+            Entry::Answered { of, answer } => format!(r#"{{"of":{of},{}}}"#, answer.member()),
             Entry::Cut { n, ended } => format!(r#"{{"n":{n},"cut":{ended}}}"#),
         }
     }
 
-    /// Number of its first call.
+    /// Number of its first call; of an answer, that of the call.
     #[must_use]
     pub fn number(&self) -> u64 {
         match self {
-            Entry::Readings { n, .. } | Entry::Call { n, .. } | Entry::Cut { n, .. } => *n,
+            Entry::Readings { n, .. }
+            | Entry::Call { n, .. }
+            | Entry::Asked { n, .. }
+            | Entry::Answered { of: n, .. }
+            | Entry::Cut { n, .. } => *n,
         }
     }
 
@@ -323,25 +372,24 @@ impl Entry {
     pub fn calls(&self) -> u64 {
         match self {
             Entry::Readings { by, .. } => by.len() as u64,
-            Entry::Call { .. } => 1,
-            Entry::Cut { .. } => 0,
+            Entry::Call { .. } | Entry::Asked { .. } => 1,
+            Entry::Answered { .. } | Entry::Cut { .. } => 0,
         }
     }
 
     fn parse(text: &str) -> Result<Entry, String> {
         let line: Line =
             serde_json::from_str(text).map_err(|error| printable(&error.to_string()))?;
-        match line {
-            Line {
-                n,
-                read: Some(read),
-                us: Some(us),
-                call: None,
-                request: None,
-                result: None,
-                trap: None,
-                cut: None,
-            } => {
+        let answer = match (line.result, line.trap) {
+            (Some(result), None) => Some(Answer::Result(result)),
+            (None, Some(message)) => Some(Answer::Trap(message)),
+            (None, None) => None,
+            (Some(_), Some(_)) => return Err("a call has either `result` or `trap`".to_owned()),
+        };
+        let readings = line.read.zip(line.us);
+        let call = line.call.zip(line.request);
+        match (line.n, line.of, readings, call, answer, line.cut) {
+            (Some(n), None, Some((read, us)), None, None, None) => {
                 let by: Option<Vec<Reader>> = read.chars().map(Reader::of).collect();
                 let by = by.ok_or("a reading is `w`, `m` or `e`")?;
                 if by.len() != us.len() || by.is_empty() || by.len() > READINGS_MAX {
@@ -349,39 +397,28 @@ impl Entry {
                 }
                 Ok(Entry::Readings { n, by, us })
             }
-            Line {
+            (Some(n), None, None, Some((kind, request)), Some(answer), None) => Ok(Entry::Call {
                 n,
-                read: None,
-                us: None,
-                call: Some(kind),
-                request: Some(request),
-                result,
-                trap,
-                cut: None,
-            } => {
-                let answer = match (result, trap) {
-                    (Some(result), None) => Answer::Result(result),
-                    (None, Some(message)) => Answer::Trap(message),
-                    _ => return Err("a call has either `result` or `trap`".to_owned()),
-                };
-                Ok(Entry::Call {
-                    n,
-                    kind,
-                    request,
-                    answer,
-                })
+                kind,
+                request,
+                answer,
+            }),
+            (Some(n), None, None, Some((kind, request)), None, None) => {
+                Ok(Entry::Asked { n, kind, request })
             }
-            Line {
-                n,
-                read: None,
-                us: None,
-                call: None,
-                request: None,
-                result: None,
-                trap: None,
-                cut: Some(ended),
-            } => Ok(Entry::Cut { n, ended }),
-            _ => Err("it is neither readings, nor a call, nor a cut".to_owned()),
+            (None, Some(of), None, None, Some(answer), None) => Ok(Entry::Answered { of, answer }),
+            (Some(n), None, None, None, None, Some(ended)) => Ok(Entry::Cut { n, ended }),
+            _ => Err("it is neither readings, nor a call, nor an answer, nor a cut".to_owned()),
+        }
+    }
+}
+
+impl Answer {
+    /// As a member of a line.
+    fn member(&self) -> String {
+        match self {
+            Answer::Result(value) => format!(r#""result":{value}"#),
+            Answer::Trap(message) => format!(r#""trap":{}"#, json(message)),
         }
     }
 }
@@ -443,6 +480,8 @@ impl Recording {
         let mut entries = Vec::new();
         let mut end = None;
         let mut next = 1;
+        // Calls that are under way.
+        let mut asked = HashSet::new();
         for (index, line) in lines.enumerate() {
             let number = index + 2;
             let wrong = |reason: String| RecordingError::Line {
@@ -465,7 +504,15 @@ impl Recording {
                 continue;
             }
             let entry = Entry::parse(text).map_err(wrong)?;
-            if entry.number() != next {
+            if let Entry::Asked { n, .. } = entry {
+                asked.insert(n);
+            }
+            if let Entry::Answered { of, .. } = entry {
+                if !asked.remove(&of) {
+                    let reason = format!("it answers call {of}, which does not wait for it");
+                    return Err(wrong(reason));
+                }
+            } else if entry.number() != next {
                 return Err(RecordingError::Order {
                     line: number,
                     expected: next,

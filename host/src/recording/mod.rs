@@ -21,6 +21,7 @@ pub mod digest;
 pub mod divergence;
 pub mod format;
 pub mod inputs;
+pub mod onward;
 pub mod request;
 pub mod seed;
 pub mod tape;
@@ -30,6 +31,7 @@ pub use digest::RunDigest;
 pub use divergence::Divergence;
 pub use format::{Recording, RecordingError};
 pub use inputs::{InputError, Inventory};
+pub use onward::{Beginning, InDoubt, OnwardError};
 pub use seed::Seed;
 pub use tape::{Tape, TapeError};
 

@@ -5,7 +5,6 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -21,9 +20,12 @@ use crate::trajectory::JournalError;
 use crate::trajectory::clock::EventClock;
 
 mod player;
+mod time;
 mod writer;
 
-use player::Player;
+pub use player::Miss;
+use player::{Player, Told};
+use time::Time;
 use writer::Writer;
 pub use writer::{Scrub, Sink};
 
@@ -35,18 +37,14 @@ pub struct Tape {
 
 struct Inner {
     start: Timestamp,
+    clock: ClockKind,
     state: Mutex<State>,
 }
 
 enum State {
     Record(Box<Writer>, Time),
+    /// Becomes `Record` where what is replayed ends, if the run is to go on from there.
     Replay(Player),
-}
-
-/// What time a recorded run has, in microseconds since its start.
-enum Time {
-    Real { since: Instant, last: u64 },
-    Virtual { now: u64 },
 }
 
 /// How time passes for a guest.
@@ -116,6 +114,7 @@ impl Tape {
         Tape {
             inner: Some(Arc::new(Inner {
                 start,
+                clock: ClockKind::Virtual,
                 state: Mutex::new(State::Record(
                     Box::new(Writer::silent()),
                     Time::Virtual { now: 0 },
@@ -135,13 +134,7 @@ impl Tape {
         sink: Option<Sink>,
         scrub: Option<Scrub>,
     ) -> Result<Tape, TapeError> {
-        let time = match header.clock {
-            ClockKind::Real => Time::Real {
-                since: Instant::now(),
-                last: 0,
-            },
-            ClockKind::Virtual => Time::Virtual { now: 0 },
-        };
+        let time = Time::new(header.clock);
         let writer = Writer::begin(header, sink, scrub)?;
         Ok(Tape::new(header, State::Record(Box::new(writer), time)))
     }
@@ -154,10 +147,30 @@ impl Tape {
         Tape::new(&header, State::Replay(Player::new(recording, changed)))
     }
 
+    /// A tape that answers from what another run got, writes that down again under `header`, and performs
+    /// from where it ends, or from what it does not have.
+    ///
+    /// # Errors
+    ///
+    /// The header cannot be written.
+    pub fn go_on(
+        from: Arc<Recording>,
+        changed: Option<String>,
+        miss: Miss,
+        header: &Header,
+        sink: Option<Sink>,
+        scrub: Option<Scrub>,
+    ) -> Result<Tape, TapeError> {
+        let writer = Writer::begin(header, sink, scrub)?;
+        let player = Player::new(from, changed).going_on(miss, Box::new(writer));
+        Ok(Tape::new(header, State::Replay(player)))
+    }
+
     fn new(header: &Header, state: State) -> Tape {
         Tape {
             inner: Some(Arc::new(Inner {
                 start: header.started().unwrap_or(Timestamp::UNIX_EPOCH),
+                clock: header.clock,
                 state: Mutex::new(state),
             })),
         }
@@ -173,6 +186,12 @@ impl Tape {
     #[must_use]
     pub fn replays(&self) -> bool {
         self.pace() == Pace::Replayed
+    }
+
+    /// True when nothing is ever going to be: the whole run is a repetition.
+    #[must_use]
+    pub fn is_replay(&self) -> bool {
+        matches!(self.state().as_deref(), Some(State::Replay(player)) if !player.goes_on())
     }
 
     /// How time passes.
@@ -197,15 +216,21 @@ impl Tape {
     ///
     /// See [`TapeError`].
     pub fn read(&self, by: Reader) -> Result<Option<u64>, TapeError> {
-        match self.state().as_deref_mut() {
-            None => Ok(None),
-            Some(State::Record(writer, time)) => {
-                let now = time.read();
-                writer.reading(by, now)?;
-                Ok(Some(now))
+        let (Some(inner), Some(mut state)) = (&self.inner, self.state()) else {
+            return Ok(None);
+        };
+        if let State::Replay(player) = &mut *state {
+            if let Some(now) = player.reading(by)? {
+                return Ok(Some(now));
             }
-            Some(State::Replay(player)) => player.reading(by).map(Some),
+            inner.go_live(&mut state);
         }
+        let State::Record(writer, time) = &mut *state else {
+            return Err(TapeError::Cut);
+        };
+        let now = time.read();
+        writer.reading(by, now)?;
+        Ok(Some(now))
     }
 
     /// The time without reading it: for what is set up, not seen.
@@ -248,14 +273,41 @@ impl Tape {
             return perform.await;
         }
         let request = abridged(request());
-        if self.replays() {
-            return self.answer(kind, &request);
+        if let Some(answer) = self.answer(kind, &request)? {
+            return Ok(answer);
         }
         let performed = perform.await;
         self.performed(kind, request, performed)
     }
 
-    /// The same for a call that does not wait.
+    /// The same for a call that does something outside which cannot be done twice: that it is begun is on the
+    /// tape before it is, so that nobody takes it for one that never was.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tape::effect`].
+    pub async fn act<T, F>(
+        &self,
+        kind: &'static str,
+        request: impl FnOnce() -> Value + Send,
+        perform: F,
+    ) -> wasmtime::Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = wasmtime::Result<T>>,
+    {
+        if self.is_off() {
+            return perform.await;
+        }
+        let call = match self.asked(kind, abridged(request()))? {
+            Told::Answer(call, answer) => return self.given(call, answer),
+            Told::Number(call) => call,
+        };
+        let performed = perform.await;
+        self.done(performed, |writer, answer| writer.answered(call, answer))
+    }
+
+    /// The same as [`Tape::effect`] for a call that does not wait.
     ///
     /// # Errors
     ///
@@ -273,32 +325,68 @@ impl Tape {
             return perform();
         }
         let request = abridged(request());
-        if self.replays() {
-            return self.answer(kind, &request);
+        if let Some(answer) = self.answer(kind, &request)? {
+            return Ok(answer);
         }
         self.performed(kind, request, perform())
     }
 
+    /// What the tape has for this call; nothing when it is to be performed.
     fn answer<T: DeserializeOwned>(
         &self,
         kind: &'static str,
         request: &Value,
-    ) -> wasmtime::Result<T> {
-        let mut state = self.state();
-        let Some(State::Replay(player)) = state.as_deref_mut() else {
-            return Err(wasmtime::Error::msg("this run is not replayed"));
+    ) -> wasmtime::Result<Option<T>> {
+        let (Some(inner), Some(mut state)) = (&self.inner, self.state()) else {
+            return Ok(None);
         };
-        let (call, answer) = player.call(kind, request)?;
-        match answer {
-            Answer::Result(value) => serde_json::from_value(value).map_err(|error| {
-                let error = TapeError::Answer {
-                    call,
-                    reason: error.to_string(),
-                };
+        let State::Replay(player) = &mut *state else {
+            return Ok(None);
+        };
+        match player.call(kind, request)? {
+            Some((call, answer)) => {
+                drop(state);
+                self.given(call, answer).map(Some)
+            }
+            None => {
+                inner.go_live(&mut state);
+                Ok(None)
+            }
+        }
+    }
+
+    /// An answer of the tape, as a value. One that is none ends the replay.
+    fn given<T: DeserializeOwned>(&self, call: u64, answer: Answer) -> wasmtime::Result<T> {
+        let value = match answer {
+            Answer::Result(value) => value,
+            Answer::Trap(message) => return Err(wasmtime::Error::msg(message)),
+        };
+        serde_json::from_value(value).map_err(|error| {
+            let error = TapeError::Answer {
+                call,
+                reason: error.to_string(),
+            };
+            if let Some(State::Replay(player)) = self.state().as_deref_mut() {
                 player.fail(error.to_string());
-                wasmtime::Error::new(error)
-            }),
-            Answer::Trap(message) => Err(wasmtime::Error::msg(message)),
+            }
+            wasmtime::Error::new(error)
+        })
+    }
+
+    /// Puts on the tape that a call is begun, unless its answer is there.
+    fn asked(&self, kind: &'static str, request: Value) -> Result<Told, TapeError> {
+        let (Some(inner), Some(mut state)) = (&self.inner, self.state()) else {
+            return Ok(Told::Number(0));
+        };
+        if let State::Replay(player) = &mut *state {
+            if let Some((call, answer)) = player.asked(kind, &request)? {
+                return Ok(Told::Answer(call, answer));
+            }
+            inner.go_live(&mut state);
+        }
+        match &mut *state {
+            State::Record(writer, _) => writer.asked(kind, request).map(Told::Number),
+            State::Replay(_) => Err(TapeError::Cut),
         }
     }
 
@@ -307,6 +395,16 @@ impl Tape {
         kind: &'static str,
         request: Value,
         performed: wasmtime::Result<T>,
+    ) -> wasmtime::Result<T> {
+        self.done(performed, |writer, answer| {
+            writer.call(kind, request, answer)
+        })
+    }
+
+    fn done<T: Serialize + DeserializeOwned>(
+        &self,
+        performed: wasmtime::Result<T>,
+        write: impl FnOnce(&mut Writer, Answer) -> Result<(), TapeError>,
     ) -> wasmtime::Result<T> {
         let mut state = self.state();
         let Some(State::Record(writer, _)) = state.as_deref_mut() else {
@@ -317,7 +415,7 @@ impl Tape {
                 let text = writer.scrubbed(serde_json::to_string(&value)?);
                 // The guest gets what stands on the tape, so that a replay cannot give it anything else.
                 let written = serde_json::from_str(&text)?;
-                writer.call(kind, request, Answer::Result(serde_json::from_str(&text)?))?;
+                write(writer, Answer::Result(serde_json::from_str(&text)?))?;
                 Ok(written)
             }
             Err(error) => {
@@ -326,8 +424,7 @@ impl Tape {
                 } else if error.downcast_ref::<JournalError>().is_none()
                     && error.downcast_ref::<TapeError>().is_none()
                 {
-                    let message = error.root_cause().to_string();
-                    writer.call(kind, request, Answer::Trap(message))?;
+                    write(writer, Answer::Trap(error.root_cause().to_string()))?;
                 }
                 Err(error)
             }
@@ -336,7 +433,11 @@ impl Tape {
 
     /// Writes that the run was ended from outside.
     pub fn cut(&self, ended: Value) {
-        if let Some(State::Record(writer, _)) = self.state().as_deref_mut() {
+        let (Some(inner), Some(mut state)) = (&self.inner, self.state()) else {
+            return;
+        };
+        inner.go_live(&mut state);
+        if let State::Record(writer, _) = &mut *state {
             // A failure is remembered, and told by `stopped`.
             let _ = writer.cut(ended);
         }
@@ -390,17 +491,32 @@ impl Tape {
     ///
     /// See [`TapeError`].
     pub fn close(&self, end: Closing) -> Result<(), TapeError> {
-        match self.state().as_deref_mut() {
-            None => Ok(()),
-            Some(State::Record(writer, _)) => writer.end(end),
-            Some(State::Replay(player)) => player.end(&end),
+        let (Some(inner), Some(mut state)) = (&self.inner, self.state()) else {
+            return Ok(());
+        };
+        if let State::Replay(player) = &mut *state {
+            if !player.may_end_early() {
+                return player.end(&end);
+            }
+            inner.go_live(&mut state);
+        }
+        match &mut *state {
+            State::Record(writer, _) => writer.end(end),
+            State::Replay(_) => Ok(()),
         }
     }
 
+    /// A run that goes on from another one is live as soon as it has got all of what that one got.
     fn state(&self) -> Option<MutexGuard<'_, State>> {
         let inner = self.inner.as_ref()?;
         // Each change of it is complete at the point where a panic could happen.
-        Some(inner.state.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut state = inner.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let State::Replay(player) = &mut *state
+            && player.is_at_its_end()
+        {
+            inner.go_live(&mut state);
+        }
+        Some(state)
     }
 }
 
@@ -433,32 +549,17 @@ impl Closing {
     }
 }
 
-impl Time {
-    fn now(&self) -> u64 {
-        match self {
-            Time::Real { since, .. } => {
-                u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX)
-            }
-            Time::Virtual { now } => *now,
-        }
-    }
-
-    fn read(&mut self) -> u64 {
-        let now = self.now();
-        match self {
-            Time::Real { last, .. } => {
-                *last = now.max(*last);
-                *last
-            }
-            Time::Virtual { now } => {
-                *now = now.saturating_add(1);
-                *now
-            }
-        }
-    }
-}
-
 impl Inner {
+    /// Goes on by itself, if that is what the run is to do: from here on everything is performed.
+    fn go_live(&self, state: &mut State) {
+        if let State::Replay(player) = state
+            && let Some(writer) = player.take_writer()
+        {
+            let time = Time::from(self.clock, self.start, player.now());
+            *state = State::Record(writer, time);
+        }
+    }
+
     fn at(&self, micros: u64) -> Timestamp {
         let elapsed = SignedDuration::from_micros(i64::try_from(micros).unwrap_or(i64::MAX));
         self.start.checked_add(elapsed).unwrap_or(Timestamp::MAX)

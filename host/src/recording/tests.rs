@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::format::{ClockKind, Component, FORMAT, Header, Reader};
-use super::tape::{Closing, Sink, Stop};
+use super::tape::{Closing, Miss, Sink, Stop};
 use super::*;
 use crate::digest::Digest;
 use crate::engine::Profile;
@@ -32,6 +33,7 @@ fn header() -> Header {
         grants: json!({}),
         guest_grants: json!({}),
         inputs: Vec::new(),
+        parent: None,
     }
 }
 
@@ -50,6 +52,7 @@ fn closing() -> Closing {
 enum Deed {
     Read(Reader),
     Call(&'static str, Value, Result<Value, String>),
+    Act(Value, Result<Value, String>),
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -72,9 +75,14 @@ fn deed() -> impl Strategy<Value = Deed> {
         (
             prop_oneof![Just("poll.poll"), Just("model.next")],
             value.clone(),
-            prop_oneof![3 => value.prop_map(Ok), 1 => "[a-z]{1,9}".prop_map(Err)],
+            prop_oneof![3 => value.clone().prop_map(Ok), 1 => "[a-z]{1,9}".prop_map(Err)],
         )
             .prop_map(|(kind, request, answer)| Deed::Call(kind, request, answer)),
+        (
+            value.clone(),
+            prop_oneof![3 => value.prop_map(Ok), 1 => "[a-z]{1,9}".prop_map(Err)],
+        )
+            .prop_map(|(request, answer)| Deed::Act(request, answer)),
     ]
 }
 
@@ -95,14 +103,26 @@ fn act(tape: &Tape, deed: &Deed, performs: bool) -> Result<Value, String> {
                 },
             )
             .map_err(|error| error.root_cause().to_string()),
+        Deed::Act(request, answer) => {
+            let done = tape.act("tools.call", || request.clone(), async {
+                assert!(performs, "a replay performs nothing");
+                answer.clone().map_err(wasmtime::Error::msg)
+            });
+            let done = done.now_or_never().expect("nothing is waited for");
+            done.map_err(|error| error.root_cause().to_string())
+        }
     }
 }
 
 /// Records the deeds; the file's bytes, and what came of each.
 fn record(deeds: &[Deed]) -> (Vec<u8>, Vec<Result<Value, String>>) {
+    record_under(&header(), deeds)
+}
+
+fn record_under(header: &Header, deeds: &[Deed]) -> (Vec<u8>, Vec<Result<Value, String>>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.rec");
-    let tape = Tape::record(&header(), Some(Sink::create(&path).unwrap()), None).unwrap();
+    let tape = Tape::record(header, Some(Sink::create(&path).unwrap()), None).unwrap();
     let seen = deeds.iter().map(|deed| act(&tape, deed, true)).collect();
     tape.close(closing()).unwrap();
     (std::fs::read(path).unwrap(), seen)
@@ -162,6 +182,53 @@ proptest! {
             let _ = act(&tape, deed, false);
         }
         prop_assert!(matches!(tape.close(closing()), Err(TapeError::Diverged(_))));
+    }
+
+    /// Killed before any call and gone on with, a run ends with the recording it would have ended with.
+    #[test]
+    fn whoever_goes_on_comes_to_the_same_end(
+        deeds in proptest::collection::vec(deed(), 0..300),
+        at in any::<proptest::sample::Index>(),
+    ) {
+        let header = Header { clock: ClockKind::Virtual, ..header() };
+        let (bytes, seen) = record_under(&header, &deeds);
+        let whole = Recording::parse(&bytes).unwrap();
+        prop_assert_eq!(whole.calls(), deeds.len() as u64);
+        let at = at.index(deeds.len() + 1);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("b.rec");
+        let sink = Some(Sink::create(&path).unwrap());
+        let beginning = Arc::new(whole.before(at as u64 + 1).unwrap());
+        let tape = Tape::go_on(beginning, None, Miss::Diverges, &header, sink, None).unwrap();
+        let mut again = Vec::new();
+        for (index, deed) in deeds.iter().enumerate() {
+            prop_assert_eq!(tape.replays(), index < at);
+            again.push(act(&tape, deed, index >= at));
+        }
+        prop_assert_eq!(again, seen);
+        tape.close(closing()).unwrap();
+        let written = std::fs::read(path).unwrap();
+        prop_assert_eq!(String::from_utf8(written).unwrap(), String::from_utf8(bytes).unwrap());
+    }
+
+    /// What a recording does not have is performed, if that is wanted, and never before it is missed.
+    #[test]
+    fn a_miss_goes_live(
+        deeds in proptest::collection::vec(deed(), 1..40),
+        at in any::<proptest::sample::Index>(),
+    ) {
+        let (bytes, seen) = record(&deeds);
+        let at = at.index(deeds.len());
+        let whole = Arc::new(Recording::parse(&bytes).unwrap().ongoing());
+        let tape = Tape::go_on(whole, None, Miss::Performs, &header(), None, None).unwrap();
+        for (deed, seen) in deeds[..at].iter().zip(&seen) {
+            prop_assert_eq!(&act(&tape, deed, false), seen);
+        }
+        prop_assert!(tape.replays());
+        let other = Deed::Call("tools.call", json!("never recorded"), Ok(json!(1)));
+        prop_assert_eq!(act(&tape, &other, true), Ok(json!(1)));
+        prop_assert!(!tape.replays());
+        prop_assert!(tape.close(closing()).is_ok());
     }
 
     #[test]
@@ -281,4 +348,113 @@ fn a_recording_that_cannot_be_written_is_told() {
     }
     let tape = Tape::record(&header(), Some(Sink::create(full).unwrap()), None);
     assert!(matches!(tape, Err(TapeError::Write { .. })));
+}
+
+/// Entries of a recording, each of them one call with its number, without the times.
+fn recording(entries: &[&str]) -> Recording {
+    let mut text = header().line() + "\n";
+    for entry in entries {
+        text += entry;
+        text += "\n";
+    }
+    Recording::parse(text.as_bytes()).unwrap()
+}
+
+const SEND: &str = r#"{"n":2,"call":"model.send","request":null,"result":{"us":1,"step":"begun"}}"#;
+const PIECE: &str =
+    r#"{"n":3,"call":"model.next","request":null,"result":{"us":1,"step":{"delta":{}}}}"#;
+const REPLY: &str =
+    r#"{"n":4,"call":"model.next","request":null,"result":{"us":1,"step":{"reply":{}}}}"#;
+const READ: &str = r#"{"n":1,"read":"e","us":[5]}"#;
+
+fn resumed_at(entries: &[&str]) -> u64 {
+    let told = |_: &str| Value::Null;
+    let beginning = recording(entries).resumable(InDoubt::Retry, told).unwrap();
+    assert_eq!(beginning.recording.calls() + 1, beginning.at);
+    beginning.at
+}
+
+#[test]
+fn an_answer_that_had_not_arrived_whole_is_asked_for_again_and_no_other() {
+    assert_eq!(resumed_at(&[]), 1);
+    assert_eq!(resumed_at(&[READ]), 2);
+    assert_eq!(resumed_at(&[READ, SEND]), 2);
+    assert_eq!(resumed_at(&[READ, SEND, PIECE]), 2);
+    assert_eq!(resumed_at(&[READ, SEND, PIECE, REPLY]), 5);
+    let cut = r#"{"n":4,"cut":{"kind":"interrupted"}}"#;
+    let partial = r#"{"n":4,"call":"model.partial","request":null,"result":null}"#;
+    // How the account was closed is no part of it.
+    assert_eq!(resumed_at(&[READ, SEND, PIECE, cut, partial]), 2);
+    // Something was done meanwhile that must not be done again.
+    let post = r#"{"n":4,"call":"http.send","request":{"method":"POST"},"result":null}"#;
+    assert_eq!(resumed_at(&[READ, SEND, PIECE, post]), 5);
+    let get = r#"{"n":4,"call":"http.send","request":{"method":"GET"},"result":null}"#;
+    assert_eq!(resumed_at(&[READ, SEND, PIECE, get]), 2);
+}
+
+#[test]
+fn a_call_under_way_is_left_to_the_policy() {
+    let asked = r#"{"n":2,"call":"tools.call","request":{"tool":"pay"}}"#;
+    let other = r#"{"n":3,"call":"tools.call","request":{"tool":"look"}}"#;
+    let answered = r#"{"of":2,"result":1}"#;
+    let told = |kind: &str| json!(format!("{kind} is in doubt"));
+    let under_way = recording(&[READ, asked, other, answered]);
+
+    let error = under_way.resumable(InDoubt::Stop, told).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot resume: call 3 (`tools.call` {\"tool\":\"look\"}) was under way when the run was ended, \
+         and nobody knows whether it was done"
+    );
+    let again = under_way.resumable(InDoubt::Retry, told).unwrap();
+    assert_eq!(again.at, 3);
+    assert_eq!(again.recording.entries.len(), 3);
+    let told = under_way.resumable(InDoubt::Tell, told).unwrap();
+    assert_eq!(told.at, 4);
+    assert_eq!(
+        told.recording.entries.last().unwrap().line(),
+        r#"{"of":3,"result":"tools.call is in doubt"}"#
+    );
+    // Both were asked for together: the first that is not answered is where it goes on.
+    let both = recording(&[READ, asked, other]);
+    assert_eq!(
+        both.resumable(InDoubt::Retry, |_| Value::Null).unwrap().at,
+        2
+    );
+}
+
+#[test]
+fn an_answer_nobody_waits_for_is_no_recording() {
+    for entries in [
+        vec![READ, r#"{"of":1,"result":1}"#],
+        vec![r#"{"of":7,"result":1}"#],
+        vec![
+            r#"{"n":1,"call":"tools.call","request":null}"#,
+            r#"{"of":1,"result":1}"#,
+            r#"{"of":1,"result":1}"#,
+        ],
+    ] {
+        let text = header().line() + "\n" + &entries.join("\n") + "\n";
+        let error = Recording::parse(text.as_bytes()).unwrap_err();
+        assert!(
+            error.to_string().contains("does not wait for it"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn an_answer_is_changed_where_it_is_pointed_at() {
+    let mut recording = recording(&[READ, SEND]);
+    recording.edit(2, "/us", json!(7)).unwrap();
+    assert!(recording.entries[1].line().contains(r#""us":7"#));
+    for (call, pointer) in [(1, ""), (2, "/nothing"), (9, "")] {
+        assert!(recording.edit(call, pointer, json!(0)).is_err(), "{call}");
+    }
+    for at in [0, 4] {
+        assert!(matches!(
+            recording.before(at),
+            Err(OnwardError::NoSuchCall { .. })
+        ));
+    }
 }

@@ -37,6 +37,12 @@ pub(crate) use catalog::Described;
 pub use component::{Component, ComponentError};
 pub use result::{Output, Piece};
 
+/// What the agent is told of a call that was under way when its run was ended, as it stands on a tape.
+pub(crate) fn in_doubt(_kind: &str) -> Value {
+    serde_json::json!({ "Err": { "unavailable":
+        "the run was ended while this call was under way; whether it was done is not known" } })
+}
+
 /// Calls that are made at the same time, at most.
 pub(crate) const MAX_PARALLEL: usize = 16;
 

@@ -13,6 +13,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use http_body_util::BodyExt as _;
+use tokio::sync::oneshot;
 use wasmtime::component::{Linker, Resource, ResourceTable};
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, StreamError, StreamResult};
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler;
@@ -46,6 +47,9 @@ pub(crate) struct Http {
 
 struct Hooks {
     way: Way,
+    /// Lets the request go that was handed over last, once that is on the tape: what was done without being
+    /// written down would be done again by a run that goes on from there.
+    letting_go: Option<oneshot::Sender<()>>,
 }
 
 impl Http {
@@ -59,7 +63,10 @@ impl Http {
         ctx.set_field_size_limit(usize::try_from(fields).unwrap_or(usize::MAX));
         Http {
             ctx,
-            hooks: Hooks { way },
+            hooks: Hooks {
+                way,
+                letting_go: None,
+            },
             exchanges: Exchanges::default(),
         }
     }
@@ -183,7 +190,12 @@ impl WasiHttpHooks for Hooks {
                 idle: options.between_bytes_timeout,
             });
         }
+        let (letting_go, written) = oneshot::channel();
+        self.letting_go = Some(letting_go);
         Box::new(async move {
+            if written.await.is_err() {
+                return Err(Error::ConnectionTerminated);
+            }
             let response = way.send(request).await.map_err(code)?;
             let response = response.map(|body| body.map_err(code).boxed_unsync());
             // The connection ends with the body: there is nothing else to wait for.

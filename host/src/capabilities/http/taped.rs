@@ -180,6 +180,10 @@ fn handle(
             Ok(answer)
         },
     )?;
+    if let Some(letting_go) = state.http.hooks.letting_go.take() {
+        // Nobody waits for it if the request was refused after all.
+        let _ = letting_go.send(());
+    }
     exchange.is_sent();
     let result = match performed {
         Some(result) => result,

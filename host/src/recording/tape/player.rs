@@ -1,9 +1,11 @@
 //! Answers from a tape, and notices the first call that is not on it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::writer::Writer;
 use super::{Closing, Stop, TapeError};
 use crate::digest::Digest;
 use crate::recording::Recording;
@@ -24,8 +26,35 @@ enum Asker {
     Account,
 }
 
+/// What becomes of a call that the recording does not have, in a run that goes on from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// The run is not the one that is gone on with.
+    Diverges,
+    /// From there on it is live.
+    Performs,
+}
+
+/// What the tape has to say to a call that is begun.
+pub(super) enum Told {
+    /// Its number, and what came of it.
+    Answer(u64, Answer),
+    /// It is to be performed, under this number.
+    Number(u64),
+}
+
+/// How a run goes on where its recording ends.
+struct Onward {
+    miss: Miss,
+    /// What is replayed is written down again.
+    writer: Box<Writer>,
+}
+
 pub(super) struct Player {
     recording: Arc<Recording>,
+    /// Where the answers are to calls that were begun.
+    answers: HashMap<u64, usize>,
+    onward: Option<Onward>,
     /// What differs from the recorded run before it began.
     changed: Option<String>,
     /// The entry that is next.
@@ -38,7 +67,14 @@ pub(super) struct Player {
 
 impl Player {
     pub(super) fn new(recording: Arc<Recording>, changed: Option<String>) -> Player {
+        let answers = recording.entries.iter().enumerate();
+        let answers = answers.filter_map(|(at, entry)| match entry {
+            Entry::Answered { of, .. } => Some((*of, at)),
+            _ => None,
+        });
         Player {
+            answers: answers.collect(),
+            onward: None,
             recording,
             changed,
             at: 0,
@@ -46,6 +82,61 @@ impl Player {
             now: 0,
             stop: None,
         }
+    }
+
+    /// Has the run go on where the recording ends.
+    pub(super) fn going_on(self, miss: Miss, writer: Box<Writer>) -> Player {
+        Player {
+            onward: Some(Onward { miss, writer }),
+            ..self
+        }
+    }
+
+    /// Whether the run goes on where the recording ends.
+    pub(super) fn goes_on(&self) -> bool {
+        self.onward.is_some()
+    }
+
+    /// True when there is nothing left to replay for a run that goes on.
+    pub(super) fn is_at_its_end(&mut self) -> bool {
+        if self.onward.is_none() || self.stop.is_some() {
+            return false;
+        }
+        // A failure to write is remembered by the writer.
+        let _ = self.pass_answers();
+        self.at >= self.recording.entries.len()
+    }
+
+    /// What the run that goes on is written with; once.
+    pub(super) fn take_writer(&mut self) -> Option<Box<Writer>> {
+        if self.stop.is_some() {
+            return None;
+        }
+        self.onward.take().map(|onward| onward.writer)
+    }
+
+    /// Whether a run may end before all of the recording is replayed.
+    pub(super) fn may_end_early(&self) -> bool {
+        let onward = self.onward.as_ref();
+        self.stop.is_none() && onward.is_some_and(|onward| onward.miss == Miss::Performs)
+    }
+
+    /// The next entry is done with.
+    fn pass(&mut self) -> Result<(), TapeError> {
+        if let (Some(onward), Some(entry)) = (&mut self.onward, self.recording.entries.get(self.at))
+        {
+            onward.writer.copy(entry)?;
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Answers were given when their calls were made: where they stand says only when they came.
+    fn pass_answers(&mut self) -> Result<(), TapeError> {
+        while let Some(Entry::Answered { .. }) = self.recording.entries.get(self.at) {
+            self.pass()?;
+        }
+        Ok(())
     }
 
     pub(super) fn now(&self) -> u64 {
@@ -61,8 +152,11 @@ impl Player {
         self.stop.get_or_insert(Stop::Failed(reason));
     }
 
-    pub(super) fn entries_digest(&self) -> Digest {
-        self.recording.entries_digest
+    pub(super) fn entries_digest(&mut self) -> Digest {
+        match &mut self.onward {
+            Some(onward) => onward.writer.entries_digest(),
+            None => self.recording.entries_digest,
+        }
     }
 
     pub(super) fn at_cut(&self) -> bool {
@@ -78,10 +172,11 @@ impl Player {
         }
     }
 
-    pub(super) fn reading(&mut self, by: Reader) -> Result<u64, TapeError> {
+    /// What time it was; nothing when the run goes on by itself from here.
+    pub(super) fn reading(&mut self, by: Reader) -> Result<Option<u64>, TapeError> {
         if let (Some(Stop::Diverged(_) | Stop::Failed(_)), Reader::Event) = (&self.stop, by) {
             // The account is being closed; the recording says nothing about that.
-            return Ok(self.now);
+            return Ok(Some(self.now));
         }
         self.go_on(match by {
             Reader::Event => Asker::Account,
@@ -100,12 +195,20 @@ impl Player {
                 self.at += 1;
                 self.within = 0;
             }
-            return Ok(self.now);
+            if let Some(onward) = &mut self.onward {
+                onward.writer.reading(by, self.now)?;
+            }
+            return Ok(Some(self.now));
         }
-        Err(self.diverged(by.name().to_owned(), None))
+        self.missed(by.name().to_owned(), None).map(|()| None)
     }
 
-    pub(super) fn call(&mut self, kind: &str, request: &Value) -> Result<(u64, Answer), TapeError> {
+    /// The answer to a call; nothing when the run goes on by itself from here.
+    pub(super) fn call(
+        &mut self,
+        kind: &str,
+        request: &Value,
+    ) -> Result<Option<(u64, Answer)>, TapeError> {
         self.go_on(if CLOSING.contains(&kind) {
             Asker::Account
         } else {
@@ -121,12 +224,46 @@ impl Player {
                 answer,
             }) if recorded == kind => {
                 if asked == request {
-                    self.at += 1;
-                    return Ok((*n, answer.clone()));
+                    self.pass()?;
+                    return Ok(Some((*n, answer.clone())));
                 }
-                Err(self.diverged(found(), Some((asked, request))))
+                self.missed(found(), Some((asked, request)))
             }
-            _ => Err(self.diverged(found(), None)),
+            _ => self.missed(found(), None),
+        }
+        .map(|()| None)
+    }
+
+    /// The answer to a call that does something; nothing when the run goes on by itself from here.
+    pub(super) fn asked(
+        &mut self,
+        kind: &str,
+        request: &Value,
+    ) -> Result<Option<(u64, Answer)>, TapeError> {
+        self.go_on(Asker::Guest)?;
+        let recording = self.recording.clone();
+        let found = || called(kind, request);
+        match recording.entries.get(self.at) {
+            Some(Entry::Asked {
+                n,
+                kind: recorded,
+                request: asked,
+            }) if recorded == kind => {
+                if asked != request {
+                    return self.missed(found(), Some((asked, request))).map(|()| None);
+                }
+                self.pass()?;
+                let answer = self
+                    .answers
+                    .get(n)
+                    .and_then(|at| recording.entries.get(*at));
+                match answer {
+                    Some(Entry::Answered { answer, .. }) => Ok(Some((*n, answer.clone()))),
+                    // The run was ended while it was under way.
+                    _ => Err(TapeError::Cut),
+                }
+            }
+            _ => self.missed(found(), None).map(|()| None),
         }
     }
 
@@ -139,11 +276,24 @@ impl Player {
             Some(Stop::Diverged(divergence)) => return Err(divergence.clone().into()),
             None => {}
         }
+        self.pass_answers()?;
         if self.at_cut() {
             self.take_cut();
             return Err(TapeError::Cut);
         }
         Ok(())
+    }
+
+    /// The recording does not have what is asked for: the run goes on by itself, or has left it.
+    fn missed(
+        &mut self,
+        found: String,
+        requests: Option<(&Value, &Value)>,
+    ) -> Result<(), TapeError> {
+        if self.may_end_early() {
+            return Ok(());
+        }
+        Err(self.diverged(found, requests))
     }
 
     fn diverged(&mut self, found: String, requests: Option<(&Value, &Value)>) -> TapeError {
@@ -199,6 +349,7 @@ impl Player {
         {
             return Ok(());
         }
+        self.pass_answers()?;
         if self.at < self.recording.entries.len() {
             return Err(self.diverged("the end of the run".to_owned(), None));
         }
@@ -243,7 +394,10 @@ fn in_words(entry: &Entry) -> String {
             [reader] => reader.name().to_owned(),
             several => format!("{} readings of the clock", several.len()),
         },
-        Entry::Call { kind, request, .. } => called(kind, request),
+        Entry::Call { kind, request, .. } | Entry::Asked { kind, request, .. } => {
+            called(kind, request)
+        }
+        Entry::Answered { of, .. } => format!("the answer to call {of}"),
         Entry::Cut { ended, .. } => {
             let how = ended
                 .get("kind")

@@ -127,6 +127,27 @@ impl Writer {
         self.entry(&entry)
     }
 
+    /// A call is begun. Returns its number.
+    pub(super) fn asked(&mut self, kind: &str, request: Value) -> Result<u64, TapeError> {
+        self.flush()?;
+        let n = self.next;
+        let kind = kind.to_owned();
+        self.entry(&Entry::Asked { n, kind, request })?;
+        Ok(n)
+    }
+
+    /// What came of it.
+    pub(super) fn answered(&mut self, of: u64, answer: Answer) -> Result<(), TapeError> {
+        self.flush()?;
+        self.entry(&Entry::Answered { of, answer })
+    }
+
+    /// Writes an entry of another recording once more. Readings are not copied, but read.
+    pub(super) fn copy(&mut self, entry: &Entry) -> Result<(), TapeError> {
+        self.flush()?;
+        self.entry(entry)
+    }
+
     pub(super) fn cut(&mut self, ended: Value) -> Result<(), TapeError> {
         self.was_cut = true;
         self.flush()?;
