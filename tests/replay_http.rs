@@ -542,3 +542,143 @@ fn a_run_that_was_ended_while_it_waited_for_a_response_is_ended_there_again() {
     drop(server);
     is_the_same(&lab, &first, &replayed(&lab, &[]));
 }
+
+/// A server that says how many requests it has had, and is silent below `/never`.
+fn counting() -> Server {
+    let count = AtomicUsize::new(0);
+    Server::start(move |path, mut stream| {
+        let body = format!("hi {}", count.fetch_add(1, Ordering::SeqCst) + 1);
+        if path.starts_with("/never") {
+            let _ = stream.read_to_end(&mut Vec::new());
+        } else {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            let _ = stream.get_ref().write_all((head + &body).as_bytes());
+        }
+    })
+}
+
+/// The name of the last run.
+fn last_run(lab: &Lab) -> String {
+    let account = lab.accounts().pop().unwrap();
+    let name = account.dir().file_name().unwrap();
+    name.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_fork_makes_the_requests_that_come_after_it() {
+    let lab = Lab::new();
+    let server = counting();
+    let task = json!([
+        server.request("/a", json!({ "method": "POST", "body": "hello" })),
+        server.request("/b", json!({})),
+    ]);
+    let first = lab
+        .run(guests::MAKES_REQUESTS, &task.to_string())
+        .args([
+            "--record",
+            "--format",
+            "json",
+            "--allow-host",
+            &server.rule(),
+        ])
+        .done()
+        .exits_with(0);
+    assert_eq!(first.json()["output"][1]["body"], "hi 2");
+    let run = last_run(&lab);
+    std::fs::copy(
+        lab.path("runs").join(&run).join("recording.ndjson"),
+        lab.path("a.rec"),
+    )
+    .unwrap();
+    let number = |kind: &str, at: usize| calls(&lab, kind)[at]["n"].as_u64().unwrap();
+    let fork = |at: u64| {
+        let at = at.to_string();
+        lab.call(["fork", &run, "--at", &at, "--format", "json"])
+            .args(["--out", "a.avp"])
+            .done()
+            .exits_with(0)
+    };
+    // What was answered is not asked for again.
+    let second = number("http.send", 1);
+    let forked = fork(second);
+    assert_eq!(forked.json()["output"][0]["body"], "hi 1");
+    assert_eq!(forked.json()["output"][1]["body"], "hi 3");
+    assert_eq!(server.came.load(Ordering::SeqCst), 3);
+    // A request that was under way is not: its connection is gone, wherever it was.
+    let waiting = number("http.response", 0) - 1;
+    for at in [
+        number("http.blocking-write-and-flush", 0),
+        number("http.finish", 0),
+        waiting,
+        number("http.response", 0),
+        number("http.blocking-read", 0),
+    ] {
+        let output = fork(at).json()["output"].clone();
+        let error = output[0]["error"].as_str().unwrap_or_default();
+        let closed = ["ConnectionTerminated", "Closed", "HttpProtocolError"];
+        assert!(
+            closed.iter().any(|closed| error.contains(closed)),
+            "{at}: {output}"
+        );
+        assert!(
+            output[1]["body"].as_str().unwrap().starts_with("hi "),
+            "{output}"
+        );
+    }
+    assert_eq!(server.came.load(Ordering::SeqCst), 8);
+    // Behind the end of a body is its end.
+    let end = calls(&lab, "http.blocking-read");
+    let end = end
+        .iter()
+        .position(|call| call["result"] == "closed")
+        .unwrap();
+    let output = fork(number("http.blocking-read", end) + 1).json()["output"].clone();
+    assert_eq!(output[0]["body"], "hi 1");
+
+    // A fork is recorded, and repeated like any other.
+    let forked = fork(second);
+    let recording = lab
+        .path("runs")
+        .join(last_run(&lab))
+        .join("recording.ndjson");
+    std::fs::copy(recording, lab.path("a.rec")).unwrap();
+    drop(server);
+    is_the_same(&lab, &forked, &replayed(&lab, &[]));
+}
+
+#[test]
+fn a_killed_run_does_not_make_its_requests_again() {
+    let lab = Lab::new();
+    let server = counting();
+    let task = json!([
+        server.request("/a", json!({ "method": "POST", "body": "hello" })),
+        server.request("/never", json!({ "method": "POST", "body": "hello" })),
+        server.request("/b", json!({})),
+    ]);
+    let mut running = lab
+        .run(guests::MAKES_REQUESTS, &task.to_string())
+        .args(["--record", "--allow-host", &server.rule()])
+        .spawn();
+    wait_until("the second request", || {
+        server.came.load(Ordering::SeqCst) == 2
+    });
+    running.child.kill().unwrap();
+    running.wait();
+    let run = last_run(&lab);
+    let resumed = lab
+        .call(["run", "--resume", &run, "--format", "json"])
+        .done()
+        .exits_with(0);
+    let output = &resumed.json()["output"];
+    assert_eq!(output[0]["body"], "hi 1", "{output}");
+    assert!(
+        output[1]["error"]
+            .as_str()
+            .unwrap()
+            .contains("ConnectionTerminated")
+            || output[1]["error"].as_str().unwrap().contains("Closed"),
+        "{output}"
+    );
+    assert_eq!(output[2]["body"], "hi 3", "{output}");
+    assert_eq!(server.came.load(Ordering::SeqCst), 3);
+}
