@@ -37,6 +37,7 @@ const TYPES: &str = "wasi:http/types@0.2.12";
 type Asked = Resource<HostOutgoingRequest>;
 type Future = Resource<HostFutureIncomingResponse>;
 type Got = Option<Result<Result<Resource<HostIncomingResponse>, ErrorCode>, ()>>;
+type Carried<T> = wasmtime::Result<Result<Resource<T>, ()>>;
 type GotTrailers = Option<Result<Result<Option<Resource<FieldMap>>, ErrorCode>, ()>>;
 
 pub(super) fn add_to_linker(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
@@ -117,9 +118,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<RunState>) -> wasmtime::Result<(
         types,
         "[method]incoming-body.stream",
         [Role::IncomingBody, Role::Reader],
-        |view, body| -> wasmtime::Result<Result<Resource<DynInputStream>, ()>> {
-            types::HostIncomingBody::stream(view, body)
-        },
+        |view, body| -> Carried<DynInputStream> { types::HostIncomingBody::stream(view, body) },
     )?;
     linker.allow_shadowing(false);
     Ok(())
@@ -134,7 +133,7 @@ fn carry<A: 'static, B: 'static>(
     types: &mut LinkerInstance<'_, RunState>,
     name: &str,
     [from, to]: [Role; 2],
-    call: fn(&mut WasiHttpCtxView<'_>, Resource<A>) -> wasmtime::Result<Result<Resource<B>, ()>>,
+    call: fn(&mut WasiHttpCtxView<'_>, Resource<A>) -> Carried<B>,
 ) -> wasmtime::Result<()>
 where
     Resource<A>: Lift + ComponentType,
