@@ -492,7 +492,10 @@ fn a_hermetic_run_makes_no_request() {
     let lab = Lab::new();
     let server = Server::start(|_, _| {});
     let task = json!([
-        server.request("/a?key=s3cret", json!({ "pieces": ["a", "b"] })),
+        server.request(
+            "/a?key=s3cret",
+            json!({ "pieces": ["a", "b"], "fill": true })
+        ),
         server.request("/b", json!({})),
     ])
     .to_string();

@@ -2,9 +2,11 @@
 //!
 //! The task is a JSON list of requests. `pieces` is the body, each of them written when there is room for it;
 //! `then` says what is done with the response: `read` it, `skip` it, `drop` it after its first piece, or
-//! `forward` it to a path of the same host. `timeout-ms` bounds the time to its first byte.
+//! `forward` it to a path of the same host. `timeout-ms` bounds the time to its first byte. With `fill`, as much of
+//! the body is written before the request is sent as there is room for.
 
 use serde_json::{Value, json};
+use wasip2::clocks::monotonic_clock::subscribe_duration;
 use wasip2::http::outgoing_handler::handle;
 use wasip2::http::types::{
     Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method, OutgoingBody,
@@ -132,6 +134,14 @@ fn begin(wanted: &Value) -> std::result::Result<Exchange, String> {
         stream
             .write(b"begin ")
             .map_err(|error| format!("{error:?}"))?;
+        if wanted["fill"] == true {
+            while stream.check_write().map_err(|error| format!("{error:?}"))? > 0 {
+                stream.write(b"x").map_err(|error| format!("{error:?}"))?;
+            }
+            // Nobody takes it yet: only time goes on.
+            let timer = subscribe_duration(5_000_000);
+            assert_eq!(poll(&[&stream.subscribe(), &timer]), [1]);
+        }
         writer = Some((stream, body));
     }
     let future = handle(request, Some(options)).map_err(|error| format!("{error:?}"))?;
