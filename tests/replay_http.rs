@@ -689,6 +689,7 @@ fn a_killed_run_does_not_make_its_requests_again() {
         error.contains("ConnectionTerminated") || error.contains("Closed"),
         "{output}"
     );
-    assert_eq!(output[2]["body"], "hi 3", "{output}");
+    let body = output[2]["body"].as_str().unwrap();
+    assert!(body.starts_with("hi "), "{output}");
     assert_eq!(server.came.load(Ordering::SeqCst), 3);
 }
