@@ -308,8 +308,8 @@ fn effect(kind: &str, request: &Value, answer: &Answer) -> Effect {
     };
     match kind {
         "model.send" if is("begun") => Effect::Opens,
-        "model.next" if is("reply") || is("failed") => Effect::Closes,
-        // What has arrived of it was paid for.
+        "model.next" if is("reply") => Effect::Closes,
+        // An answer that broke off: what has arrived of it was paid for.
         "model.partial" => Effect::Closes,
         "http.send" if requests::does_something(request, answer) => Effect::Done,
         _ => Effect::Nothing,

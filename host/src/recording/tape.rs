@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::divergence::Divergence;
 use super::format::{Answer, ClockKind, End, Header, Reader, Recording};
 use super::request::abridged;
+use super::seed::Seed;
 use crate::capabilities::meters::LimitHit;
 use crate::digest::Digest;
 use crate::trajectory::JournalError;
@@ -38,6 +39,7 @@ pub struct Tape {
 struct Inner {
     start: Timestamp,
     clock: ClockKind,
+    seed: Option<Seed>,
     state: Mutex<State>,
 }
 
@@ -115,6 +117,7 @@ impl Tape {
             inner: Some(Arc::new(Inner {
                 start,
                 clock: ClockKind::Virtual,
+                seed: None,
                 state: Mutex::new(State::Record(
                     Box::new(Writer::silent()),
                     Time::Virtual { now: 0 },
@@ -171,8 +174,25 @@ impl Tape {
             inner: Some(Arc::new(Inner {
                 start: header.started().unwrap_or(Timestamp::UNIX_EPOCH),
                 clock: header.clock,
+                seed: Some(header.seed),
                 state: Mutex::new(state),
             })),
+        }
+    }
+
+    /// What everything random follows from; nothing for a live run.
+    #[must_use]
+    pub fn seed(&self) -> Option<Seed> {
+        self.inner.as_ref()?.seed
+    }
+
+    /// Number of the call that is next; 0 for a live run.
+    #[must_use]
+    pub fn next_call(&self) -> u64 {
+        match self.state().as_deref() {
+            None => 0,
+            Some(State::Record(writer, _)) => writer.next_call(),
+            Some(State::Replay(player)) => player.number(),
         }
     }
 
@@ -243,10 +263,20 @@ impl Tape {
         }
     }
 
-    /// In virtual time, lets it be `to` microseconds since the start, unless it is later already.
+    /// Whether the run has a time of its own, also while it is replayed.
+    #[must_use]
+    pub fn is_virtual(&self) -> bool {
+        let inner = self.inner.as_ref();
+        inner.is_some_and(|inner| inner.clock == ClockKind::Virtual)
+    }
+
+    /// In virtual time, lets it be `to` microseconds since the start, unless it is later already. In a replay,
+    /// too: the run may go on by itself before it reads the clock again.
     pub fn advance(&self, to: u64) {
-        if let Some(State::Record(_, Time::Virtual { now })) = self.state().as_deref_mut() {
-            *now = to.max(*now);
+        match self.state().as_deref_mut() {
+            Some(State::Record(_, Time::Virtual { now })) => *now = to.max(*now),
+            Some(State::Replay(player)) if self.is_virtual() => player.advance(to),
+            _ => {}
         }
     }
 

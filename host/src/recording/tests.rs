@@ -34,6 +34,7 @@ fn header() -> Header {
         guest_grants: json!({}),
         inputs: Vec::new(),
         parent: None,
+        redirects: Vec::new(),
     }
 }
 

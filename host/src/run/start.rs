@@ -79,7 +79,7 @@ pub enum StartError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     #[error(transparent)]
-    Journal(#[from] JournalError),
+    Journal(JournalError),
     #[error(transparent)]
     Workspaces(#[from] WorkspacesError),
     #[error(transparent)]
@@ -125,12 +125,21 @@ pub enum StartError {
     Scratch(std::io::Error),
 }
 
+impl From<JournalError> for StartError {
+    fn from(error: JournalError) -> StartError {
+        error
+            .tape()
+            .map_or_else(StartError::Journal, StartError::Tape)
+    }
+}
+
 impl StartError {
     /// How a process ends that could not start a run.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            StartError::Input(InputError::Changed { .. }) => Exit::Diverged,
+            StartError::Input(InputError::Changed { .. })
+            | StartError::Tape(TapeError::Diverged(_)) => Exit::Diverged,
             _ => Exit::CannotRun,
         }
     }
@@ -159,6 +168,7 @@ impl Hint for StartError {
             StartError::NoRecording => Some("name a file".to_owned()),
             StartError::Profile => Some("set `HostOptions::profile` to hermetic".to_owned()),
             StartError::NotYet { .. } | StartError::Taping(_) => None,
+            StartError::Tape(TapeError::Diverged(divergence)) => divergence.hint.clone(),
             StartError::Random(_) | StartError::Tape(_) | StartError::Scratch(_) => None,
             StartError::Secrets(error) => error.hint(),
             StartError::NoHost { .. } => {
@@ -227,10 +237,10 @@ impl Host {
         // Who asks no model needs none; a replay asks nobody.
         let mut setup = match &mode {
             _ if !asks_models(&agent.artifact) => Ok(model::Setup::default()),
-            Mode::Replay(_) => Ok(model::Setup::recorded(&grants, &commission)),
-            Mode::Onward(onward) => {
-                model::Setup::of(&grants, &commission).map(|setup| setup.instead(&onward.model))
-            }
+            Mode::Replay(recording) => Ok(model::Setup::recorded(&grants, &commission)
+                .redirected(&recording.header.redirects)),
+            Mode::Onward(onward) => model::Setup::of(&grants, &commission)
+                .map(|setup| setup.redirected(&onward.redirects)),
             _ => model::Setup::of(&grants, &commission),
         };
         let secrets = if let Mode::Replay(_) = mode {

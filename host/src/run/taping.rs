@@ -255,6 +255,7 @@ impl Mode {
             guest_grants: guest_grants.clone(),
             inputs,
             parent: None,
+            redirects: Vec::new(),
         };
         let recording = record.map(|to| to.path(directory)).transpose()?;
         let sink = recording.as_deref().map(Sink::create).transpose()?;
@@ -342,6 +343,7 @@ fn continued(
         parent,
         miss,
         record,
+        redirects,
         ..
     } = onward;
     let header = Header {
@@ -350,6 +352,7 @@ fn continued(
         grants: planned.granted.to_recorded_json(&base())?,
         inputs,
         parent: Some(parent),
+        redirects,
         ..from.header.clone()
     };
     let changed = changed(&from.header, planned.agent);

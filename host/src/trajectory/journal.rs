@@ -29,6 +29,7 @@ use super::audit::Audit;
 use super::event::{Event, Rfc3339};
 use crate::egress::secrets::{Guard, Needle, Redacted};
 use crate::error::Hint;
+use crate::recording::TapeError;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 
@@ -128,6 +129,14 @@ impl JournalError {
     /// The account goes wrong at `path`.
     pub(crate) fn new(path: PathBuf, source: io::Error) -> JournalError {
         JournalError { path, source }
+    }
+
+    /// What kept the time from being known, where that is why.
+    pub(crate) fn tape(self) -> Result<TapeError, JournalError> {
+        let JournalError { path, source } = self;
+        source
+            .downcast()
+            .map_err(|source| JournalError { path, source })
     }
 }
 

@@ -62,6 +62,8 @@ pub(super) struct Player {
     /// How many readings of it are taken.
     within: usize,
     now: u64,
+    /// The last reading: the next one is relative to it.
+    read: u64,
     stop: Option<Stop>,
 }
 
@@ -80,6 +82,7 @@ impl Player {
             at: 0,
             within: 0,
             now: 0,
+            read: 0,
             stop: None,
         }
     }
@@ -143,6 +146,11 @@ impl Player {
         self.now
     }
 
+    /// Time passes that nobody has read yet.
+    pub(super) fn advance(&mut self, to: u64) {
+        self.now = to.max(self.now);
+    }
+
     pub(super) fn stopped(&self) -> Option<Stop> {
         self.stop.clone()
     }
@@ -189,7 +197,8 @@ impl Player {
             && let (Some(reader), Some(delta)) = (letters.get(self.within), us.get(self.within))
             && *reader == by
         {
-            self.now = self.now.saturating_add(*delta);
+            self.read = self.read.saturating_add(*delta);
+            self.now = self.read;
             self.within += 1;
             if self.within == letters.len() {
                 self.at += 1;
@@ -309,14 +318,14 @@ impl Player {
     }
 
     /// Number of the call that is due.
-    fn number(&self) -> u64 {
-        match self.recording.entries.get(self.at) {
+    pub(super) fn number(&self) -> u64 {
+        let rest = self.recording.entries.get(self.at..).unwrap_or_default();
+        let due = rest
+            .iter()
+            .find(|entry| !matches!(entry, Entry::Answered { .. }));
+        match due {
             Some(entry) => entry.number() + self.within as u64,
-            None => self
-                .recording
-                .entries
-                .last()
-                .map_or(1, |entry| entry.number() + entry.calls()),
+            None => self.recording.calls().saturating_add(1),
         }
     }
 
