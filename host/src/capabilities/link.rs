@@ -14,6 +14,7 @@ use super::activity::Nature::{Acts, Looks};
 use super::bindings::wasm_agent::agent;
 use super::state::RunState;
 use super::{filesystem, http};
+use crate::trajectory::Use;
 
 /// `wasi:io` works on the table alone.
 struct Io;
@@ -138,7 +139,10 @@ pub(crate) fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
         WasiCli,
         "wasi:cli/environment",
         Looks,
-        |s| s.cli()
+        |s| {
+            s.ledger.used(Use::Environment);
+            s.cli()
+        }
     );
     link!(linker, cli::stdin, WasiCli, "wasi:cli/stdin", Looks, |s| s
         .cli());

@@ -33,7 +33,7 @@ use crate::preflight::Refusal;
 use crate::recording::Tape;
 use crate::recording::tape::Pace;
 use crate::trajectory::ledger::LedgerError;
-use crate::trajectory::{Audit, ErrorCode, Ledger, Rejected};
+use crate::trajectory::{Audit, ErrorCode, Ledger, Rejected, Use};
 
 /// What the audit records of a model are filed under.
 const CAPABILITY: &str = "wasm-agent:agent/model";
@@ -315,6 +315,7 @@ impl Models {
         )?;
         let priced = run.granted(&target, access)?;
         run.begin(&target, priced)?;
+        run.ledger.used(Use::Model(&target.to_string()));
         run.source(&target)?;
         run.bound_output(&mut request);
         Ok(Completion::new(run.clone(), target, request, frame))
