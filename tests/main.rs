@@ -26,6 +26,7 @@ mod limits;
 mod loading;
 mod model;
 mod one_way_out;
+mod policy;
 mod project;
 mod providers;
 mod recording;
@@ -46,7 +47,7 @@ mod every_guest_has_a_test {
         reason = "not every module has a test named after a guest"
     )]
     use super::{avp::*, commission::*, components::*, describe::*, grants::*, http::*, limits::*};
-    use super::{evidence::*, model::*, replay::*, run::*, secrets::*};
+    use super::{evidence::*, model::*, policy::*, replay::*, run::*, secrets::*};
     use super::{signals::*, stdio::*, tools::*};
 
     macro_rules! assert_test_exists {
