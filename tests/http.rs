@@ -313,7 +313,10 @@ fn requests_that_were_made_are_the_hosts_that_are_needed() {
         .done()
         .exits_with(0);
     let text = std::fs::read_to_string(lab.path("grants.toml")).unwrap();
-    let rule = format!("  # 1 run: 2 requests\n  \"GET {}\",\n]", server.rule("/api/b"));
+    let rule = format!(
+        "  # 1 run: 2 requests\n  \"GET {}\",\n]",
+        server.rule("/api/b")
+    );
     assert!(text.contains(&rule), "{text}");
     let again = lab
         .run(guests::MAKES_REQUESTS, &task(&requests))
@@ -322,7 +325,10 @@ fn requests_that_were_made_are_the_hosts_that_are_needed() {
         .exits_with(0);
     assert_eq!(again.json(), first.json());
     let other = lab
-        .run(guests::MAKES_REQUESTS, &task(&[server.request("/api/other")]))
+        .run(
+            guests::MAKES_REQUESTS,
+            &task(&[server.request("/api/other")]),
+        )
         .args(["--grants", "grants.toml"])
         .done()
         .exits_with(0);
@@ -334,10 +340,20 @@ fn requests_that_were_made_are_the_hosts_that_are_needed() {
     // The first run, whose id is the least.
     let first = lab.accounts()[0].dir().to_str().unwrap().to_owned();
     let check = lab
-        .call(["policy", "check", "--grants", "tight.toml", "--json", &first])
+        .call([
+            "policy",
+            "check",
+            "--grants",
+            "tight.toml",
+            "--json",
+            &first,
+        ])
         .done()
         .exits_with(1);
-    assert_eq!(check.json()["missing"][0]["used"], format!("GET {}", server.rule("/api/b")));
+    assert_eq!(
+        check.json()["missing"][0]["used"],
+        format!("GET {}", server.rule("/api/b"))
+    );
 
     // An agent that can make requests does not start without a host, whether it makes any or not.
     lab.run(guests::MAKES_REQUESTS, "[]")

@@ -76,8 +76,46 @@ pub(crate) fn does_what_it_is_told() {
     let account = lab.account();
     let mut used = account.only_audit("grants_used").clone();
     let peak = used["peak"].take();
-    insta::assert_snapshot!(format!("{used:#}"), @r#""#);
-    for name in ["memory", "wall", "events", "host-calls", "handles", "storage-bytes"] {
+    insta::assert_snapshot!(format!("{used:#}"), @r#"
+    {
+      "kind": "grants_used",
+      "dirs": [
+        {
+          "guest": "/work",
+          "read": [
+            "src/a.rs",
+            "src/deep/c.rs"
+          ],
+          "made": [
+            "out/new",
+            "out/old"
+          ],
+          "listed": [
+            "src"
+          ],
+          "folders": [
+            "src"
+          ],
+          "seen": [
+            "src/b.rs"
+          ],
+          "missing": [
+            "src/missing.rs"
+          ]
+        }
+      ],
+      "environment": true,
+      "peak": null
+    }
+    "#);
+    for name in [
+        "memory",
+        "wall",
+        "events",
+        "host-calls",
+        "handles",
+        "storage-bytes",
+    ] {
         assert!(peak[name].as_u64() > Some(0), "{name}: {peak}");
     }
     assert_eq!(peak["files"], 1);
@@ -90,8 +128,22 @@ pub(crate) fn does_what_it_is_told() {
         .filter(|line| !line.starts_with('#'))
         .take_while(|line| !line.starts_with("[limits]"))
         .collect();
-    let shown = shown.join("\n").replace(lab.path("").to_str().unwrap(), "[LAB]/");
-    insta::assert_snapshot!(shown, @r#""#);
+    let shown = shown
+        .join("\n")
+        .replace(lab.path("").to_str().unwrap(), "[LAB]/");
+    insta::assert_snapshot!(shown, @r#"
+    version = 1
+
+    dirs = [
+      # changed by 1 run: 2 paths
+      "[LAB]/repo/out::/work/out:rw",
+      # read by 1 run: 2 files; listed by 1 run; searched by 1 run for 1 path that is not there
+      "[LAB]/repo/src::/work/src:ro",
+    ]
+
+
+    [env]
+    "#);
 
     // The value of LANG is for a person to add.
     let again = run()
@@ -106,10 +158,16 @@ pub(crate) fn does_what_it_is_told() {
     assert!(check.stdout().contains("LANG"), "{}", check.shown());
 
     // What was not used is out of reach now.
-    let more = told(&lab, &json!([["read", "/work/secret/key"], ["write", "/work/src/a.rs", "x"]]))
-        .args(["--grants", "grants.toml"])
-        .done()
-        .exits_with(0);
+    let more = told(
+        &lab,
+        &json!([
+            ["read", "/work/secret/key"],
+            ["write", "/work/src/a.rs", "x"]
+        ]),
+    )
+    .args(["--grants", "grants.toml"])
+    .done()
+    .exits_with(0);
     assert_eq!(answer(&more)[1], "ReadOnlyFilesystem");
     assert_ne!(answer(&more)[0], "not for agents");
 }
@@ -118,7 +176,7 @@ pub(crate) fn does_what_it_is_told() {
 fn a_few_files_are_granted_by_their_names() {
     let lab = Lab::new();
     repository(&lab);
-    let calls = json!([["read", "/work/README.md"], ["read", "/work/src/a.rs"]]);
+    let calls = json!([["look", "/work/src/a.rs"], ["read", "/work/src/a.rs"]]);
     let first = told(&lab, &calls).args(["--dir", "repo:rw"]).done();
     let text = suggest(&lab, "grants.toml");
     assert!(!text.contains("dirs = ["), "{text}");
@@ -155,12 +213,21 @@ fn links_keep_a_directory_whole() {
 fn what_was_denied_is_told_and_not_granted() {
     let lab = Lab::new();
     repository(&lab);
-    let calls = json!([["write", "/work/README.md", "x"], ["read", "/work/../x"], ["list", "/work"]]);
-    told(&lab, &calls).args(["--dir", "repo"]).done().exits_with(0);
+    let calls = json!([
+        ["write", "/work/README.md", "x"],
+        ["read", "/work/../x"],
+        ["list", "/work"]
+    ]);
+    told(&lab, &calls)
+        .args(["--dir", "repo"])
+        .done()
+        .exits_with(0);
     let text = suggest(&lab, "grants.toml");
     assert!(text.contains("repo::/work:ro\""), "{text}");
     assert!(
-        text.contains("#   wasi:filesystem: open /work/README.md (the directory `/work` is granted read-only)"),
+        text.contains(
+            "#   wasi:filesystem: open /work/README.md (the directory `/work` is granted read-only)"
+        ),
         "{text}"
     );
 }
@@ -169,8 +236,15 @@ fn what_was_denied_is_told_and_not_granted() {
 fn tighter_grants_are_checked_against_what_was_used() {
     let lab = Lab::new();
     repository(&lab);
-    let calls = json!([["list", "/work"], ["write", "/work/out/new", "x"], ["read", "/work/src/a.rs"]]);
-    told(&lab, &calls).args(["--dir", "repo:rw"]).done().exits_with(0);
+    let calls = json!([
+        ["list", "/work"],
+        ["write", "/work/out/new", "x"],
+        ["read", "/work/src/a.rs"]
+    ]);
+    told(&lab, &calls)
+        .args(["--dir", "repo:rw"])
+        .done()
+        .exits_with(0);
     lab.file(
         "tight.toml",
         "version = 1\ndirs = ['repo/src::/work/src', 'repo/out::/work/out']\n[limits]\nmemory = '64KiB'\nhost-calls = 1",
@@ -185,21 +259,49 @@ fn tighter_grants_are_checked_against_what_was_used() {
         .filter(|line| !line.contains("limits"))
         .map(str::to_owned)
         .collect();
-    insta::assert_snapshot!(shown.join("\n"), @r#""#);
+    insta::assert_snapshot!(shown.join("\n"), @r"
+    $ wasm-agent policy check --grants tight.toml latest
+    exit 1
+    ----- stdout -----
+    tight.toml does not allow 4 things that 1 run used
+
+    [SESSION]
+      dirs    creating, moving or removing /work/out/new  needs …::/work/out:rw
+      dirs    listing /work                               needs …::/work:ro
+    ----- stderr -----
+    ");
     let json = lab
-        .call(["policy", "check", "--grants", "tight.toml", "--json", "latest"])
+        .call([
+            "policy",
+            "check",
+            "--grants",
+            "tight.toml",
+            "--json",
+            "latest",
+        ])
         .done()
         .exits_with(1)
         .json();
     assert_eq!(json["format"], "wasm-agent/policy-check@1");
-    let keys: Vec<_> = json["missing"].as_array().unwrap().iter().map(|it| &it["key"]).collect();
-    assert_eq!(keys, ["dirs or files", "dirs", "dirs", "limits", "limits"], "{json}");
+    let keys: Vec<_> = json["missing"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["key"])
+        .collect();
+    assert_eq!(keys, ["dirs", "dirs", "limits", "limits"], "{json}");
 
     lab.file("wide.toml", "version = 1\ndirs = ['nowhere::/work:rw']");
     let done = lab
         .call(["policy", "check", "--grants", "wide.toml", "latest"])
         .done();
-    snapshot!(done, @r#""#);
+    snapshot!(done, @r"
+    $ wasm-agent policy check --grants wide.toml latest
+    exit 0
+    ----- stdout -----
+    wide.toml allows everything 1 run used
+    ----- stderr -----
+    ");
 }
 
 #[test]
@@ -210,47 +312,133 @@ fn a_run_without_evidence_and_a_file_that_is_there_are_said() {
     let done = lab
         .call(["policy", "suggest", "latest", "--out", "taken.toml"])
         .done();
-    snapshot!(done, @r#""#);
-    assert_eq!(std::fs::read_to_string(lab.path("taken.toml")).unwrap(), "edited by hand");
+    snapshot!(done, @r"
+    $ wasm-agent policy suggest latest --out taken.toml
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot write the grants file `taken.toml`: File exists (os error 17)
+    hint: remove it, or name another file
+    ");
+    assert_eq!(
+        std::fs::read_to_string(lab.path("taken.toml")).unwrap(),
+        "edited by hand"
+    );
 
     let account = lab.account();
     let events = account.dir().join("events.ndjson");
     let text = std::fs::read_to_string(&events).unwrap();
-    let lines: Vec<&str> = text.lines().filter(|it| !it.contains("grants_used")).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|it| !it.contains("grants_used"))
+        .collect();
     std::fs::write(&events, lines.join("\n") + "\n").unwrap();
     let done = lab.call(["policy", "suggest", "latest"]).done();
-    snapshot!(done, @r#""#);
+    snapshot!(done, @r"
+    $ wasm-agent policy suggest latest
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot tell what run `[SESSION]` has used: its account does not say
+    hint: its host was killed, it goes on, or an older wasm-agent wrote it: run it again
+    ");
 }
 
 #[test]
 fn two_runs_are_compared() {
     let lab = Lab::new();
     repository(&lab);
-    let calls = json!([["read", "/work/src/a.rs"], ["list", "/work/out"], ["write", "/work/out/new", "x"]]);
+    let calls = json!([
+        ["read", "/work/src/a.rs"],
+        ["list", "/work/out"],
+        ["write", "/work/out/new", "x"]
+    ]);
     for _ in 0..2 {
-        told(&lab, &calls).args(["--dir", "repo:cow"]).done().exits_with(0);
+        told(&lab, &calls)
+            .args(["--dir", "repo:cow"])
+            .done()
+            .exits_with(0);
     }
-    let other = json!([["read", "/work/src/b.rs"], ["look", "/work/README.md"], ["list", "/work/out"], ["write", "/work/out/new", "y"], ["submit", "r.txt", "x"]]);
-    told(&lab, &other).args(["--dir", "repo:cow"]).done().exits_with(0);
+    let other = json!([
+        ["read", "/work/src/b.rs"],
+        ["look", "/work/README.md"],
+        ["list", "/work/out"],
+        ["write", "/work/out/new", "y"],
+        ["submit", "r.txt", "x"]
+    ]);
+    told(&lab, &other)
+        .args(["--dir", "repo:cow"])
+        .done()
+        .exits_with(0);
     let accounts = lab.accounts();
     let ids: Vec<&str> = accounts
         .iter()
         .map(|account| account.dir().file_name().unwrap().to_str().unwrap())
         .collect();
-    let same = lab.call(["runs", "diff", ids[0], ids[1]]).done().exits_with(0);
+    let same = lab
+        .call(["runs", "diff", ids[0], ids[1]])
+        .done()
+        .exits_with(0);
     assert!(!same.stdout().contains("Tool calls"), "{}", same.shown());
     assert!(!same.stdout().contains("Files"), "{}", same.shown());
 
     let by_path = accounts[0].dir().to_str().unwrap();
-    let done = lab.call(["runs", "diff", by_path, "latest"]).done().exits_with(1);
+    let done = lab
+        .call(["runs", "diff", by_path, "latest"])
+        .done()
+        .exits_with(1);
     // What depends on the machine is not compared here, either.
     let shown: Vec<String> = done
         .shown()
         .lines()
-        .filter(|line| !["host calls", "memory peak", "wall us", "cpu us", "$ "].iter().any(|it| line.starts_with(it)))
+        .filter(|line| {
+            ![
+                "host calls",
+                "memory peak",
+                "wall us",
+                "cpu us",
+                "component",
+                "$ ",
+            ]
+            .iter()
+            .any(|it| line.starts_with(it))
+        })
         .map(str::to_owned)
         .collect();
-    insta::assert_snapshot!(shown.join("\n"), @r#""#);
+    insta::assert_snapshot!(shown.join("\n"), @r#"
+    exit 1
+    ----- stdout -----
+                   [SESSION]                                      [SESSION]
+    agent          told                                                          told
+    task           [["read","/work/src/a.rs"],["list","/work/out"],["write","/…  [["read","/work/src/b.rs"],["look","/work/README.md"],["lis…
+    ended          converged                                                     converged
+    turns          3                                                             5
+    tool calls     3                                                             5
+    tool errors    0                                                             0
+    input tokens   0                                                             0
+    output tokens  0                                                             0
+    cost usd       $0.0000                                                       $0.0000
+
+    Tool calls
+      ~ read (call 1)
+          arguments `argument`: "/work/src/a.rs", "/work/src/b.rs"
+          result `content`: "fn a() {}", "fn b() {}"
+      + look (call 2 of the other)
+        1 call the same
+      ~ write (calls 3 and 4)
+          arguments `text`: "x", "y"
+      + submit (call 5 of the other)
+
+    Files
+      /work/out/new  created sha256:2d711642b726b04401627ca9…  created sha256:a1fce4363854ff888cff4b8e…
+
+    Artifacts
+      r.txt  -  sha256:2d711642b726b04401627ca9fbac32f5…
+
+    Answer
+      `[0]`: "fn a() {}", "fn b() {}"
+    ----- stderr -----
+    "#);
 
     let json = lab
         .call(["runs", "diff", ids[0], ids[2], "--json"])

@@ -101,7 +101,11 @@ fn suggested(args: &Suggest) -> Done {
         }
     }
     for text in &suggestion.notes {
-        note(&format!("{} {}", styled(CYAN.bold(), "note:"), printable(text)));
+        note(&format!(
+            "{} {}",
+            styled(CYAN.bold(), "note:"),
+            printable(text)
+        ));
     }
     Ok(Exit::Success)
 }

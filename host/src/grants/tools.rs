@@ -190,7 +190,11 @@ impl ServerSpec {
 
     /// What has to be known beyond [`ServerSpec::reached`] to write it down again; values of variables are not.
     fn rest_to_json(&self, shown: &mut Value) {
-        if self.command.iter().any(|word| word.contains(char::is_whitespace) || word.is_empty()) {
+        if self
+            .command
+            .iter()
+            .any(|word| word.contains(char::is_whitespace) || word.is_empty())
+        {
             shown["words"] = json!(self.command);
         }
         if !self.env.is_empty() {

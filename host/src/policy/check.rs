@@ -110,7 +110,10 @@ impl Allowed {
 
     /// The access that is granted at a path of the guest.
     fn access(&self, path: &str, whole: Whole) -> Option<Access> {
-        let dir = self.dirs.iter().find(|(dir, _)| beneath(dir, path).is_some());
+        let dir = self
+            .dirs
+            .iter()
+            .find(|(dir, _)| beneath(dir, path).is_some());
         let file = match whole {
             Whole::Directory | Whole::Name => None,
             Whole::File => self.files.get(path),
@@ -124,13 +127,23 @@ impl Allowed {
                 (&used.read, "reading", Whole::File, Writes::No),
                 (&used.seen, "looking at", Whole::File, Writes::No),
                 (&used.written, "writing", Whole::File, Writes::Yes),
-                (&used.made, "creating, moving or removing", Whole::Name, Writes::Yes),
+                (
+                    &used.made,
+                    "creating, moving or removing",
+                    Whole::Name,
+                    Writes::Yes,
+                ),
                 (&used.listed, "listing", Whole::Directory, Writes::No),
                 (&used.folders, "looking at", Whole::Directory, Writes::No),
                 (&used.missing, "looking for", Whole::Name, Writes::No),
             ];
             for (paths, doing, whole, writes) in lists {
                 for path in paths {
+                    // A directory that is listed is looked at, too.
+                    if doing != "listing" && whole == Whole::Directory && used.listed.contains(path)
+                    {
+                        continue;
+                    }
                     self.path(run, used, path, (doing, whole, writes), found);
                 }
             }
@@ -165,7 +178,10 @@ impl Allowed {
             .any(|file| beneath(&used.guest, &guest_of_file(file)).is_some());
         let shows = single
             && (name == "." || whole == Whole::Name)
-            && self.files.keys().any(|file| beneath(&used.guest, file).is_some());
+            && self
+                .files
+                .keys()
+                .any(|file| beneath(&used.guest, file).is_some());
         let access = self.access(&in_dir, whole);
         let ok = match (access, writes) {
             (None, Writes::No) => shows,
@@ -184,7 +200,11 @@ impl Allowed {
             Whole::File => "dirs or files",
             Whole::Directory | Whole::Name => "dirs",
         };
-        found.push(key, format!("{doing} {at}{below}"), format!("…::{in_dir}:{access}"));
+        found.push(
+            key,
+            format!("{doing} {at}{below}"),
+            format!("…::{in_dir}:{access}"),
+        );
     }
 
     fn requests(&self, run: &Evidence, found: &mut Found<'_>) {

@@ -105,8 +105,15 @@ fn common<'a>(mut paths: impl Iterator<Item = &'a str>) -> String {
 
 /// The narrowest rule that allows `methods` of this path: the path, or the next above that a rule can say.
 fn rule(origin: &str, path: &str, methods: &BTreeSet<String>) -> Option<String> {
-    let names: Vec<Method> = methods.iter().filter_map(|name| name.parse().ok()).collect();
-    let shown = methods.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+    let names: Vec<Method> = methods
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    let shown = methods
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .join(",");
     let (url, mut path) = (format!("{origin}{path}"), path);
     let target = |url: &str| Target::of(&url.parse().ok()?).ok();
     // A record does not have all of a very long URL.

@@ -50,9 +50,7 @@ fn rounded(unit: Unit, value: u64) -> u64 {
     match unit {
         Unit::Bytes => value.checked_next_power_of_two().unwrap_or(value),
         Unit::Duration => {
-            const STEPS: [u64; 13] = [
-                1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600,
-            ];
+            const STEPS: [u64; 13] = [1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600];
             let seconds = value.div_ceil(1000);
             let step = STEPS.into_iter().find(|step| *step >= seconds);
             step.unwrap_or_else(|| seconds.div_ceil(3600).saturating_mul(3600))
@@ -179,7 +177,8 @@ mod tests {
 
     #[test]
     fn there_is_room_and_no_more_than_was_granted() {
-        let peaks = json!({"memory": 20 << 20, "wall": 300, "host-calls": 123_456, "money": 1_300_000});
+        let peaks =
+            json!({"memory": 20 << 20, "wall": 300, "host-calls": 123_456, "money": 1_300_000});
         let found = suggest(&peaks, &json!({"host-calls": 200_000}));
         let expected = [
             ("memory", "64MiB"),
@@ -195,9 +194,18 @@ mod tests {
     fn what_is_not_measured_stays_and_what_is_and_was_not_used_goes() {
         let granted = json!({"idle": "20s", "disk-bytes": 5, "idle-notice": "1s"});
         let found = suggest(&json!({"wall": 1}), &granted);
-        assert!(found.contains(&("idle".to_owned(), "20s".to_owned())), "{found:?}");
-        assert!(found.contains(&("wall".to_owned(), "20s".to_owned())), "they go together");
-        assert!(!found.iter().any(|(name, _)| name == "disk-bytes"), "{found:?}");
+        assert!(
+            found.contains(&("idle".to_owned(), "20s".to_owned())),
+            "{found:?}"
+        );
+        assert!(
+            found.contains(&("wall".to_owned(), "20s".to_owned())),
+            "they go together"
+        );
+        assert!(
+            !found.iter().any(|(name, _)| name == "disk-bytes"),
+            "{found:?}"
+        );
     }
 
     proptest! {

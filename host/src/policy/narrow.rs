@@ -57,13 +57,20 @@ pub(super) fn narrow<'a>(
     }
     for (dir, place) in &mut needs.places {
         let few = |files: &BTreeSet<String>| {
-            let path = |file: &String| if dir.is_empty() { file.clone() } else { format!("{dir}/{file}") };
+            let path = |file: &String| {
+                if dir.is_empty() {
+                    file.clone()
+                } else {
+                    format!("{dir}/{file}")
+                }
+            };
             files.len() <= FILES
                 && !(place.writes && writing == Writing::Copied)
-                && files
-                    .iter()
-                    .all(|file| fits(&path(file)) && looked(&path(file)) != Looked::Otherwise
-                        && looked(&path(file)) != Looked::Dir)
+                && files.iter().all(|file| {
+                    fits(&path(file))
+                        && looked(&path(file)) != Looked::Otherwise
+                        && looked(&path(file)) != Looked::Dir
+                })
         };
         if !place.files.as_ref().is_some_and(few) {
             place.files = None;
@@ -80,7 +87,11 @@ struct Needs<'a> {
 
 impl Needs<'_> {
     fn add(&mut self, used: &DirUse) {
-        for (paths, writes) in [(&used.read, false), (&used.seen, false), (&used.written, true)] {
+        for (paths, writes) in [
+            (&used.read, false),
+            (&used.seen, false),
+            (&used.written, true),
+        ] {
             for path in paths {
                 match path.strip_suffix('/') {
                     Some(dir) => self.whole(dir, writes),
@@ -90,7 +101,10 @@ impl Needs<'_> {
         }
         for (paths, writes) in [(&used.made, true), (&used.missing, false)] {
             for path in paths {
-                self.whole(path.strip_suffix('/').unwrap_or_else(|| parent(path)), writes);
+                self.whole(
+                    path.strip_suffix('/').unwrap_or_else(|| parent(path)),
+                    writes,
+                );
             }
         }
         for path in used.listed.iter().chain(&used.folders) {
@@ -127,8 +141,7 @@ impl Needs<'_> {
         let mut at = if dir == "." { "" } else { dir };
         let mut climbed = false;
         while !at.is_empty()
-            && (!(self.fits)(at)
-                || matches!((self.looked)(at), Looked::File | Looked::Otherwise))
+            && (!(self.fits)(at) || matches!((self.looked)(at), Looked::File | Looked::Otherwise))
         {
             at = parent(at);
             climbed = true;

@@ -96,7 +96,9 @@ impl Page<'_> {
             .map(|run| format!("{} ({})", said(&run.agent), said(&run.component)))
             .collect();
         let count = plural(self.runs.len(), "run");
-        self.line(&format!("# What {count} used, and nothing else; every line says by which evidence."));
+        self.line(&format!(
+            "# What {count} used, and nothing else; every line says by which evidence."
+        ));
         for agent in agents {
             self.line(&format!("# Agent: {agent}"));
         }
@@ -166,7 +168,9 @@ impl Page<'_> {
             });
             let granted: Vec<(usize, &DirSpec)> = granted.collect();
             let uses: Vec<(usize, &DirUse)> = self.uses(&guest);
-            let newest = granted.iter().rfind(|(at, _)| uses.iter().any(|(used, _)| used == at));
+            let newest = granted
+                .iter()
+                .rfind(|(at, _)| uses.iter().any(|(used, _)| used == at));
             let Some((_, spec)) = newest else {
                 unused.extend(granted.last().map(|(_, spec)| {
                     format!("not used: {}::{guest}:{}", spec.host.display(), spec.access)
@@ -183,11 +187,13 @@ impl Page<'_> {
                     .any(|(_, used)| !used.written.is_empty() || !used.made.is_empty())
             };
             let writing = granted.iter().filter(|(at, _)| wrote(at));
-            let writing = writing.map(|(_, spec)| spec.access).max_by_key(|it| match it {
-                Access::ReadOnly => 0,
-                Access::CopyOnWrite => 1,
-                Access::ReadWrite => 2,
-            });
+            let writing = writing
+                .map(|(_, spec)| spec.access)
+                .max_by_key(|it| match it {
+                    Access::ReadOnly => 0,
+                    Access::CopyOnWrite => 1,
+                    Access::ReadWrite => 2,
+                });
             let writing = writing.unwrap_or(Access::ReadOnly);
             let mode = match writing {
                 Access::CopyOnWrite => Writing::Copied,
@@ -201,7 +207,11 @@ impl Page<'_> {
             let looked = |path: &str| look(&spec.host, path);
             let places = narrow(uses.iter().map(|(_, used)| *used), mode, &looked, &fits);
             for (dir, place) in places {
-                let access = if place.writes { writing } else { Access::ReadOnly };
+                let access = if place.writes {
+                    writing
+                } else {
+                    Access::ReadOnly
+                };
                 match &place.files {
                     None => dirs.push(Granting {
                         host: host(&dir),
@@ -231,11 +241,15 @@ impl Page<'_> {
             }
         }
         self.single_files(&mut files, &mut unused);
+        let mut files = self.together(files);
         let mut apart: Vec<Granting> = Vec::new();
         dirs.sort_by(|a, b| a.guest.cmp(&b.guest));
         for dir in dirs {
             // Directories of different runs: one may be inside of another.
-            match apart.iter_mut().find(|it| beneath(&it.guest, &dir.guest).is_some()) {
+            match apart
+                .iter_mut()
+                .find(|it| beneath(&it.guest, &dir.guest).is_some())
+            {
                 Some(outer) => {
                     if dir.access != Access::ReadOnly && outer.access == Access::ReadOnly {
                         outer.access = dir.access;
@@ -250,9 +264,9 @@ impl Page<'_> {
         }
         files.retain(|file| {
             let at = parent_of(&file.guest);
-            let with = apart.iter().find(|dir| {
-                beneath(&dir.guest, at).is_some() || beneath(at, &dir.guest).is_some()
-            });
+            let with = apart
+                .iter()
+                .find(|dir| beneath(&dir.guest, at).is_some() || beneath(at, &dir.guest).is_some());
             if let Some(dir) = with {
                 self.notes.push(format!(
                     "{} does not go with {}: grant the directory they are in",
@@ -284,7 +298,11 @@ impl Page<'_> {
             let name = guest.rsplit('/').next().unwrap_or_default();
             let uses = self.uses(dir);
             let granted = self.runs.iter().enumerate().rev().find_map(|(at, run)| {
-                let spec = run.granted.files.iter().find(|it| guest_of_file(it) == guest)?;
+                let spec = run
+                    .granted
+                    .files
+                    .iter()
+                    .find(|it| guest_of_file(it) == guest)?;
                 Some((at, spec))
             });
             let Some((_, spec)) = granted else { continue };
@@ -304,7 +322,11 @@ impl Page<'_> {
                 files.push(Granting {
                     host: spec.host.clone(),
                     guest: guest.clone(),
-                    access: if writes { spec.access } else { Access::ReadOnly },
+                    access: if writes {
+                        spec.access
+                    } else {
+                        Access::ReadOnly
+                    },
                     why: why(&uses, "", &one),
                 });
             } else {
@@ -315,6 +337,46 @@ impl Page<'_> {
                 ));
             }
         }
+    }
+
+    /// Each file once; those of one directory come from one directory of the host, with one access.
+    fn together(&mut self, files: Vec<Granting>) -> Vec<Granting> {
+        let mut kept: Vec<Granting> = Vec::new();
+        for file in files {
+            let of_dir = |it: &Granting| parent_of(&it.guest) == parent_of(&file.guest);
+            if kept
+                .iter()
+                .any(|it| of_dir(it) && it.host.parent() != file.host.parent())
+            {
+                self.notes.push(format!(
+                    "{} was {} in another run: files of one directory come from one directory",
+                    file.guest,
+                    file.host.display()
+                ));
+                continue;
+            }
+            let writes = kept
+                .iter()
+                .any(|it| of_dir(it) && it.access != Access::ReadOnly)
+                || file.access != Access::ReadOnly;
+            let (mut file, access) = (
+                file,
+                if writes {
+                    Access::ReadWrite
+                } else {
+                    Access::ReadOnly
+                },
+            );
+            let dir = parent_of(&file.guest).to_owned();
+            for it in kept.iter_mut().filter(|it| parent_of(&it.guest) == dir) {
+                it.access = access;
+            }
+            file.access = access;
+            if !kept.iter().any(|it| it.guest == file.guest) {
+                kept.push(file);
+            }
+        }
+        kept
     }
 
     /// What each run has used of a directory of the guest.
@@ -331,10 +393,17 @@ impl Page<'_> {
             .iter()
             .flat_map(|run| run.granted.protect.clone())
             .collect();
-        let off = self.runs.iter().filter(|run| run.granted.no_protect).count();
+        let off = self
+            .runs
+            .iter()
+            .filter(|run| run.granted.no_protect)
+            .count();
         if off > 0 {
             self.line("");
-            self.line(&format!("# as in {}; whether it was needed is not known", plural(off, "run")));
+            self.line(&format!(
+                "# as in {}; whether it was needed is not known",
+                plural(off, "run")
+            ));
             self.line("no-protect = true");
         } else if !patterns.is_empty() {
             let items = patterns.into_iter().map(|value| Item {
@@ -346,7 +415,12 @@ impl Page<'_> {
     }
 
     fn arguments(&mut self) {
-        let Some(newest) = self.runs.iter().rev().find(|run| !run.granted.args.is_empty()) else {
+        let Some(newest) = self
+            .runs
+            .iter()
+            .rev()
+            .find(|run| !run.granted.args.is_empty())
+        else {
             return;
         };
         let args = newest.granted.args.iter().map(|arg| quoted(arg));
@@ -375,14 +449,21 @@ impl Page<'_> {
             why: format!(
                 "{}: {}",
                 self.by(&rule.runs),
-                plural(usize::try_from(rule.requests).unwrap_or(usize::MAX), "request")
+                plural(
+                    usize::try_from(rule.requests).unwrap_or(usize::MAX),
+                    "request"
+                )
             ),
             value: rule.text,
         });
         let mut items: Vec<Item> = items.collect();
         let mut unused = Vec::new();
         if items.is_empty()
-            && let Some(run) = self.runs.iter().rev().find(|it| it.hosts != Hosts::Optional)
+            && let Some(run) = self
+                .runs
+                .iter()
+                .rev()
+                .find(|it| it.hosts != Hosts::Optional)
             && let Some(rule) = run.granted.hosts.first()
         {
             let why = "not used; an agent that can make requests does not start without a host";
@@ -408,7 +489,12 @@ impl Page<'_> {
             why: "as it was; which authority was needed is not known".to_owned(),
         });
         self.list("ca-files", &items.collect::<Vec<_>>(), &[]);
-        if let Some(proxy) = self.runs.iter().rev().find_map(|run| run.granted.proxy.clone()) {
+        if let Some(proxy) = self
+            .runs
+            .iter()
+            .rev()
+            .find_map(|run| run.granted.proxy.clone())
+        {
             self.line("");
             self.line(&format!("proxy = {}", quoted(&proxy)));
         }
@@ -444,17 +530,27 @@ impl Page<'_> {
         let mut providers = BTreeMap::new();
         for run in &self.runs {
             for spec in &run.granted.providers {
-                if models.iter().any(|name| name.split('/').next() == Some(spec.id.as_str())) {
+                if models
+                    .iter()
+                    .any(|name| name.split('/').next() == Some(spec.id.as_str()))
+                {
                     providers.insert(spec.id.clone(), spec.clone());
                 }
             }
         }
-        let prices = self.runs.iter().rev().find_map(|run| run.granted.prices.clone());
+        let prices = self
+            .runs
+            .iter()
+            .rev()
+            .find_map(|run| run.granted.prices.clone());
         let asked = !items.is_empty();
         self.list("models", &items, &[]);
         if let Some(prices) = prices.filter(|_| asked) {
             self.line("");
-            self.line(&format!("prices = {}", quoted(&prices.display().to_string())));
+            self.line(&format!(
+                "prices = {}",
+                quoted(&prices.display().to_string())
+            ));
         }
         for spec in providers.values() {
             let spec = serde_json::to_value(spec).unwrap_or_default();
@@ -537,7 +633,10 @@ impl Page<'_> {
         for (server, runs) in tables {
             let mut comments = vec![format!("used by {runs}")];
             for name in &server.unknown {
-                comments.push(format!("env = {{ {} = \"…\" }}: a run does not keep values", key(name)));
+                comments.push(format!(
+                    "env = {{ {} = \"…\" }}: a run does not keep values",
+                    key(name)
+                ));
                 self.notes.push(format!(
                     "the server {} had the variable {name}: its value is not kept, add it",
                     server.id
@@ -565,7 +664,11 @@ impl Page<'_> {
             let why = format!("used by {}", self.by(&runs));
             self.table("[[secrets]]", &spec, &[why]);
         }
-        let leaks = self.runs.iter().rev().find_map(|run| run.granted.leaks.clone());
+        let leaks = self
+            .runs
+            .iter()
+            .rev()
+            .find_map(|run| run.granted.leaks.clone());
         if let Some(leaks) = leaks.filter(|leaks| any && leaks != "block") {
             self.line("");
             self.line(&format!("leaks = {}", quoted(&leaks)));
@@ -616,7 +719,10 @@ impl Page<'_> {
             match value {
                 Some(value) => text.push_str(&format!("{} = {}\n", key(name), quoted(value))),
                 None => {
-                    text.push_str(&format!("# {} = \"…\": a run does not keep values\n", said(&key(name))));
+                    text.push_str(&format!(
+                        "# {} = \"…\": a run does not keep values\n",
+                        said(&key(name))
+                    ));
                     self.notes.push(format!(
                         "the value of {name} is not kept: add it under [env]"
                     ));
@@ -629,7 +735,11 @@ impl Page<'_> {
     fn limits(&mut self) {
         let peak = |name: &str| {
             let peaks = self.runs.iter().filter_map(|run| run.used.peak.get(name));
-            let asked: BTreeSet<_> = self.runs.iter().flat_map(|run| run.used.models.keys()).collect();
+            let asked: BTreeSet<_> = self
+                .runs
+                .iter()
+                .flat_map(|run| run.used.models.keys())
+                .collect();
             match name {
                 // Any other value than the default refuses models whose price nobody knows.
                 "money" if asked.len() != 1 => 0,
@@ -648,7 +758,10 @@ impl Page<'_> {
                 Some(peak) => format!("at most {} used", table::show(name, peak)),
                 None => "as it was: its use is not measured".to_owned(),
             };
-            text.push_str(&format!("# {why}\n{name} = {}\n", quoted(&table::show(name, entry.value))));
+            text.push_str(&format!(
+                "# {why}\n{name} = {}\n",
+                quoted(&table::show(name, entry.value))
+            ));
         }
         self.tables.push_str(&text);
     }
@@ -660,9 +773,15 @@ impl Page<'_> {
                 continue;
             }
             self.line("");
-            self.line(&format!("# Denied in {}, and not granted here:", said(&run.run)));
+            self.line(&format!(
+                "# Denied in {}, and not granted here:",
+                said(&run.run)
+            ));
             for denied in &run.denied {
-                let text = format!("{}: {} ({})", denied.capability, denied.subject, denied.rule);
+                let text = format!(
+                    "{}: {} ({})",
+                    denied.capability, denied.subject, denied.rule
+                );
                 self.line(&format!("#   {}", said(&text)));
             }
         }

@@ -73,19 +73,38 @@ fn a_directory_is_narrowed_to_what_was_used_of_it() {
             json!({ "read": ["src/a"], "missing": ["src/b"] }),
             &["/no/repo/src /work/src ro"],
         ),
-        (json!({ "read": ["src/a"], "links": true }), &["/no/repo /work ro"]),
+        (
+            json!({ "read": ["src/a"], "links": true }),
+            &["/no/repo /work ro"],
+        ),
         (json!({ "read": ["src/"] }), &["/no/repo/src /work/src ro"]),
-        (json!({ "listed": ["a-b", "a", "a/b"] }), &["/no/repo/a /work/a ro", "/no/repo/a-b /work/a-b ro"]),
+        (
+            json!({ "listed": ["a-b", "a", "a/b"] }),
+            &["/no/repo/a /work/a ro", "/no/repo/a-b /work/a-b ro"],
+        ),
         // Five places are more than a person reads.
         (
             json!({ "listed": ["a/1", "a/2", "b", "c", "d"] }),
-            &["/no/repo/a /work/a ro", "/no/repo/b /work/b ro", "/no/repo/c /work/c ro", "/no/repo/d /work/d ro"],
+            &[
+                "/no/repo/a /work/a ro",
+                "/no/repo/b /work/b ro",
+                "/no/repo/c /work/c ro",
+                "/no/repo/d /work/d ro",
+            ],
         ),
     ] {
         let mut dir = used.clone();
         dir["guest"] = json!("/work");
-        let dirs = if used == json!({}) { json!([]) } else { json!([dir]) };
-        assert_eq!(places(&grants, &json!({ "dirs": dirs })), expected, "{used}");
+        let dirs = if used == json!({}) {
+            json!([])
+        } else {
+            json!([dir])
+        };
+        assert_eq!(
+            places(&grants, &json!({ "dirs": dirs })),
+            expected,
+            "{used}"
+        );
     }
     let copied = json!({ "dirs": ["/no/repo::/work:cow"] });
     let used = json!({ "dirs": [{ "guest": "/work", "written": ["sub/a"] }] });
@@ -98,10 +117,17 @@ fn what_is_not_there_any_more_is_not_granted() {
     std::fs::create_dir(lab.path().join("here")).unwrap();
     let host = lab.path().to_str().unwrap();
     let grants = json!({ "dirs": [format!("{host}::/work:ro")] });
-    let used = json!({ "dirs": [{ "guest": "/work", "missing": ["here/gone/x"], "listed": ["here"] }] });
-    assert_eq!(places(&grants, &used), [format!("{host}/here /work/here ro")]);
+    let used =
+        json!({ "dirs": [{ "guest": "/work", "missing": ["here/gone/x"], "listed": ["here"] }] });
+    assert_eq!(
+        places(&grants, &used),
+        [format!("{host}/here /work/here ro")]
+    );
     let used = json!({ "dirs": [{ "guest": "/work", "read": ["here/gone"] }] });
-    assert_eq!(places(&grants, &used), [format!("{host}/here /work/here ro")]);
+    assert_eq!(
+        places(&grants, &used),
+        [format!("{host}/here /work/here ro")]
+    );
 }
 
 #[test]
@@ -254,7 +280,10 @@ fn everything_that_would_not_be_allowed_is_listed() {
 }
 
 fn paths() -> impl Strategy<Value = Vec<String>> {
-    prop::collection::vec("([a-c]|a b|\\.x|::|:rw|\u{7}|ü){1,2}(/[a-c]{1,2}){0,3}/?|\\.", 0..4)
+    prop::collection::vec(
+        "([a-c]|a b|\\.x|::|:rw|\u{7}|ü){1,2}(/[a-c]{1,2}){0,3}/?|\\.",
+        0..4,
+    )
 }
 
 prop_compose! {

@@ -146,7 +146,10 @@ pub fn compare(one: &RunDir, other: &RunDir) -> Result<Comparison, HistoryError>
         facts: facts(&one, &other),
         calls: lined_up(&one.calls, &other.calls),
         more_calls: (one.more, other.more),
-        files: sides(a.map_or_else(BTreeMap::new, files), b.map_or_else(BTreeMap::new, files)),
+        files: sides(
+            a.map_or_else(BTreeMap::new, files),
+            b.map_or_else(BTreeMap::new, files),
+        ),
         artifacts: sides(
             a.map_or_else(BTreeMap::new, artifacts),
             b.map_or_else(BTreeMap::new, artifacts),
@@ -278,7 +281,9 @@ fn facts(one: &Run, other: &Run) -> Vec<Fact> {
         Some(json!(run.totals().cost_usd))
     });
     fact("fuel", Counts::Yes, &|run| {
-        run.outcome().and_then(|outcome| outcome.fuel).map(Value::from)
+        run.outcome()
+            .and_then(|outcome| outcome.fuel)
+            .map(Value::from)
     });
     fact("host_calls", Counts::No, &|run| {
         outcome(run, &|it| json!(it.host_calls))
@@ -286,8 +291,12 @@ fn facts(one: &Run, other: &Run) -> Vec<Fact> {
     fact("memory_peak", Counts::No, &|run| {
         outcome(run, &|it| json!(it.memory_peak))
     });
-    fact("wall_us", Counts::No, &|run| outcome(run, &|it| json!(it.wall_us)));
-    fact("cpu_us", Counts::No, &|run| outcome(run, &|it| json!(it.cpu_us)));
+    fact("wall_us", Counts::No, &|run| {
+        outcome(run, &|it| json!(it.wall_us))
+    });
+    fact("cpu_us", Counts::No, &|run| {
+        outcome(run, &|it| json!(it.cpu_us))
+    });
     facts
 }
 
@@ -341,7 +350,8 @@ fn sides(one: BTreeMap<String, String>, mut other: BTreeMap<String, String>) -> 
 fn lined_up(one: &[Call], other: &[Call]) -> Vec<Pair> {
     // Comparing digests is quick, whatever the arguments are.
     let digests = |calls: &[Call]| -> Vec<Digest> {
-        let digest = |call: &Call| Digest::of(format!("{} {}", call.tool, call.arguments).as_bytes());
+        let digest =
+            |call: &Call| Digest::of(format!("{} {}", call.tool, call.arguments).as_bytes());
         calls.iter().map(digest).collect()
     };
     let (a, b) = (digests(one), digests(other));
@@ -367,7 +377,8 @@ fn between(
 ) {
     let mut next = from_other;
     for (at, call) in one.iter().enumerate().take(to).skip(from) {
-        let same = (next..to_other).find(|with| other.get(*with).is_some_and(|it| it.tool == call.tool));
+        let same =
+            (next..to_other).find(|with| other.get(*with).is_some_and(|it| it.tool == call.tool));
         match same.and_then(|with| Some((with, other.get(with)?))) {
             Some((with, there)) => {
                 pairs.extend(alone(other, next..with, Alone::Other));
@@ -415,7 +426,10 @@ fn pair(one: &Call, at: usize, other: &Call, with: usize) -> Pair {
 fn common(a: &[Digest], b: &[Digest]) -> Vec<(usize, usize)> {
     let start = a.iter().zip(b).take_while(|(x, y)| x == y).count();
     let mut found: Vec<(usize, usize)> = (0..start).map(|at| (at, at)).collect();
-    let (rest_a, rest_b) = (a.get(start..).unwrap_or_default(), b.get(start..).unwrap_or_default());
+    let (rest_a, rest_b) = (
+        a.get(start..).unwrap_or_default(),
+        b.get(start..).unwrap_or_default(),
+    );
     let end = rest_a.iter().rev().zip(rest_b.iter().rev());
     let end = end.take_while(|(x, y)| x == y).count();
     let (n, m) = (rest_a.len() - end, rest_b.len() - end);

@@ -590,10 +590,11 @@ pub(super) fn not_started(
 fn end_account(ledger: &Ledger, outcome: Outcome, disk: Usage) -> Outcome {
     let mut outcome = without_secrets(ledger, outcome);
     let record = serde_json::to_value(&outcome).unwrap_or(Value::Null);
-    let ended = ledger
-        .grants_used(measured(&outcome, disk))
-        .and_then(|()| ledger.audit(Audit::RunEnded { outcome: record }));
-    if let Err(error) = ended
+    if let Err(error) = ledger.grants_used(measured(&outcome, disk)) {
+        // A shorter record may still find its place; if not, it says so.
+        tracing::debug!(%error, "could not note what the run has used");
+    }
+    if let Err(error) = ledger.audit(Audit::RunEnded { outcome: record })
         && !matches!(outcome.ended, Ended::HostFault { .. })
     {
         outcome.ended = Ended::HostFault {

@@ -131,6 +131,9 @@ pub enum Touch {
     Folder,
     /// A file is looked at.
     Seen,
+    /// The identity of something is asked for. Where its directory has been listed that is part of the list:
+    /// libraries ask for it with every name.
+    Identity,
     /// It is looked for and not there.
     Missing,
     /// Symbolic links are read or followed on the way.
@@ -328,8 +331,7 @@ impl Collector {
             }
         };
         let mut dirs = self.dirs.iter_mut();
-        if let Some((paths, path)) =
-            dirs.find_map(|(guest, paths)| Some((paths, relative(guest)?)))
+        if let Some((paths, path)) = dirs.find_map(|(guest, paths)| Some((paths, relative(guest)?)))
         {
             paths.note(&path, touch);
         }

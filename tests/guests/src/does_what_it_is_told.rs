@@ -36,7 +36,8 @@ impl Agent for Told {
             let input = json!({ "argument": argument, "text": text });
             let turn = Turn::new().tool_use(ToolCall::new(&id, tool, input.to_string()));
             trajectory::assistant(turn)?;
-            let answer = done(tool, argument, text).unwrap_or_else(|error| format!("{:?}", error.kind()));
+            let answer =
+                done(tool, argument, text).unwrap_or_else(|error| format!("{:?}", error.kind()));
             trajectory::tool_result(ToolResult::text(&id, &answer))?;
             answers.push(Value::String(answer));
         }
@@ -50,7 +51,8 @@ fn done(tool: &str, argument: &str, text: &str) -> io::Result<String> {
         "read" => fs::read_to_string(argument),
         "write" => fs::write(argument, text).map(done),
         "list" => {
-            let names = fs::read_dir(argument)?.map(|entry| Ok(entry?.file_name().into_string().unwrap()));
+            let names =
+                fs::read_dir(argument)?.map(|entry| Ok(entry?.file_name().into_string().unwrap()));
             let mut names = names.collect::<io::Result<Vec<_>>>()?;
             names.sort();
             Ok(names.join(" "))

@@ -584,7 +584,7 @@ impl types::HostDescriptor for FsView<'_> {
         let dir = self.dir(&fd)?;
         let shown = self.shown(Operation::Stat, &dir, &path)?;
         let flags = path_flags(shown.links(links(flags)));
-        self.fs.disk.touched(&dir, &path, Touch::Seen);
+        self.fs.disk.touched(&dir, &path, Touch::Identity);
         if self.fs.stable.is_some() {
             let disk = self.disk();
             let found = disk.find(&dir, &path, links(flags));

@@ -44,7 +44,10 @@ pub(crate) struct Args {
 
 pub(super) fn diff(args: &Args) -> Done {
     let runs = args.runs.dir()?;
-    let (one, other) = (runs.find_or_open(&args.one)?, runs.find_or_open(&args.other)?);
+    let (one, other) = (
+        runs.find_or_open(&args.one)?,
+        runs.find_or_open(&args.other)?,
+    );
     let found = compare(&one, &other)?;
     if args.json {
         let mut value = json!({
@@ -72,7 +75,11 @@ pub(super) fn diff(args: &Args) -> Done {
 fn text(one: &str, other: &str, found: &Comparison) -> Result<(), Failure> {
     let mut out = Out::new();
     let mut table = Table::default();
-    table.row(["".into(), Cell::styled(BOLD, one), Cell::styled(BOLD, other)]);
+    table.row([
+        "".into(),
+        Cell::styled(BOLD, one),
+        Cell::styled(BOLD, other),
+    ]);
     for fact in &found.facts {
         let style = match (fact.same(), fact.counts) {
             (true, _) => DIM,
@@ -141,7 +148,10 @@ fn calls(out: &mut Out, found: &Comparison) -> Result<(), Failure> {
 fn told_skipped(out: &mut Out, skipped: &mut u64) -> Result<(), Failure> {
     let count = std::mem::take(skipped);
     if count > 0 {
-        out.line(&styled(DIM, format!("    {} the same", plural(count, "call"))))?;
+        out.line(&styled(
+            DIM,
+            format!("    {} the same", plural(count, "call")),
+        ))?;
     }
     Ok(())
 }
@@ -150,9 +160,10 @@ fn call(out: &mut Out, pair: &Pair) -> Result<(), Failure> {
     let tool = printable(&pair.tool);
     match (pair.one, pair.other) {
         (Some(one), None) => out.line(&styled(RED, format!("  - {tool} (call {one} of the one)"))),
-        (None, Some(other)) => {
-            out.line(&styled(GREEN, format!("  + {tool} (call {other} of the other)")))
-        }
+        (None, Some(other)) => out.line(&styled(
+            GREEN,
+            format!("  + {tool} (call {other} of the other)"),
+        )),
         (one, other) => {
             let (one, other) = (one.unwrap_or(0), other.unwrap_or(0));
             let place = if one == other {

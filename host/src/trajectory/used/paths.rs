@@ -30,7 +30,7 @@ fn bit(touch: Touch) -> u8 {
         Touch::Made => 1 << 2,
         Touch::Listed => 1 << 3,
         Touch::Folder => 1 << 4,
-        Touch::Seen => 1 << 5,
+        Touch::Seen | Touch::Identity => 1 << 5,
         Touch::Missing => 1 << 6,
         Touch::Link => 0,
     }
@@ -42,6 +42,15 @@ impl Paths {
         let bit = bit(touch);
         if touch == Touch::Link {
             return !std::mem::replace(&mut self.links, true);
+        }
+        if touch == Touch::Identity {
+            let listed = |bits: &u8| bits & self::bit(Touch::Listed) != 0;
+            if parent(path)
+                .and_then(|dir| self.known.get(dir))
+                .is_some_and(listed)
+            {
+                return false;
+            }
         }
         let known = match self.known.get_mut(path) {
             Some(bits) => Some(bits),
@@ -178,7 +187,20 @@ mod tests {
         }
         paths.note("", Touch::Listed);
         let told = paths.told("/work");
-        assert_eq!((told.read, told.listed), (vec!["./".to_owned()], vec![".".to_owned()]));
+        assert_eq!(
+            (told.read, told.listed),
+            (vec!["./".to_owned()], vec![".".to_owned()])
+        );
+    }
+
+    #[test]
+    fn identities_are_part_of_a_list() {
+        let mut paths = Paths::default();
+        assert!(paths.note("a", Touch::Identity));
+        paths.note("", Touch::Listed);
+        assert!(!paths.note("b", Touch::Identity));
+        assert!(paths.note("sub/c", Touch::Identity), "another list");
+        assert_eq!(paths.told("/work").seen, ["a", "sub/c"]);
     }
 
     proptest! {
