@@ -209,23 +209,17 @@ impl Allowed {
 
     fn requests(&self, run: &Evidence, found: &mut Found<'_>) {
         for request in run.used.requests.iter().filter(|it| it.caller == "guest") {
-            let more = request.url.strip_suffix("/*");
-            let target = more.unwrap_or(&request.url).parse().ok();
+            // Of further paths of a host only their host is known: the rule has to be about all of it.
+            let target = request.url.parse().ok();
             let target = target.and_then(|uri| Target::of(&uri).ok());
             let method: Option<Method> = request.method.parse().ok();
             let matches = |rule: &HostRule| match (&method, &target) {
                 (Some(method), Some(target)) => rule.matches(method, target),
                 _ => false,
             };
-            // Of further paths of a host only their host is known: the rule has to be about all of it.
-            let allowed = self.rest.network.hosts.iter().any(matches);
-            if !allowed {
+            if !self.rest.network.hosts.iter().any(matches) {
                 let used = format!("{} {}", request.method, request.url);
-                let needs = match more {
-                    Some(host) => format!("{} {host}", request.method),
-                    None => used.clone(),
-                };
-                found.push("hosts", used, needs);
+                found.push("hosts", used.clone(), used);
             }
         }
     }

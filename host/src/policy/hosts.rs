@@ -49,7 +49,7 @@ pub(super) fn rules<'a>(made: impl Iterator<Item = Made<'a>>) -> Vec<Rule> {
     }
     let mut rules: Vec<Rule> = Vec::new();
     for (origin, paths) in hosts {
-        let paths = if paths.len() > PATHS || paths.contains_key("/*") {
+        let paths = if paths.len() > PATHS || paths.contains_key("") {
             let mut all = Asked::default();
             let common = common(paths.keys().map(String::as_str));
             for asked in paths.into_values() {
@@ -103,7 +103,8 @@ fn common<'a>(mut paths: impl Iterator<Item = &'a str>) -> String {
     common.join("/")
 }
 
-/// The narrowest rule that allows `methods` of this path: the path, or the next above that a rule can say.
+/// The narrowest rule that allows `methods` of this path: the path, or the next above that a rule can say. A star
+/// that the guest has written stands for itself.
 fn rule(origin: &str, path: &str, methods: &BTreeSet<String>) -> Option<String> {
     let names: Vec<Method> = methods
         .iter()
@@ -114,10 +115,12 @@ fn rule(origin: &str, path: &str, methods: &BTreeSet<String>) -> Option<String> 
         .map(String::as_str)
         .collect::<Vec<_>>()
         .join(",");
-    let (url, mut path) = (format!("{origin}{path}"), path);
+    let url = format!("{origin}{path}");
+    let literal = path.replace('*', "%2A");
+    let mut path = literal.as_str();
     let target = |url: &str| Target::of(&url.parse().ok()?).ok();
     // A record does not have all of a very long URL.
-    let wanted = target(url.strip_suffix("/*").unwrap_or(&url)).or_else(|| target(origin));
+    let wanted = target(&url).or_else(|| target(origin));
     loop {
         let rule: Option<HostRule> = format!("{shown} {origin}{path}").parse().ok();
         if let Some(rule) = rule
@@ -171,8 +174,19 @@ mod tests {
         let urls: Vec<String> = (0..9).map(|n| format!("https://x.org/api/{n}/a")).collect();
         let mut made: Vec<_> = urls.iter().map(|url| ("GET", url.as_str())).collect();
         assert_eq!(texts(&made), ["GET x.org/api"]);
-        made.push(("PUT", "https://x.org/*"));
+        made.push(("PUT", "https://x.org"));
         assert_eq!(texts(&made), ["GET,PUT x.org"]);
+    }
+
+    #[test]
+    fn a_star_of_the_guests_is_no_pattern() {
+        let rules = texts(&[("GET", "https://x.org/a/*"), ("GET", "https://x.org/*")]);
+        assert_eq!(rules, ["GET x.org/%2A", "GET x.org/a/%2A"]);
+        let rule: HostRule = rules[1].parse().unwrap();
+        for (url, allowed) in [("https://x.org/a/*", true), ("https://x.org/a/b", false)] {
+            let target = Target::of(&url.parse().unwrap()).unwrap();
+            assert_eq!(rule.matches(&Method::GET, &target), allowed, "{url}");
+        }
     }
 
     proptest! {

@@ -504,6 +504,12 @@ impl Page<'_> {
         let mut models: BTreeMap<&str, (BTreeSet<usize>, u64)> = BTreeMap::new();
         for (at, run) in self.runs.iter().enumerate() {
             for (name, count) in &run.used.models {
+                if name.contains('*') {
+                    // The agent has chosen it: as a pattern it would stand for others.
+                    self.notes
+                        .push(format!("the model {name} cannot be granted by its name"));
+                    continue;
+                }
                 let (runs, asked) = models.entry(name).or_default();
                 runs.insert(at);
                 *asked = asked.saturating_add(*count);
@@ -580,6 +586,13 @@ impl Page<'_> {
                 used.entry(id).or_default().1.insert(at);
             }
             for tool in &run.used.tools {
+                if tool.tool.contains('*') {
+                    // The server has chosen it: as a pattern it would stand for others.
+                    let tool = &tool.tool;
+                    self.notes
+                        .push(format!("the tool {tool} cannot be granted by its name"));
+                    continue;
+                }
                 if let Some(id) = &tool.server {
                     let (tools, runs) = used.entry(id).or_default();
                     tools.insert(&tool.tool);
