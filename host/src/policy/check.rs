@@ -256,11 +256,11 @@ impl Allowed {
                     found.push("mcp-servers", format!("the tool {name} of {id}"), needs);
                 }
             }
-            if let Some(component) = &tool.component {
-                if !self.components.contains(component) {
-                    let used = format!("the tool {name} of the component {component}");
-                    found.push("tools", used, format!("…/{component}.wasm"));
-                }
+            if let Some(component) = &tool.component
+                && !self.components.contains(component)
+            {
+                let used = format!("the tool {name} of the component {component}");
+                found.push("tools", used, format!("…/{component}.wasm"));
             }
         }
         for id in &run.used.servers {

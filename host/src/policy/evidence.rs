@@ -204,7 +204,7 @@ fn hosts(used: &Used, granted: &Granted, component: &Path, digest: &str) -> Host
     if guest || granted.hosts.is_empty() {
         return Hosts::Optional;
     }
-    match Artifact::open(component.to_owned(), MAX_ARTIFACT) {
+    match Artifact::open(component, MAX_ARTIFACT) {
         Ok(artifact) if artifact.digest().to_string() != digest => Hosts::Unknown,
         Ok(artifact) if makes_requests(&artifact).is_some() => Hosts::Needed,
         Ok(_) => Hosts::Optional,

@@ -231,10 +231,8 @@ impl Collector {
                     self.request(*caller, method, url);
                 }
             }
-            Audit::SecretUsed { name, .. } => {
-                if self.secrets.len() < NAMES && !self.secrets.contains(name) {
-                    self.secrets.insert(name.clone());
-                }
+            Audit::SecretUsed { name, .. } if self.secrets.len() < NAMES => {
+                self.secrets.insert(name.clone());
             }
             Audit::Checkpoint { bytes, .. } | Audit::Artifact { bytes, .. } => {
                 self.add("storage-bytes", *bytes);
