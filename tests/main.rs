@@ -27,6 +27,7 @@ mod loading;
 mod model;
 mod one_way_out;
 mod onward;
+mod policy;
 mod project;
 mod providers;
 mod recording;
@@ -48,7 +49,9 @@ mod every_guest_has_a_test {
         reason = "not every module has a test named after a guest"
     )]
     use super::{avp::*, commission::*, components::*, describe::*, grants::*, http::*, limits::*};
-    use super::{evidence::*, model::*, onward::*, replay::*, replay_http::*, run::*, secrets::*};
+    use super::{
+        evidence::*, model::*, onward::*, policy::*, replay::*, replay_http::*, run::*, secrets::*,
+    };
     use super::{signals::*, stdio::*, tools::*};
 
     macro_rules! assert_test_exists {

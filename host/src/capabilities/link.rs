@@ -13,6 +13,7 @@ use super::activity::Nature::{Acts, Looks};
 use super::bindings::wasm_agent::agent;
 use super::state::RunState;
 use super::{filesystem, http};
+use crate::trajectory::Use;
 
 /// Links one interface: its path, the type that has its data, its name, its nature, and how to get from
 /// the state to the data.
@@ -130,7 +131,10 @@ pub(crate) fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
         WasiCli,
         "wasi:cli/environment",
         Looks,
-        |s| s.cli()
+        |s| {
+            s.ledger.used(Use::Environment);
+            s.cli()
+        }
     );
     link!(linker, cli::stdin, WasiCli, "wasi:cli/stdin", Looks, |s| s
         .cli());

@@ -51,7 +51,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
     (
         "Look before running",
-        &["inspect", "describe", "limits", "selftest"],
+        &["inspect", "policy", "describe", "limits", "selftest"],
     ),
     ("Make agents", &["new", "build"]),
     (

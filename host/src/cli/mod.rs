@@ -14,6 +14,7 @@ mod live;
 mod load;
 mod onward;
 mod out;
+mod policy;
 mod project;
 mod recording;
 mod replay;
@@ -74,6 +75,9 @@ enum Command {
     Recording(recording::Command),
     /// Apply or discard what a run changed in a directory granted copy-on-write
     Apply(apply::Args),
+    /// Suggest grants from what runs have used, or check grants against it
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Judge a trajectory or a run directory by the rules of AVP and of this host
     Verify(verify::Args),
     /// Show what an agent imports and asks for, and what grants would let it touch
@@ -137,6 +141,7 @@ fn execute(command: Command) -> Done {
         Command::Recording(command) => recording::recording(&command),
         Command::Runs(command) => runs::runs(&command),
         Command::Apply(args) => apply::apply(&args),
+        Command::Policy(command) => policy::policy(&command),
         Command::Verify(args) => verify::verify(&args),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Describe(args) => on_runtime(describe::describe(args)),
