@@ -10,8 +10,8 @@ use wasm_agent_test_artifacts as guests;
 use crate::harness::Lab;
 
 /// A server on loopback that answers every request in the same way, and keeps their heads.
-struct Server {
-    address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     received: Arc<Mutex<Vec<String>>>,
 }
 
@@ -43,7 +43,7 @@ impl Server {
         Server { address, received }
     }
 
-    fn received(&self) -> Vec<String> {
+    pub(crate) fn received(&self) -> Vec<String> {
         self.received.lock().unwrap().clone()
     }
 
@@ -219,7 +219,7 @@ fn rules_that_say_too_much_or_nothing_are_refused() {
 }
 
 /// An authority in a file, and a server it vouches for.
-fn tls(lab: &Lab, name: &str) -> Server {
+pub(crate) fn tls(lab: &Lab, name: &str) -> Server {
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority =
@@ -292,4 +292,79 @@ fn a_server_that_never_answers_does_not_keep_a_run() {
     let account = lab.accounts().pop().unwrap();
     assert_eq!(account.audits("request").count(), 1);
     drop(silent);
+}
+
+#[test]
+fn requests_that_were_made_are_the_hosts_that_are_needed() {
+    let lab = Lab::new();
+    let server = Server::saying(HI);
+    let requests = [
+        server.request("/api/b?key=s3cret"),
+        server.request("/api/b"),
+        server.request("/denied"),
+    ];
+    let wide = server.rule("/api");
+    let first = lab
+        .run(guests::MAKES_REQUESTS, &task(&requests))
+        .args(["--allow-host", &wide])
+        .done()
+        .exits_with(0);
+    lab.call(["policy", "suggest", "latest", "--out", "grants.toml"])
+        .done()
+        .exits_with(0);
+    let text = std::fs::read_to_string(lab.path("grants.toml")).unwrap();
+    let rule = format!(
+        "  # 1 run: 2 requests\n  \"GET {}\",\n]",
+        server.rule("/api/b")
+    );
+    assert!(text.contains(&rule), "{text}");
+    let again = lab
+        .run(guests::MAKES_REQUESTS, &task(&requests))
+        .args(["--grants", "grants.toml"])
+        .done()
+        .exits_with(0);
+    assert_eq!(again.json(), first.json());
+    let other = lab
+        .run(
+            guests::MAKES_REQUESTS,
+            &task(&[server.request("/api/other")]),
+        )
+        .args(["--grants", "grants.toml"])
+        .done()
+        .exits_with(0);
+    assert_eq!(other.json()[0]["error"], "ErrorCode::HttpRequestDenied");
+    lab.file(
+        "tight.toml",
+        format!("version = 1\nhosts = ['POST {}']", server.rule("/api")),
+    );
+    // The first run, whose id is the least.
+    let first = lab.accounts()[0].dir().to_str().unwrap().to_owned();
+    let check = lab
+        .call([
+            "policy",
+            "check",
+            "--grants",
+            "tight.toml",
+            "--json",
+            &first,
+        ])
+        .done()
+        .exits_with(1);
+    assert_eq!(
+        check.json()["missing"][0]["used"],
+        format!("GET {}", server.rule("/api/b"))
+    );
+
+    // An agent that can make requests does not start without a host, whether it makes any or not.
+    lab.run(guests::MAKES_REQUESTS, "[]")
+        .args(["--allow-host", &wide])
+        .done()
+        .exits_with(0);
+    lab.call(["policy", "suggest", "latest", "--out", "idle.toml"])
+        .done()
+        .exits_with(0);
+    lab.run(guests::MAKES_REQUESTS, "[]")
+        .args(["--grants", "idle.toml"])
+        .done()
+        .exits_with(0);
 }

@@ -28,10 +28,12 @@ mod loading;
 mod model;
 mod one_way_out;
 mod onward;
+mod policy;
 mod project;
 mod providers;
 mod recording;
 mod replay;
+mod replay_http;
 mod run;
 mod running;
 mod secrets;
@@ -50,7 +52,9 @@ mod every_guest_has_a_test {
     use super::{
         attest::*, avp::*, commission::*, components::*, describe::*, grants::*, http::*, limits::*,
     };
-    use super::{evidence::*, model::*, onward::*, replay::*, run::*, secrets::*};
+    use super::{
+        evidence::*, model::*, onward::*, policy::*, replay::*, replay_http::*, run::*, secrets::*,
+    };
     use super::{signals::*, stdio::*, tools::*};
 
     macro_rules! assert_test_exists {

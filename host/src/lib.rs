@@ -49,6 +49,7 @@ pub mod error;
 pub mod grants;
 mod json;
 pub mod model;
+pub mod policy;
 pub mod preflight;
 pub mod project;
 pub mod recording;

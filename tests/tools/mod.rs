@@ -562,3 +562,37 @@ fn a_server_that_dies_with_its_host_leaves_nothing() {
     assert_eq!(running.wait().code(), Some(130));
     wait_until("the end of the server's child", || gone(pid.unwrap()));
 }
+
+#[test]
+fn tools_that_were_called_are_the_tools_that_are_needed() {
+    let lab = Lab::new();
+    let steps = calls(&[
+        ("s__echo", json!({"text": "hello"})),
+        ("is_a_tool__count", json!({"n": 1})),
+    ]);
+    let first = plain(&lab, &steps)
+        .args(["--mcp".to_owned(), format!("other={}", server("plain"))])
+        .args(["--tool", guests::IS_A_TOOL])
+        .done()
+        .exits_with(0);
+    lab.call(["policy", "suggest", "latest", "--out", "grants.toml"])
+        .done()
+        .exits_with(0);
+    let text = std::fs::read_to_string(lab.path("grants.toml")).unwrap();
+    assert!(text.contains("tools = [\"echo\"]"), "{text}");
+    assert!(!text.contains("id = \"other\""), "{text}");
+    let again = guest(&lab, &steps)
+        .args(["--grants", "grants.toml"])
+        .done()
+        .exits_with(0);
+    assert_eq!(told(&again), told(&first));
+    lab.call(["policy", "check", "--grants", "grants.toml", "latest"])
+        .done()
+        .exits_with(0);
+    let more = calls(&[("s__fail", json!({}))]);
+    let more = guest(&lab, &more)
+        .args(["--grants", "grants.toml"])
+        .done()
+        .exits_with(0);
+    assert_eq!(told(&more)[0], json!(["denied", "tool fail of s"]));
+}

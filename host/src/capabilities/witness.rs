@@ -5,7 +5,7 @@ use super::filesystem::{Change, ChangeKind, Content, Denial, FileId, Observer};
 use super::meters::LimitHit;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
-use crate::trajectory::{Audit, Ledger};
+use crate::trajectory::{Audit, Ledger, Touch};
 
 /// Writes what a guest does to its directories into the run's account.
 pub struct Witness {
@@ -76,6 +76,10 @@ impl Observer for Witness {
             });
         }
         found.content
+    }
+
+    fn touched(&self, guest: &str, path: &str, touch: Touch) -> bool {
+        self.ledger.touched(guest, path, touch)
     }
 
     fn limit(&self, LimitHit { name, max }: LimitHit) {

@@ -53,7 +53,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
     (
         "Look before running",
-        &["inspect", "describe", "limits", "selftest"],
+        &["inspect", "policy", "describe", "limits", "selftest"],
     ),
     ("Make agents", &["new", "build"]),
     (

@@ -15,6 +15,7 @@ mod live;
 mod load;
 mod onward;
 mod out;
+mod policy;
 mod project;
 mod recording;
 mod replay;
@@ -63,7 +64,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run an agent on a task
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Repeat a recorded run, without network, keys or waiting
     Replay(replay::Args),
     /// Repeat a recorded run up to a call, and go on from there with something changed
@@ -76,6 +77,9 @@ enum Command {
     Recording(recording::Command),
     /// Apply or discard what a run changed in a directory granted copy-on-write
     Apply(apply::Args),
+    /// Suggest grants from what runs have used, or check grants against it
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Judge a trajectory or a run directory by the rules of AVP and of this host
     Verify(verify::Args),
     /// Sign the account of a run, for others to verify
@@ -138,12 +142,13 @@ pub(crate) fn main() -> ExitCode {
 
 fn execute(command: Command) -> Done {
     match command {
-        Command::Run(args) => on_runtime(run::run(args)),
+        Command::Run(args) => on_runtime(run::run(*args)),
         Command::Replay(args) => on_runtime(replay::replay(args)),
         Command::Fork(args) => on_runtime(onward::fork(args)),
         Command::Recording(command) => recording::recording(&command),
         Command::Runs(command) => runs::runs(&command),
         Command::Apply(args) => apply::apply(&args),
+        Command::Policy(command) => policy::policy(&command),
         Command::Verify(args) => on_runtime(verify::verify(args)),
         Command::Sign(args) => sign::sign(&args),
         Command::Key(command) => key::key(&command),

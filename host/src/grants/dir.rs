@@ -238,7 +238,7 @@ impl DirSpec {
     }
 }
 
-pub(super) fn guest_path(text: &str) -> Result<String, DirError> {
+pub(crate) fn guest_path(text: &str) -> Result<String, DirError> {
     let wrong = |reason| DirError::GuestPath {
         guest: text.to_owned(),
         reason,

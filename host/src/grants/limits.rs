@@ -90,6 +90,19 @@ pub struct Limit {
     set: fn(&mut Limits, u64),
 }
 
+impl Limit {
+    /// Its value among `limits`.
+    #[must_use]
+    pub fn of(&self, limits: &Limits) -> u64 {
+        (self.get)(limits)
+    }
+
+    /// Sets it among `limits`, unchecked.
+    pub(crate) fn put(&self, limits: &mut Limits, value: u64) {
+        (self.set)(limits, value);
+    }
+}
+
 macro_rules! limit {
     ($name:literal, $field:ident, $unit:ident, $default:literal, $doc:literal, $why:literal) => {
         Limit {

@@ -33,7 +33,7 @@ pub use network::NetworkGrant;
 pub use outside::Outside;
 pub use protect::Protection;
 pub use require::{Evidence, Require};
-pub use secrets::SecretsGrant;
+pub use secrets::{SecretGrant, SecretsGrant};
 pub use single_file::{FileGrant, FileSpec};
 pub use tools::{CommandLine, ServerSpec, ToolsGrant};
 
@@ -314,6 +314,10 @@ impl Grants {
             }
             if let Some(proxy) = &self.network.proxy {
                 map.insert("proxy".to_owned(), json!(proxy.to_string()));
+            }
+            if let Some(secrets) = map.get_mut("secrets") {
+                let specs = self.secrets.bindings.iter().map(SecretGrant::to_spec);
+                *secrets = json!(specs.collect::<Vec<_>>());
             }
             if let Some(require) = map.get_mut("require") {
                 *require = self.require.to_host_json();

@@ -188,6 +188,29 @@ impl ServerSpec {
         }
     }
 
+    /// What has to be known beyond [`ServerSpec::reached`] to write it down again; values of variables are not.
+    fn rest_to_json(&self, shown: &mut Value) {
+        if self
+            .command
+            .iter()
+            .any(|word| word.contains(char::is_whitespace) || word.is_empty())
+        {
+            shown["words"] = json!(self.command);
+        }
+        if !self.env.is_empty() {
+            shown["env"] = json!(self.env.keys().collect::<Vec<_>>());
+        }
+        if !self.env_secrets.is_empty() {
+            shown["env-secrets"] = json!(self.env_secrets);
+        }
+        if let Some(secret) = &self.secret {
+            shown["secret"] = json!(secret);
+        }
+        if let Some(timeout) = &self.timeout {
+            shown["timeout"] = json!(timeout);
+        }
+    }
+
     fn check(&self) -> Result<(), ToolsError> {
         let wrong = |reason: &str| {
             Err(ToolsError::Server {
@@ -306,6 +329,7 @@ impl ToolsGrant {
                     "command"
                 };
                 shown[key] = json!(server.reached());
+                server.rest_to_json(shown);
             }
             map.insert("mcp-servers".to_owned(), servers.into());
         }

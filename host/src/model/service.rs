@@ -34,7 +34,7 @@ use crate::recording::Tape;
 use crate::recording::format::Redirect;
 use crate::recording::tape::Pace;
 use crate::trajectory::ledger::LedgerError;
-use crate::trajectory::{Audit, ErrorCode, Ledger, Rejected};
+use crate::trajectory::{Audit, ErrorCode, Ledger, Rejected, Use};
 
 /// What the audit records of a model are filed under.
 const CAPABILITY: &str = "wasm-agent:agent/model";
@@ -316,6 +316,7 @@ impl Models {
         )?;
         let priced = run.granted(&target, access)?;
         run.begin(&target, priced)?;
+        run.ledger.used(Use::Model(&target.to_string()));
         run.source(&target)?;
         run.bound_output(&mut request);
         Ok(Completion::new(run.clone(), target, request, frame))

@@ -86,7 +86,7 @@ fn add(counter: &AtomicU64, more: u64) {
 }
 
 /// Millionths of a dollar, rounded up, so that many small amounts do not count as nothing.
-fn micro_usd(cost: f64) -> u64 {
+pub(crate) fn micro_usd(cost: f64) -> u64 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

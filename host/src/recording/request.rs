@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::digest::Digest;
@@ -36,7 +37,7 @@ pub fn abridged(request: Value) -> Value {
 }
 
 /// The first place two documents differ in, and what is there on each side.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FirstDifference {
     /// `messages[3].content`; empty for the document itself.
     pub path: String,

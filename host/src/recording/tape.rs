@@ -99,7 +99,7 @@ pub enum Stop {
     Diverged(Box<Divergence>),
     /// The recorded run was ended from outside: how, as its outcome said it.
     Cut(Value),
-    /// The recording cannot be written.
+    /// The recording cannot be written, or has an answer that is none.
     Failed(String),
 }
 
@@ -330,7 +330,7 @@ impl Tape {
             return perform.await;
         }
         let call = match self.asked(kind, abridged(request()))? {
-            Told::Answer(call, answer) => return given(call, answer),
+            Told::Answer(call, answer) => return self.given(call, answer),
             Told::Number(call) => call,
         };
         let performed = perform.await;
@@ -374,12 +374,33 @@ impl Tape {
             return Ok(None);
         };
         match player.call(kind, request)? {
-            Some((call, answer)) => given(call, answer).map(Some),
+            Some((call, answer)) => {
+                drop(state);
+                self.given(call, answer).map(Some)
+            }
             None => {
                 inner.go_live(&mut state);
                 Ok(None)
             }
         }
+    }
+
+    /// An answer of the tape, as a value. One that is none ends the replay.
+    fn given<T: DeserializeOwned>(&self, call: u64, answer: Answer) -> wasmtime::Result<T> {
+        let value = match answer {
+            Answer::Result(value) => value,
+            Answer::Trap(message) => return Err(wasmtime::Error::msg(message)),
+        };
+        serde_json::from_value(value).map_err(|error| {
+            let error = TapeError::Answer {
+                call,
+                reason: error.to_string(),
+            };
+            if let Some(State::Replay(player)) = self.state().as_deref_mut() {
+                player.fail(error.to_string());
+            }
+            wasmtime::Error::new(error)
+        })
     }
 
     /// Puts on the tape that a call is begun, unless its answer is there.
@@ -526,19 +547,6 @@ impl Tape {
             inner.go_live(&mut state);
         }
         Some(state)
-    }
-}
-
-/// An answer of the tape, as a value.
-fn given<T: DeserializeOwned>(call: u64, answer: Answer) -> wasmtime::Result<T> {
-    match answer {
-        Answer::Result(value) => serde_json::from_value(value).map_err(|error| {
-            wasmtime::Error::new(TapeError::Answer {
-                call,
-                reason: error.to_string(),
-            })
-        }),
-        Answer::Trap(message) => Err(wasmtime::Error::msg(message)),
     }
 }
 

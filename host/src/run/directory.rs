@@ -60,6 +60,8 @@ pub enum DirectoryError {
     },
     #[error("there is no run `{id}` in `{}`", runs.display())]
     NoSuchRun { id: String, runs: PathBuf },
+    #[error("`{}` is not the directory of a run", path.display())]
+    NoRun { path: PathBuf },
     #[error("cannot {action} run `{id}`: it still goes on")]
     Running { action: &'static str, id: String },
     #[error("`{id}` is the beginning of more than one run: {}", matches.join(", "))]
@@ -81,6 +83,9 @@ impl Hint for DirectoryError {
             },
             DirectoryError::NoSuchRun { .. } => {
                 Some("`wasm-agent runs list` shows what there is".to_owned())
+            }
+            DirectoryError::NoRun { .. } => {
+                Some("name the folder that has its `run.json`".to_owned())
             }
             DirectoryError::Running { .. } => {
                 Some("interrupt it, or wait until it is over".to_owned())
@@ -153,6 +158,29 @@ impl RunsDir {
             .collect();
         runs.sort_by(|a, b| b.session_id.cmp(&a.session_id));
         Ok(runs)
+    }
+
+    /// As [`RunsDir::find`], or the run directory at a path: whatever has a slash in it.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or the id is not clear.
+    pub fn find_or_open(&self, run: &str) -> Result<RunDir, DirectoryError> {
+        if !run.contains('/') {
+            return self.find(run);
+        }
+        let path = Path::new(run);
+        let no_such = || DirectoryError::NoRun {
+            path: path.to_owned(),
+        };
+        let name = path.file_name().and_then(|name| name.to_str());
+        match name {
+            Some(name) if path.join("run.json").is_file() => Ok(RunDir {
+                path: path.to_owned(),
+                session_id: name.to_owned(),
+            }),
+            _ => Err(no_such()),
+        }
     }
 
     /// Finds a run by the beginning of its session id; `latest` is the newest one.

@@ -19,7 +19,7 @@ use super::finish::{
 use super::host::Host;
 use super::outcome::{self, Ended, FileChange, Outcome};
 use super::sealed::sealed;
-use super::store::{budget, filesystem, new_store};
+use super::store::{FUEL_PER_MS, budget, filesystem, new_store};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
 use super::tool;
 use super::trees::Trees;
@@ -27,7 +27,7 @@ use super::watchdog::{Pacing, Policy};
 use super::workspaces::Workspaces;
 use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::{self};
-use crate::capabilities::filesystem::{Changes, Filesystem};
+use crate::capabilities::filesystem::{Changes, Filesystem, Usage};
 use crate::capabilities::meters::{LimitHit, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
@@ -153,6 +153,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     };
     // Now: putting the files in order takes its time, and adds to the account.
     let diagnosis = diagnosis(&job, &watched, &finish.ended);
+    let disk = changes.as_ref().map(Changes::usage).unwrap_or_default();
     let files = settle(changes).await;
     let trees = trees.after().await;
     let to_apply = match compare(std::mem::take(&mut job.workspaces)).await {
@@ -173,7 +174,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
             ..outcome
         },
     );
-    let outcome = end_account(&job.ledger, outcome);
+    let outcome = end_account(&job.ledger, outcome, disk);
     job.ledger.deliver().await;
     outcome
 }
@@ -578,13 +579,17 @@ pub(super) fn not_started(
         totals: ledger.totals(),
         ..Outcome::without_guest(run_id, session_id, ended)
     };
-    end_account(ledger, outcome)
+    end_account(ledger, outcome, Usage::default())
 }
 
-/// Writes the last record of a run.
-fn end_account(ledger: &Ledger, outcome: Outcome) -> Outcome {
+/// Writes the last records of a run: what it has used, and how it ended.
+fn end_account(ledger: &Ledger, outcome: Outcome, disk: Usage) -> Outcome {
     let mut outcome = without_secrets(ledger, outcome);
     let record = serde_json::to_value(&outcome).unwrap_or(Value::Null);
+    if let Err(error) = ledger.grants_used(measured(&outcome, disk)) {
+        // A shorter record may still find its place; if not, it says so.
+        tracing::debug!(%error, "could not note what the run has used");
+    }
     if let Err(error) = ledger.audit(Audit::RunEnded { outcome: record })
         && !matches!(outcome.ended, Ended::HostFault { .. })
     {
@@ -593,6 +598,31 @@ fn end_account(ledger: &Ledger, outcome: Outcome) -> Outcome {
         };
     }
     outcome
+}
+
+/// The most the run has used of the limits that are measured here.
+fn measured(outcome: &Outcome, disk: Usage) -> [(&'static str, u64); 10] {
+    let totals = &outcome.totals;
+    // Of a run that is metered in fuel, fuel is what the limit is about.
+    let cpu = match outcome.fuel {
+        Some(fuel) => fuel.div_ceil(FUEL_PER_MS),
+        None => outcome.cpu_us.div_ceil(1000),
+    };
+    [
+        ("memory", outcome.memory_peak),
+        ("wall", outcome.wall_us.div_ceil(1000)),
+        ("cpu", cpu),
+        ("host-calls", outcome.host_calls),
+        (
+            "tokens",
+            totals.input_tokens.saturating_add(totals.output_tokens),
+        ),
+        ("money", model::spent::micro_usd(totals.cost_usd)),
+        ("handles", disk.handles_peak),
+        ("disk-bytes", disk.disk_bytes_peak),
+        ("file-bytes", disk.file_bytes_peak),
+        ("files", disk.files_peak),
+    ]
 }
 
 /// An outcome is shown, printed and logged. Of the answer, the policy decides.

@@ -5,6 +5,7 @@ pub mod agent;
 mod alone;
 pub mod breaker;
 mod caught;
+pub mod compare;
 mod convert;
 pub mod directory;
 mod drive;

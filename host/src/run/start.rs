@@ -227,12 +227,12 @@ impl Host {
         let run_id = commission.body().run_id.clone();
         if let Some(import) = inspect::makes_requests(&agent.artifact)
             && grants.network.hosts.is_empty()
-            && !matches!(mode, Mode::Replay(_))
+            && mode.makes_requests()
             && !down(Wall::HttpGranted)
         {
             return Err(StartError::NoHost { import });
         }
-        mode.can_repeat(&agent, &grants)?;
+        mode.can_repeat(&grants)?;
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
         // Who asks no model needs none; a replay asks nobody.
         let mut setup = match &mode {
@@ -341,6 +341,7 @@ impl Host {
             network: grants.network.clone(),
             limits: grants.limits.clone(),
             injector: secrets.injector(account.ledger.clone()),
+            tape: taped.tape.clone(),
             ..EgressOptions::default()
         };
         let job = Job {
@@ -413,11 +414,11 @@ impl Host {
         agent: &Agent,
         unsupported: &Unsupported,
         grants: &Grants,
-        runs: Option<RunsDir>,
+        runs: Option<&RunsDir>,
     ) -> Result<RunHandle, StartError> {
         let Unsupported { run_id, raw, found } = unsupported;
         let secrets = gather(&self.inner.vault, grants, None, None)?;
-        let place = Place::make(runs.as_ref())?;
+        let place = Place::make(runs)?;
         let asked = Asked {
             profile: self.inner.engine.profile(),
             agent,

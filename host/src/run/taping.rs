@@ -15,7 +15,6 @@ use super::workspaces::{Workspaces, WorkspacesError};
 use crate::commission::Commission;
 use crate::egress::secrets::{Guard, Secrets};
 use crate::engine::Profile;
-use crate::engine::inspect::makes_requests;
 use crate::grants::{Access, FileGrant, Grants};
 use crate::recording::format::{ClockKind, Component, FORMAT, Header, Onward, Parent};
 use crate::recording::inputs::{self, Inventory};
@@ -101,14 +100,16 @@ impl Mode {
         matches!(self, Mode::Live) || profile == Profile::Hermetic
     }
 
+    /// Whether a run makes requests where they are granted. A replay and a hermetic run make none.
+    pub(super) fn makes_requests(&self) -> bool {
+        matches!(self, Mode::Live | Mode::Record(_))
+    }
+
     /// Refuses to record what the tape does not hold yet: a recording without it would be wrong.
-    pub(super) fn can_repeat(&self, agent: &Agent, grants: &Grants) -> Result<(), StartError> {
+    pub(super) fn can_repeat(&self, grants: &Grants) -> Result<(), StartError> {
         match self {
             Mode::Live | Mode::Replay(_) | Mode::Onward(_) => return Ok(()),
             Mode::Record(_) | Mode::Hermetic { .. } => {}
-        }
-        if makes_requests(&agent.artifact).is_some() {
-            return Err(StartError::NotYet { what: "requests" });
         }
         let tools = &grants.tools;
         if !(tools.servers.is_empty() && tools.components.is_empty() && tools.commands.is_empty()) {

@@ -31,7 +31,8 @@ use crate::egress::secrets::Secrets;
 use crate::grants::{Grants, Limits, ServerSpec};
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
-use crate::trajectory::Audit;
+use crate::trajectory::used::ToolFrom;
+use crate::trajectory::{Audit, Use};
 
 pub(crate) use catalog::Described;
 pub use component::{Component, ComponentError};
@@ -314,6 +315,7 @@ impl Toolbox {
             self.note(Audit::Limit { name, max });
             return Err(CallError::Limit { name, max });
         }
+        self.used(entry);
         Ok(Ready {
             entry: entry.clone(),
             arguments,
@@ -417,7 +419,12 @@ impl Toolbox {
         let server = self.inner.servers.iter().find(|server| server.id == id);
         let server = server.ok_or_else(|| CallError::Unknown(id.to_owned()))?;
         match &server.connection {
-            Ok(connection) => Ok((connection, self.time(server))),
+            Ok(connection) => {
+                if let Some(watch) = &self.inner.watch {
+                    watch.used(Use::Server(id));
+                }
+                Ok((connection, self.time(server)))
+            }
             Err(reason) => Err(CallError::Unavailable(reason.clone())),
         }
     }
@@ -434,6 +441,23 @@ impl Toolbox {
             rule: rule.clone(),
         });
         CallError::Denied { subject, rule }
+    }
+
+    /// Notes that a granted tool is called.
+    fn used(&self, entry: &Entry) {
+        let from = match entry.run_by {
+            RunBy::Server(place) => {
+                let server = self.inner.servers.get(place);
+                server.map(|server| ToolFrom::Server(&server.id))
+            }
+            RunBy::Component(place) => {
+                let component = self.inner.components.get(place);
+                component.map(|component| ToolFrom::Component(component.name()))
+            }
+        };
+        if let (Some(watch), Some(from)) = (&self.inner.watch, from) {
+            watch.used(Use::Tool(from, &entry.own_name));
+        }
     }
 
     fn note(&self, audit: Audit) {

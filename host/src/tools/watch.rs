@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::trajectory::{Audit, Ledger};
+use crate::trajectory::{Audit, Ledger, Use};
 
 /// Shared by everything that deals with tool servers. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +30,11 @@ impl Watch {
         if let Err(error) = self.ledger.audit(audit) {
             tracing::warn!(%error, "cannot record what a tool server did");
         }
+    }
+
+    /// Something of what is granted is used.
+    pub(crate) fn used(&self, what: Use<'_>) {
+        self.ledger.used(what);
     }
 
     /// Something about a server.

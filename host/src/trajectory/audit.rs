@@ -5,6 +5,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use super::used::Used;
 use crate::egress::Caller;
 
 /// One audit record. On disk it is an object whose `kind` is the variant's name in `snake_case`.
@@ -206,6 +207,8 @@ pub enum Audit {
         /// What the guest was doing, since when, and what it had done.
         diagnosis: Value,
     },
+    /// What the run has used of its grants; the last record but one.
+    GrantsUsed(Box<Used>),
     /// The last record of a run.
     RunEnded {
         /// The outcome, as `runs show --format json` prints it.

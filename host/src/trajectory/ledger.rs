@@ -21,6 +21,7 @@ use super::fact::{SubagentCall, SubagentResult, ToolResult, Turn, Usage};
 use super::fold::Totals;
 use super::journal::{Entry, Journal, JournalError, Link, Record};
 use super::recorder::{Receipt, Recorder, Rejected};
+use super::used::{Collector, Touch, Use};
 use super::vocabulary::{ErrorCode, StopReason};
 use crate::digest::Digest;
 use crate::egress::secrets::{Guard, Needle, Redacted, Verdict};
@@ -56,6 +57,8 @@ pub struct Ledger {
     inner: Arc<Mutex<Inner>>,
     listener: Option<mpsc::Sender<Arc<Record>>>,
     guard: Option<Arc<Guard>>,
+    /// What the run uses of its grants. Locked by itself: a file that is opened is no record.
+    used: Arc<Mutex<Collector>>,
 }
 
 #[derive(Debug)]
@@ -68,7 +71,10 @@ struct Inner {
     totals: Totals,
     limits: FactLimits,
     facts: u64,
+    /// Bytes of all facts, and of the longest.
     bytes: u64,
+    longest: u64,
+    used: Arc<Mutex<Collector>>,
     limit_noted: bool,
     completed: Option<String>,
     deeds: Deeds,
@@ -109,6 +115,7 @@ impl Ledger {
         clock: Arc<dyn EventClock>,
     ) -> Ledger {
         let guard = journal.guard().cloned();
+        let used = Arc::default();
         let inner = Inner {
             recorder,
             journal,
@@ -118,6 +125,8 @@ impl Ledger {
             limits,
             facts: 0,
             bytes: 0,
+            longest: 0,
+            used: Arc::clone(&used),
             limit_noted: false,
             completed: None,
             deeds: Deeds::default(),
@@ -129,6 +138,7 @@ impl Ledger {
             inner: Arc::new(Mutex::new(inner)),
             listener,
             guard,
+            used,
         }
     }
 
@@ -345,6 +355,7 @@ impl Ledger {
         } else {
             inner.facts += 1;
             inner.bytes = inner.bytes.saturating_add(bytes);
+            inner.longest = inner.longest.max(bytes);
             return Ok(());
         };
         let (name, max) = exceeded;
@@ -507,6 +518,44 @@ impl Ledger {
     /// The journal cannot be written.
     pub fn audit(&self, audit: Audit) -> Result<(), JournalError> {
         self.lock().audit(audit)
+    }
+
+    /// Notes that something of the grants is used.
+    pub fn used(&self, what: Use<'_>) {
+        collector(&self.used).used(what);
+    }
+
+    /// Notes what is done with a path beneath the granted directory `guest`. Whether it is done for the first
+    /// time; if not, nothing is allocated.
+    #[must_use]
+    pub fn touched(&self, guest: &str, path: &str, touch: Touch) -> bool {
+        collector(&self.used).touch(guest, path, touch)
+    }
+
+    /// Writes what the run has used of its grants. `measured` is the most it has used of limits that are
+    /// measured elsewhere, by name.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be written.
+    pub fn grants_used(
+        &self,
+        measured: impl IntoIterator<Item = (&'static str, u64)>,
+    ) -> Result<(), JournalError> {
+        let mut inner = self.lock();
+        let used = {
+            let mut collector = collector(&self.used);
+            let own = [
+                ("events", inner.facts),
+                ("event-bytes", inner.longest),
+                ("trajectory-bytes", inner.bytes),
+            ];
+            for (name, value) in measured.into_iter().chain(own) {
+                collector.most(name, value);
+            }
+            collector.finish()
+        };
+        inner.audit(Audit::GrantsUsed(Box::new(used)))
     }
 
     /// Records that the agent declares its work done. False when it has done so before.
@@ -688,6 +737,7 @@ impl Inner {
             hasher.update("\n");
         }
         self.deeds.note(&record.entry);
+        collector(&self.used).note(&record.entry);
         let new = record
             .redacted()
             .iter()
@@ -714,6 +764,11 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// A panic has left less noted at worst.
+fn collector(used: &Mutex<Collector>) -> MutexGuard<'_, Collector> {
+    used.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn withheld(needle: &Needle) -> Rejected {

@@ -18,6 +18,7 @@ pub mod journal;
 pub mod ledger;
 pub mod opening;
 pub mod recorder;
+pub mod used;
 pub mod verify;
 pub mod vocabulary;
 
@@ -27,4 +28,5 @@ pub use fold::Totals;
 pub use journal::{Journal, JournalError, Record};
 pub use ledger::Ledger;
 pub use recorder::{Receipt, Recorder, Rejected};
+pub use used::{Touch, Use, Used};
 pub use vocabulary::{ErrorCode, StopReason};

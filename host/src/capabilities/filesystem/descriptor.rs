@@ -22,6 +22,7 @@ use super::resolve::Dir;
 use super::stream::{CountedInput, CountedOutput, Position, WriteRefused};
 use super::sys::Links;
 use super::{FsView, Threading};
+use crate::trajectory::Touch;
 
 use types::ErrorCode;
 
@@ -29,7 +30,12 @@ type Fd = Resource<Descriptor>;
 
 /// What we know of a descriptor beyond what wasmtime-wasi knows.
 pub(super) enum Handle {
-    Dir { mount: usize, _permit: Permit },
+    Dir {
+        mount: usize,
+        /// Where it is beneath the granted directory.
+        at: Arc<str>,
+        _permit: Permit,
+    },
     File(FileHandle),
 }
 
@@ -58,9 +64,10 @@ impl FsView<'_> {
             return Err(ErrorCode::NotDirectory.into());
         };
         match self.fs.open.get(&fd.rep()) {
-            Some(Handle::Dir { mount, .. }) => Ok(Dir {
+            Some(Handle::Dir { mount, at, .. }) => Ok(Dir {
                 mount: *mount,
                 dir: Arc::clone(&dir.dir),
+                at: Arc::clone(at),
             }),
             _ => Err(ErrorCode::BadDescriptor.into()),
         }
@@ -149,10 +156,11 @@ impl FsView<'_> {
             None => FsPerms::ReadOnly,
         };
         match opened {
-            Opened::Dir(dir) => {
+            Opened::Dir(dir, at) => {
                 let dir = filesystem::Dir::new(dir, perms, mode_of(perms), inline);
                 let handle = Handle::Dir {
                     mount,
+                    at,
                     _permit: permit,
                 };
                 self.push(Descriptor::Dir(dir), handle)
@@ -197,6 +205,24 @@ impl FsView<'_> {
         result
     }
 
+    /// Tells what came of looking at a path.
+    fn looked(
+        &self,
+        dir: &Dir,
+        path: &str,
+        links: Links,
+        result: &FsResult<types::DescriptorStat>,
+    ) {
+        let kind = match result {
+            Ok(stat) => Ok(stat.type_),
+            Err(error) => match error.downcast_ref() {
+                Some(code) => Err(*code),
+                None => return,
+            },
+        };
+        self.fs.disk.looked(dir, path, links, kind);
+    }
+
     fn counted_output(
         &mut self,
         fd: &Fd,
@@ -228,6 +254,7 @@ impl preopens::Host for FsView<'_> {
             let dir = filesystem::Dir::new(dir, perms, mode_of(perms), inline);
             let handle = Handle::Dir {
                 mount,
+                at: Arc::default(),
                 _permit: permit,
             };
             let fd = self.push(Descriptor::Dir(dir), handle)?;
@@ -340,6 +367,7 @@ impl types::HostDescriptor for FsView<'_> {
         let listing = self
             .blocking(Operation::Open, move |disk| {
                 let permit = disk.permit()?;
+                disk.touched(&dir, "", Touch::Listed);
                 match &disk.root(dir.mount)?.extent {
                     Extent::Whole => Listing::read(&dir.dir, permit),
                     Extent::Files(files) => Ok(Listing::of_files(&dir.dir, files, permit)),
@@ -382,6 +410,7 @@ impl types::HostDescriptor for FsView<'_> {
         let shown = self.shown(Operation::Stat, &dir, &path)?;
         let flags = path_flags(shown.links(links(flags)));
         let result = self.inner().stat_at(fd, flags, path.clone()).await;
+        self.looked(&dir, &path, links(flags), &result);
         let stat = self.told_escape(Operation::Stat, &dir, &path, result)?;
         Ok(self.stable(shown.stat(stat)))
     }
@@ -460,6 +489,9 @@ impl types::HostDescriptor for FsView<'_> {
             return Err(ErrorCode::Invalid.into());
         }
         let result = self.inner().readlink_at(fd, path.clone()).await;
+        if result.is_ok() {
+            self.fs.disk.touched(&dir, "", Touch::Link);
+        }
         self.told_escape(Operation::ReadLink, &dir, &path, result)
     }
 
@@ -552,6 +584,7 @@ impl types::HostDescriptor for FsView<'_> {
         let dir = self.dir(&fd)?;
         let shown = self.shown(Operation::Stat, &dir, &path)?;
         let flags = path_flags(shown.links(links(flags)));
+        self.fs.disk.touched(&dir, &path, Touch::Identity);
         if self.fs.stable.is_some() {
             let disk = self.disk();
             let found = disk.find(&dir, &path, links(flags));

@@ -107,12 +107,6 @@ impl Disk {
         Ok(self.handles.take()?)
     }
 
-    /// Disk bytes and files counted so far.
-    pub(super) fn used(&self) -> (u64, u64) {
-        let memory = self.memory();
-        (memory.books.disk(), memory.books.files())
-    }
-
     // What was there before.
 
     /// What is at a place now. Things that cannot be read count as absent or without a digest.

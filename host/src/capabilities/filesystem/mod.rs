@@ -45,6 +45,7 @@ mod stream;
 mod survey;
 mod symlink;
 mod sys;
+mod touched;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -249,6 +250,14 @@ pub struct Usage {
     pub files: u64,
     /// Files, directories, streams and listings open now.
     pub handles: u64,
+    /// The most of them that were open at once.
+    pub handles_peak: u64,
+    /// The most that `disk_bytes` and `files` have been.
+    pub disk_bytes_peak: u64,
+    /// As `disk_bytes_peak`.
+    pub files_peak: u64,
+    /// The greatest size a file was made to grow to, in bytes.
+    pub file_bytes_peak: u64,
 }
 
 impl Changes {
@@ -271,11 +280,16 @@ impl Changes {
     /// How much of the limits is used.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let (disk_bytes, files) = self.0.used();
+        let memory = self.0.memory();
+        let (books, handles) = (&memory.books, &self.0.handles);
         Usage {
-            disk_bytes,
-            files,
-            handles: self.0.handles.open(),
+            disk_bytes: books.disk(),
+            files: books.files(),
+            handles: handles.open(),
+            handles_peak: handles.peak(),
+            disk_bytes_peak: books.peak().disk,
+            files_peak: books.peak().files,
+            file_bytes_peak: books.peak().file,
         }
     }
 }

@@ -16,10 +16,11 @@ use super::symlink;
 use super::sys::{Found, Kind, Links};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
+use crate::trajectory::Touch;
 
 impl Disk {
     pub(super) fn create_directory(&self, from: &Dir, path: &str) -> Result<(), Refusal> {
-        self.writable(from, path)?;
+        self.writable(from, path, Touch::Made)?;
         let parent = match self.parent(from, path) {
             // `.`, `..` and the like are directories that are there already.
             Err(Refusal::Code(ErrorCode::Invalid)) => return Err(ErrorCode::Exist.into()),
@@ -42,7 +43,7 @@ impl Disk {
     }
 
     pub(super) fn remove_directory(&self, from: &Dir, path: &str) -> Result<(), Refusal> {
-        self.writable(from, path)?;
+        self.writable(from, path, Touch::Made)?;
         let parent = self.parent(from, path)?;
         let found = parent.found()?;
         if found.kind() != Kind::Dir {
@@ -58,7 +59,7 @@ impl Disk {
     }
 
     pub(super) fn unlink(&self, from: &Dir, path: &str) -> Result<(), Refusal> {
-        self.writable(from, path)?;
+        self.writable(from, path, Touch::Made)?;
         let parent = self.parent(from, path)?;
         let found = parent.found()?;
         match found.kind() {
@@ -83,8 +84,8 @@ impl Disk {
         to: &Dir,
         new_path: &str,
     ) -> Result<(), Refusal> {
-        self.writable(from, path)?;
-        self.writable(to, new_path)?;
+        self.writable(from, path, Touch::Made)?;
+        self.writable(to, new_path, Touch::Made)?;
         if from.mount != to.mount && !down(Wall::Separate) {
             // Granted directories are separate devices: tools then copy and delete.
             return Err(ErrorCode::CrossDevice.into());
@@ -148,7 +149,7 @@ impl Disk {
     }
 
     pub(super) fn symlink(&self, from: &Dir, target: &str, path: &str) -> Result<(), Refusal> {
-        self.writable(from, path)?;
+        self.writable(from, path, Touch::Made)?;
         let parent = self.parent(from, path)?;
         if parent.slash {
             return Err(ErrorCode::NoEntry.into());
@@ -187,8 +188,8 @@ impl Disk {
         to: &Dir,
         new_path: &str,
     ) -> Result<(), Refusal> {
-        self.writable(from, path)?;
-        self.writable(to, new_path)?;
+        self.writable(from, path, Touch::Made)?;
+        self.writable(to, new_path, Touch::Made)?;
         if from.mount != to.mount && !down(Wall::Separate) {
             return Err(ErrorCode::CrossDevice.into());
         }
@@ -229,7 +230,7 @@ impl Disk {
         links: Links,
         times: &Timestamps,
     ) -> Result<(), Refusal> {
-        self.writable(from, path)?;
+        self.writable(from, path, Touch::Made)?;
         let found = self.find(from, path, links)?;
         let place = self.place(from.mount, found.handle())?;
         match found.kind() {
@@ -277,8 +278,12 @@ impl Disk {
         handle: Arc<File>,
         times: &Timestamps,
     ) -> Result<(), Refusal> {
-        let from = Dir { mount, dir: handle };
-        self.writable(&from, "")?;
+        let from = Dir {
+            mount,
+            dir: handle,
+            at: "".into(),
+        };
+        self.writable(&from, "", Touch::Written)?;
         let place = self.place(mount, &from.dir)?;
         let found = Found::again(&from.dir)?;
         if found.kind() == Kind::Dir {

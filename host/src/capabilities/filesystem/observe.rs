@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::capabilities::meters::LimitHit;
 use crate::digest::Digest;
+use crate::trajectory::Touch;
 
 /// Is told what a guest does to its directories, while it happens.
 ///
@@ -25,6 +26,12 @@ pub trait Observer: Send + Sync {
     ) -> Content {
         let _ = (file, offset, bytes, path);
         Content::Passes
+    }
+    /// A path beneath the granted directory `guest` is used as the guest may; `path` is relative to it, empty
+    /// for itself. Whether that is news.
+    fn touched(&self, guest: &str, path: &str, touch: Touch) -> bool {
+        let _ = (guest, path, touch);
+        false
     }
     /// A limit was hit. Told once a limit and run, however often the guest runs into it.
     fn limit(&self, limit: LimitHit);

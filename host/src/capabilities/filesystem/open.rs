@@ -14,6 +14,7 @@ use super::resolve::Dir;
 use super::sys::{self, Found, Kind, Links};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
+use crate::trajectory::Touch;
 
 /// How often opening is tried again when a file appears and vanishes meanwhile.
 const ATTEMPTS: u32 = 8;
@@ -51,7 +52,8 @@ impl How {
 
 /// What was opened.
 pub(super) enum Opened {
-    Dir(File),
+    /// A directory, and where it is beneath the granted one.
+    Dir(File, Arc<str>),
     File(File, Lease),
 }
 
@@ -70,7 +72,7 @@ impl Disk {
             return Err(ErrorCode::Invalid.into());
         }
         if how.writes() {
-            self.writable(from, path)?;
+            self.writable(from, path, Touch::Written)?;
         }
         for _ in 0..ATTEMPTS {
             match self.find(from, path, how.links) {
@@ -81,7 +83,12 @@ impl Disk {
                         return Ok(opened);
                     }
                 }
-                Err(refusal) => return Err(refusal),
+                Err(refusal) => {
+                    if let Refusal::Code(ErrorCode::NoEntry) = refusal {
+                        self.touched(from, path, Touch::Missing);
+                    }
+                    return Err(refusal);
+                }
             }
         }
         Err(ErrorCode::Busy.into())
@@ -110,9 +117,11 @@ impl Disk {
                 Err(rule("only regular files and directories can be opened"))
             }
             Kind::Dir if how.writes() => Err(ErrorCode::IsDirectory.into()),
-            Kind::Dir => Ok(Opened::Dir(
-                found.reopen(OFlags::RDONLY | OFlags::DIRECTORY)?,
-            )),
+            Kind::Dir => {
+                let dir = found.reopen(OFlags::RDONLY | OFlags::DIRECTORY)?;
+                self.touched_at(from, path, &place, Touch::Folder);
+                Ok(Opened::Dir(dir, place.rel.to_string_lossy().into()))
+            }
             Kind::File if how.directory || path.ends_with('/') => {
                 Err(ErrorCode::NotDirectory.into())
             }
@@ -124,6 +133,12 @@ impl Disk {
                     self.base(found.inode(), found.size());
                 }
                 let file = found.reopen(how.access())?;
+                if how.read || !how.writes() {
+                    self.touched_at(from, path, &place, Touch::Read);
+                }
+                if how.writes() {
+                    self.touched_at(from, path, &place, Touch::Written);
+                }
                 let lease = self.lease(Leased {
                     inode: found.inode(),
                     place,
@@ -173,6 +188,7 @@ impl Disk {
         };
         let inode = sys::inode(&file.metadata()?);
         self.created(inode);
+        self.touched_at(from, path, &parent.place, Touch::Made);
         let lease = self.lease(Leased {
             inode,
             place: parent.place,
@@ -182,10 +198,14 @@ impl Disk {
         Ok(Some(Opened::File(file, lease)))
     }
 
-    /// Refuses what changes anything in a directory that is granted for reading.
-    pub(super) fn writable(&self, from: &Dir, path: &str) -> Result<(), Refusal> {
+    /// Refuses what changes anything in a directory that is granted for reading. What is not refused has needed
+    /// the grant, whatever comes of it.
+    pub(super) fn writable(&self, from: &Dir, path: &str, touch: Touch) -> Result<(), Refusal> {
         let root = self.root(from.mount)?;
         if root.writable || down(Wall::ReadOnly) {
+            if touch == Touch::Made {
+                self.touched(from, path, touch);
+            }
             return Ok(());
         }
         Err(Refusal::Rule {

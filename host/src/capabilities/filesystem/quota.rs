@@ -75,6 +75,18 @@ pub(super) struct Books {
     created: HashSet<Inode>,
     /// Additional names this run has given to files.
     links: HashMap<Inode, u64>,
+    peak: Peak,
+}
+
+/// The most that was used at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Peak {
+    /// Growth of all files in bytes.
+    pub(super) disk: u64,
+    /// Size a file was made to grow to in bytes.
+    pub(super) file: u64,
+    /// Files, directories and links created.
+    pub(super) files: u64,
 }
 
 #[derive(Debug)]
@@ -92,6 +104,10 @@ impl Books {
 
     pub(super) fn files(&self) -> u64 {
         self.files
+    }
+
+    pub(super) fn peak(&self) -> Peak {
+        self.peak
     }
 
     /// Remembers the size of a file before it is written to for the first time.
@@ -128,6 +144,8 @@ impl Books {
             return Err(Limit::DiskBytes);
         }
         self.disk = disk;
+        self.peak.disk = self.peak.disk.max(disk);
+        self.peak.file = self.peak.file.max(wanted);
         account.charge = account.charge.max(charge);
         Ok(())
     }
@@ -167,6 +185,7 @@ impl Books {
         self.links.remove(&inode);
         if self.created.insert(inode) {
             self.files = self.files.saturating_add(1);
+            self.peak.files = self.peak.files.max(self.files);
         }
     }
 
@@ -174,6 +193,7 @@ impl Books {
     pub(super) fn linked(&mut self, inode: Inode) {
         *self.links.entry(inode).or_insert(0) += 1;
         self.files = self.files.saturating_add(1);
+        self.peak.files = self.peak.files.max(self.files);
     }
 
     /// A name of a file, directory or symbolic link is gone.
@@ -203,6 +223,7 @@ impl Books {
 #[derive(Debug)]
 pub(super) struct Handles {
     open: AtomicU64,
+    peak: AtomicU64,
     max: u64,
 }
 
@@ -210,6 +231,7 @@ impl Handles {
     pub(super) fn new(max: u64) -> Arc<Handles> {
         Arc::new(Handles {
             open: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
             max: sabotage::limit(Wall::Handles, max),
         })
     }
@@ -218,13 +240,20 @@ impl Handles {
         self.open.load(Ordering::Relaxed)
     }
 
+    pub(super) fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+
     pub(super) fn take(self: &Arc<Self>) -> Result<Permit, Limit> {
         let more = |open| (open < self.max).then_some(open + 1);
         match self
             .open
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
         {
-            Ok(_) => Ok(Permit(Arc::clone(self))),
+            Ok(before) => {
+                self.peak.fetch_max(before + 1, Ordering::Relaxed);
+                Ok(Permit(Arc::clone(self)))
+            }
             Err(_) => Err(Limit::Handles),
         }
     }

@@ -19,6 +19,8 @@ use crate::selftest::wall::Wall;
 pub(super) struct Dir {
     pub(super) mount: usize,
     pub(super) dir: Arc<File>,
+    /// Where it was when it was opened, beneath the granted directory; empty for that one itself.
+    pub(super) at: Arc<str>,
 }
 
 /// The directory a name lies in, and the name.

@@ -1,5 +1,6 @@
 //! `wasm-agent runs`: what has been run.
 
+mod diff;
 mod list;
 mod remove;
 mod show;
@@ -15,6 +16,8 @@ pub(super) enum Command {
     List(list::Args),
     /// Show what a run was asked, what it did and how it ended
     Show(show::Args),
+    /// Compare two runs: how they ended, what they did, what they left and what they took
+    Diff(diff::Args),
     /// Remove runs and everything that is kept of them
     Rm(remove::Args),
 }
@@ -23,6 +26,7 @@ pub(super) fn runs(command: &Command) -> Done {
     match command {
         Command::List(args) => list::list(args),
         Command::Show(args) => show::show(args),
+        Command::Diff(args) => diff::diff(args),
         Command::Rm(args) => remove::remove(args),
     }
 }

@@ -155,6 +155,11 @@ impl Player {
         self.stop.clone()
     }
 
+    /// The recording cannot be followed any further.
+    pub(super) fn fail(&mut self, reason: String) {
+        self.stop.get_or_insert(Stop::Failed(reason));
+    }
+
     pub(super) fn entries_digest(&mut self) -> Digest {
         match &mut self.onward {
             Some(onward) => onward.writer.entries_digest(),
