@@ -11,6 +11,7 @@
 )]
 
 mod assistant;
+mod attest;
 mod avp;
 mod commission;
 mod components;
@@ -48,10 +49,11 @@ mod every_guest_has_a_test {
         unused_imports,
         reason = "not every module has a test named after a guest"
     )]
-    use super::{avp::*, commission::*, components::*, describe::*, grants::*, http::*, limits::*};
     use super::{
-        evidence::*, model::*, onward::*, policy::*, replay::*, replay_http::*, run::*, secrets::*,
+        attest::*, avp::*, commission::*, components::*, describe::*, evidence::*, grants::*,
     };
+    use super::{http::*, limits::*, model::*, onward::*, policy::*, replay::*, replay_http::*};
+    use super::{run::*, secrets::*};
     use super::{signals::*, stdio::*, tools::*};
 
     macro_rules! assert_test_exists {

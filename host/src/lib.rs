@@ -38,6 +38,7 @@
 //!
 //! How a run flows through the modules, and where each line of behaviour lives, is in ARCHITECTURE.md.
 
+pub mod attest;
 pub mod capabilities;
 pub mod commission;
 pub mod descriptor;

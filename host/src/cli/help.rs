@@ -45,6 +45,8 @@ const GROUPS: &[(&str, &[&str])] = &[
             "runs",
             "apply",
             "verify",
+            "sign",
+            "key",
             "recording",
             "secret",
         ],

@@ -79,6 +79,11 @@ impl HostFlags {
         }
     }
 
+    /// Where runs are kept, to find one in.
+    pub(super) fn runs_flags(&self) -> &RunsFlags {
+        &self.runs
+    }
+
     /// The folder runs are kept in.
     pub(super) fn runs(&self) -> Result<RunsDir, Failure> {
         self.runs.dir()

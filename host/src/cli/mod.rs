@@ -9,6 +9,7 @@ mod generate;
 mod grants;
 mod help;
 mod inspect;
+mod key;
 mod limits;
 mod live;
 mod load;
@@ -22,6 +23,7 @@ mod run;
 mod runs;
 mod secret;
 mod selftest;
+mod sign;
 mod signals;
 mod summary;
 mod taping;
@@ -80,6 +82,11 @@ enum Command {
     Policy(policy::Command),
     /// Judge a trajectory or a run directory by the rules of AVP and of this host
     Verify(verify::Args),
+    /// Sign the account of a run, for others to verify
+    Sign(sign::SignArgs),
+    /// Make keys to sign runs with
+    #[command(subcommand)]
+    Key(key::Command),
     /// Show what an agent imports and asks for, and what grants would let it touch
     Inspect(inspect::Args),
     /// Print what an agent says of itself, without granting it anything
@@ -142,7 +149,9 @@ fn execute(command: Command) -> Done {
         Command::Runs(command) => runs::runs(&command),
         Command::Apply(args) => apply::apply(&args),
         Command::Policy(command) => policy::policy(&command),
-        Command::Verify(args) => verify::verify(&args),
+        Command::Verify(args) => on_runtime(verify::verify(args)),
+        Command::Sign(args) => sign::sign(&args),
+        Command::Key(command) => key::key(&command),
         Command::Inspect(args) => inspect::inspect(&args),
         Command::Describe(args) => on_runtime(describe::describe(args)),
         Command::Secret(command) => secret::secret(&command),

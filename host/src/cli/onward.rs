@@ -10,7 +10,7 @@ use wasm_agent::engine::Profile;
 use wasm_agent::recording::InDoubt;
 use wasm_agent::run::onward::{Fork, Past};
 use wasm_agent::run::taping::FILE;
-use wasm_agent::run::{Mode, RunHandle, StartError};
+use wasm_agent::run::{Mode, Outcome, RunHandle, StartError};
 
 use super::failure::Failure;
 use super::grants::places;
@@ -19,6 +19,7 @@ use super::load::HostFlags;
 use super::out::note;
 use super::replay::component_of;
 use super::run::{self, ResultFlags, follow};
+use super::sign::sign_outcome;
 use super::signals::Signals;
 use super::taping::ExpectFlag;
 use super::text::plural;
@@ -68,14 +69,19 @@ enum Misses {
 
 /// Answers these flags instead of running an agent on a task.
 pub(super) async fn instead(args: run::Args) -> Done {
-    match (&args.onward.resume, &args.onward.replay) {
-        (Some(run), _) => resume(run, &args).await,
-        (None, Some(file)) => repeat(file, &args).await,
-        (None, None) => Err(Failure::new(anyhow!("there is no agent to run"))),
-    }
+    let key = args.sign.key()?;
+    let outcome = match (&args.onward.resume, &args.onward.replay) {
+        (Some(run), _) => resume(run, &args).await?,
+        (None, Some(file)) => repeat(file, &args).await?,
+        (None, None) => return Err(Failure::new(anyhow!("there is no agent to run"))),
+    };
+    let signed = sign_outcome(key.as_ref(), &outcome, args.result.quiet);
+    args.result.print(&outcome)?;
+    signed?;
+    args.taping.expected().exit(&outcome)
 }
 
-async fn resume(id: &str, args: &run::Args) -> Done {
+async fn resume(id: &str, args: &run::Args) -> Result<Outcome, Failure> {
     let runs = args.host.runs()?;
     let run = runs.find(id)?;
     run.is_over_to("resume")?;
@@ -115,12 +121,10 @@ async fn resume(id: &str, args: &run::Args) -> Done {
             ));
         }
     }
-    let outcome = follow(handle, signals, sink, live).await?;
-    args.result.print(&outcome)?;
-    args.taping.expected().exit(&outcome)
+    follow(handle, signals, sink, live).await
 }
 
-async fn repeat(file: &Path, args: &run::Args) -> Done {
+async fn repeat(file: &Path, args: &run::Args) -> Result<Outcome, Failure> {
     let mode = args.onward.mode.unwrap_or(Misses::Replay);
     if mode == Misses::Hybrid && is_ci() {
         return Err(Failure::with_hint(
@@ -152,9 +156,7 @@ async fn repeat(file: &Path, args: &run::Args) -> Done {
             host.start_in(Mode::Record(record), request)
         }
     };
-    let outcome = follow(handle.map_err(failure)?, signals, sink, live).await?;
-    args.result.print(&outcome)?;
-    args.taping.expected().exit(&outcome)
+    follow(handle.map_err(failure)?, signals, sink, live).await
 }
 
 /// What every CI service sets.

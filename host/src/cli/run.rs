@@ -17,6 +17,7 @@ use super::live::Live;
 use super::load::{HostFlags, load};
 use super::onward::{self, OnwardFlags};
 use super::out::{self, print, put};
+use super::sign::{SignFlag, sign_outcome};
 use super::signals::Signals;
 use super::taping::{self, TapingFlags};
 use super::text::for_terminal;
@@ -49,6 +50,9 @@ pub(super) struct Args {
 
     #[command(flatten)]
     pub(super) onward: OnwardFlags,
+
+    #[command(flatten)]
+    pub(super) sign: SignFlag,
 
     #[command(flatten)]
     pub(super) result: ResultFlags,
@@ -120,6 +124,7 @@ pub(super) async fn run(args: Args) -> Done {
         return onward::instead(args).await;
     }
     let mode = args.taping.mode()?;
+    let key = args.sign.key()?;
     let grants = args.grants.resolve_with_model(args.commission.model())?;
     let host = args.host.host(taping::profile(&mode))?;
     let (agent, signals) = load(agent, &host).await?;
@@ -132,7 +137,9 @@ pub(super) async fn run(args: Args) -> Done {
     signals.hold();
     let handle = asked.start(&host, agent, grants, runs, mode)?;
     let outcome = follow(handle, signals, sink, live).await?;
+    let signed = sign_outcome(key.as_ref(), &outcome, args.result.quiet);
     args.result.print(&outcome)?;
+    signed?;
     args.taping.expected().exit(&outcome)
 }
 

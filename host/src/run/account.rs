@@ -158,8 +158,13 @@ impl Asked<'_> {
         if let (Some(mode), Some(map)) = (mode, json.as_object_mut()) {
             // The trajectory of a run that can be repeated has the session id of its recording.
             let mut taping = json!({ "mode": mode, "session_id": taped.known_as });
-            if let (Some(parent), Some(taping)) = (&self.parent, taping.as_object_mut()) {
-                taping.insert("parent".to_owned(), json!(parent));
+            if let Some(taping) = taping.as_object_mut() {
+                if let Some(parent) = &self.parent {
+                    taping.insert("parent".to_owned(), json!(parent));
+                }
+                if let Some(file) = &taped.recording_name {
+                    taping.insert("recording".to_owned(), json!(file));
+                }
             }
             map.insert("taping".to_owned(), taping);
         }

@@ -80,6 +80,8 @@ pub(super) struct Taped {
     pub(super) storage: bool,
     /// The file that is written.
     pub(super) recording: Option<PathBuf>,
+    /// The same as `run.json` names it: in the run directory by its name alone, so that it can be moved.
+    pub(super) recording_name: Option<PathBuf>,
 }
 
 /// What a run is about to be, before anything is written.
@@ -257,6 +259,8 @@ impl Mode {
             parent: None,
             redirects: Vec::new(),
         };
+        let header = without_secrets(header, guard);
+        let recording_name = record.as_ref().map(RecordTo::name);
         let recording = record.map(|to| to.path(directory)).transpose()?;
         let sink = recording.as_deref().map(Sink::create).transpose()?;
         Ok(Taped {
@@ -267,6 +271,7 @@ impl Mode {
             guest_grants,
             storage: directory.is_some(),
             recording,
+            recording_name,
         })
     }
 }
@@ -288,11 +293,26 @@ impl Taped {
             guest_grants: grants.to_guest_json(),
             storage: false,
             recording: None,
+            recording_name: None,
         })
     }
 }
 
+/// As it stands in the file: the digest of the run is over that.
+fn without_secrets(header: Header, guard: Option<&Arc<Guard>>) -> Header {
+    let redacted = guard.and_then(|guard| guard.redact_value(&header));
+    redacted.map_or(header, |redacted| redacted.rest)
+}
+
 impl RecordTo {
+    /// As `run.json` says it.
+    fn name(&self) -> PathBuf {
+        match self {
+            RecordTo::File(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+            RecordTo::RunDirectory => PathBuf::from(FILE),
+        }
+    }
+
     fn path(self, directory: Option<&RunDir>) -> Result<PathBuf, StartError> {
         match self {
             RecordTo::File(path) => Ok(path),
@@ -355,7 +375,9 @@ fn continued(
         redirects,
         ..from.header.clone()
     };
+    let header = without_secrets(header, guard);
     let changed = changed(&from.header, planned.agent);
+    let recording_name = Some(record.name());
     let recording = record.path(directory)?;
     let sink = Sink::create(&recording)?;
     let tape = Tape::go_on(from, changed, miss, &header, Some(sink), guard.map(scrub))?;
@@ -366,6 +388,7 @@ fn continued(
         guest_grants: header.guest_grants.clone(),
         storage: header.storage && directory.is_some(),
         recording: Some(recording),
+        recording_name,
         header: Some(header),
     })
 }
@@ -380,6 +403,7 @@ fn replayed(recording: Arc<Recording>, agent: &Agent) -> Taped {
         guest_grants: header.guest_grants.clone(),
         storage: header.storage,
         recording: None,
+        recording_name: None,
         header: Some(header),
     }
 }

@@ -9,6 +9,7 @@
 //! [`Report::head`] that was kept elsewhere the second.
 
 mod calls;
+mod claims;
 mod envelope;
 mod event;
 mod frames;
@@ -30,6 +31,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+pub use claims::{ClaimedCall, Claims, MAX_CALLS, Split};
 pub use report::{Kind, MAX_VIOLATIONS, Report, Verdict, Violation};
 pub use rule::Rule;
 
@@ -105,7 +107,7 @@ pub fn verify_lines(input: impl BufRead) -> Report {
     if !judge.stopped() {
         found.add(Rule::Unfinished, "", "there is no agent_stopped");
     }
-    report(Kind::Trajectory, &judge, found, None, complete)
+    report(Kind::Trajectory, &judge, found, complete)
 }
 
 /// Judges a file of AVP events, or a run directory. `events.ndjson` in a run directory stands for the
@@ -189,7 +191,15 @@ fn verify_records(run_file: &[u8], events: impl BufRead) -> Report {
             "run_ended is there, agent_stopped is not",
         ),
     }
-    report(Kind::RunDirectory, &judge, found, chain.head(), complete)
+    let report = report(Kind::RunDirectory, &judge, found, complete);
+    let read = chain.finish();
+    Report {
+        head: read.head,
+        trajectory: Some(read.trajectory),
+        claims: Some(read.claims),
+        outcome: read.outcome,
+        ..report
+    }
 }
 
 /// The commission in `run.json`.
@@ -241,13 +251,7 @@ fn read(
     }
 }
 
-fn report(
-    kind: Kind,
-    judge: &Judge,
-    found: Findings,
-    head: Option<String>,
-    complete: bool,
-) -> Report {
+fn report(kind: Kind, judge: &Judge, found: Findings, complete: bool) -> Report {
     let Findings {
         violations, total, ..
     } = found;
@@ -256,8 +260,11 @@ fn report(
         events: judge.events,
         violations,
         total,
-        head,
+        head: None,
+        trajectory: None,
         complete,
+        claims: None,
+        outcome: None,
     }
 }
 

@@ -7,9 +7,11 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use super::Rule;
+use super::claims::{Claims, Tally};
 use super::judge::Judge;
 use super::report::Findings;
 use super::time;
@@ -28,6 +30,20 @@ pub(super) struct Chain {
     prev: Option<String>,
     last_time: Option<Timestamp>,
     ended: bool,
+    /// Over the text of the events, each with a newline.
+    trajectory: Sha256,
+    tally: Tally,
+    outcome: Option<Box<RawValue>>,
+}
+
+/// What was read along with judging.
+pub(super) struct Read {
+    /// Hash of the last record, if there is one and it could be read.
+    pub(super) head: Option<String>,
+    pub(super) trajectory: String,
+    pub(super) claims: Claims,
+    /// Of `run_ended`.
+    pub(super) outcome: Option<Box<RawValue>>,
 }
 
 impl Chain {
@@ -38,6 +54,9 @@ impl Chain {
             prev: Some(hash(run_file)),
             last_time: None,
             ended: false,
+            trajectory: Sha256::new(),
+            tally: Tally::default(),
+            outcome: None,
         }
     }
 
@@ -45,9 +64,13 @@ impl Chain {
         self.ended
     }
 
-    /// Hash of the last record, if there is one and it could be read.
-    pub(super) fn head(self) -> Option<String> {
-        self.prev.filter(|_| self.next > 0)
+    pub(super) fn finish(self) -> Read {
+        Read {
+            head: self.prev.filter(|_| self.next > 0),
+            trajectory: format!("sha256:{}", hex(&self.trajectory.finalize())),
+            claims: self.tally.finish(),
+            outcome: self.outcome,
+        }
     }
 
     /// Judges one line.
@@ -105,9 +128,13 @@ impl Chain {
             Err(error) => return unreadable(&error, out),
         };
         if kind == "avp" {
+            self.trajectory.update(content.get());
+            self.trajectory.update(b"\n");
+            self.tally.event(&value, out.line);
             judge.event(&value, out);
         } else {
-            self.audit(&value, out);
+            self.tally.audit(&value);
+            self.audit(&value, content, out);
         }
     }
 
@@ -126,9 +153,17 @@ impl Chain {
         self.last_time = self.last_time.max(Some(now));
     }
 
-    fn audit(&mut self, value: &Value, out: &mut Findings) {
+    fn audit(&mut self, value: &Value, text: &RawValue, out: &mut Findings) {
         match value.get("kind").and_then(Value::as_str) {
-            Some("run_ended") => self.ended = true,
+            Some("run_ended") => {
+                self.ended = true;
+                // The text as it stands: digests are over texts, and numbers do not survive being read.
+                let members = Members::parse(text.get()).map(|members| members.0);
+                self.outcome = members
+                    .unwrap_or_default()
+                    .into_iter()
+                    .find_map(|(name, text)| (name == "outcome").then_some(text));
+            }
             Some(kind) if !kind.is_empty() => {}
             _ => out.add(
                 Rule::AuditInvalid,
@@ -175,7 +210,11 @@ fn is_exact(members: &[(String, Box<serde_json::value::RawValue>)], body: &str) 
 }
 
 fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
         .iter()
         .fold(String::with_capacity(HASH_DIGITS), |mut text, byte| {
             for digit in [byte >> 4, byte & 15] {

@@ -3,8 +3,10 @@
 use std::fmt;
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::Rule;
+use super::claims::Claims;
 use crate::json::printable;
 
 /// Violations that are kept; more are counted. A reader mends the first few and judges again.
@@ -24,8 +26,15 @@ pub struct Report {
     /// Hash of the last record of a run directory. Whoever kept it elsewhere knows by comparing that
     /// nobody has written the whole directory anew.
     pub head: Option<String>,
+    /// `sha256:…` of the AVP lines of a run directory, each with its newline: of what `run --out` writes.
+    pub trajectory: Option<String>,
     /// False when the last line is torn: the host was killed while it wrote.
     pub complete: bool,
+    /// What the host saw of a run directory's run, and what the agent says.
+    pub claims: Option<Claims>,
+    /// How the run ended, as its account has it; nothing when the account was not closed.
+    #[serde(skip)]
+    pub outcome: Option<Box<RawValue>>,
 }
 
 /// What was judged.
