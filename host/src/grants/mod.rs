@@ -11,6 +11,7 @@ pub mod file;
 pub mod limits;
 pub mod models;
 pub mod network;
+pub mod pattern;
 pub mod protect;
 pub mod recorded;
 pub mod require;

@@ -21,6 +21,7 @@ pub mod digest;
 pub mod divergence;
 pub mod format;
 pub mod inputs;
+mod marks;
 pub mod onward;
 pub mod request;
 pub mod seed;
