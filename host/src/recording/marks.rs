@@ -14,7 +14,7 @@ const MARKS: [&str; 2] = ["[secret:", "[placeholder:"];
 const DEPTH_MAX: usize = 64;
 
 /// Whether a recorded request is this one, but for what stands in the place of its marks.
-pub(super) fn covers(recorded: &Value, found: &Value) -> bool {
+pub(crate) fn covers(recorded: &Value, found: &Value) -> bool {
     covers_at(recorded, found, 0)
 }
 
@@ -46,7 +46,7 @@ fn covers_at(recorded: &Value, found: &Value, depth: usize) -> bool {
 }
 
 /// Whether a recorded text is this one, but for its marks.
-pub(super) fn covers_text(recorded: &str, found: &str) -> bool {
+pub(crate) fn covers_text(recorded: &str, found: &str) -> bool {
     let Some(pattern) = as_pattern(recorded) else {
         return recorded == found;
     };

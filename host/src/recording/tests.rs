@@ -32,6 +32,7 @@ fn header() -> Header {
         commission: serde_json::value::RawValue::from_string(raw).unwrap(),
         grants: json!({}),
         guest_grants: json!({}),
+        placeholders: [].into(),
         inputs: Vec::new(),
         parent: None,
     }

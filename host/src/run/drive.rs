@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -32,7 +33,7 @@ use crate::capabilities::meters::{LimitHit, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
 use crate::capabilities::stdio::{Captured, Lines};
-use crate::capabilities::storage::{Storage, Submissions};
+use crate::capabilities::storage::{Storage, Submissions, Submitted};
 use crate::commission::Commission;
 use crate::descriptor::Descriptor;
 use crate::egress::Egress;
@@ -43,7 +44,7 @@ use crate::grants::{Grants, Limits};
 use crate::model;
 use crate::preflight::Refusal;
 use crate::recording::format::Header;
-use crate::recording::{Seed, Tape};
+use crate::recording::{Seed, Tape, marks};
 use crate::schema::Schema;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
@@ -54,6 +55,7 @@ use crate::trajectory::event::Origin;
 use crate::trajectory::journal::JournalError;
 use crate::trajectory::ledger::{Ledger, LedgerError};
 use crate::trajectory::opening::{Opening, Reached};
+use crate::trajectory::search::Found;
 use crate::trajectory::{Audit, ErrorCode, StopReason};
 
 /// Everything one run needs; owned by its task.
@@ -161,18 +163,16 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         paths => paths,
     };
     let outcome = close(&job, &watched, finish);
-    let outcome = sealed(
-        &job,
-        Outcome {
-            files,
-            trees,
-            to_apply,
-            diagnosis,
-            fuel,
-            recording: job.recording.clone(),
-            ..outcome
-        },
-    );
+    let outcome = Outcome {
+        files,
+        trees,
+        to_apply,
+        diagnosis,
+        fuel,
+        recording: job.recording.clone(),
+        ..outcome
+    };
+    let outcome = sealed(&job, said(&job.ledger, outcome));
     let outcome = end_account(&job.ledger, outcome);
     job.ledger.deliver().await;
     outcome
@@ -597,6 +597,65 @@ fn end_account(ledger: &Ledger, outcome: Outcome) -> Outcome {
         };
     }
     outcome
+}
+
+/// What of an outcome is part of a run that can be repeated, without the secrets in it: a replay, which knows
+/// none of them, says the same.
+fn said(ledger: &Ledger, outcome: Outcome) -> Outcome {
+    let mut said = Said {
+        ended: outcome.ended,
+        output: outcome.output,
+        files: outcome.files,
+        artifacts: outcome.artifacts,
+    };
+    let found = ledger.search().check(
+        "the outcome",
+        |guard| {
+            let Redacted { mut rest, found } = guard.redact_value(&said)?;
+            if guard.policy() == Leaks::Warn {
+                rest.output = None;
+            }
+            Some(Found::by(Leaks::Redact, found, rest))
+        },
+        |rest| {
+            let mut rest = rest.clone();
+            rest.output = rest.output.or_else(|| said.output.clone());
+            let value = |said: &Said| serde_json::to_value(said).unwrap_or_default();
+            marks::covers(&value(&rest), &value(&said))
+        },
+    );
+    match found {
+        Ok(Some(Found {
+            rest: Some(rest), ..
+        })) => {
+            said = Said {
+                // Without one, the policy is to leave the answer as it is.
+                output: rest.output.or(said.output),
+                ..rest
+            };
+        }
+        Ok(_) => {}
+        Err(error) => {
+            said.ended = Ended::HostFault {
+                message: error.to_string(),
+            };
+        }
+    }
+    Outcome {
+        ended: said.ended,
+        output: said.output,
+        files: said.files,
+        artifacts: said.artifacts,
+        ..outcome
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Said {
+    ended: Ended,
+    output: Option<Value>,
+    files: Vec<FileChange>,
+    artifacts: Vec<Submitted>,
 }
 
 /// An outcome is shown, printed and logged. Of the answer, the policy decides.

@@ -17,7 +17,7 @@ use super::supervise::Interrupt;
 use super::taping::{Mode, Planned, Taped, copies};
 use super::workspaces::{Workspaces, WorkspacesError};
 use crate::commission::{Commission, CommissionError};
-use crate::egress::secrets::{SecretError, Vault};
+use crate::egress::secrets::{SecretError, Secrets};
 use crate::egress::{Egress, EgressOptions};
 use crate::engine::inspect::{self, asks_models};
 use crate::error::{Exit, Hint};
@@ -106,6 +106,11 @@ pub enum StartError {
     Taping(String),
     #[error("cannot record this run: {what} cannot be recorded yet")]
     NotYet { what: &'static str },
+    #[error(
+        "cannot record this run: a secret is in its commission, its arguments, its variables or the names of \
+         its files"
+    )]
+    SecretGiven,
     #[error("cannot repeat runs on a host that meters guests in time")]
     Profile,
     #[error("cannot make a place for what the run keeps: {0}")]
@@ -137,6 +142,11 @@ impl Hint for StartError {
             StartError::Commission(error) => error.hint(),
             StartError::NoRecording => Some("name a file".to_owned()),
             StartError::Profile => Some("set `HostOptions::profile` to hermetic".to_owned()),
+            StartError::SecretGiven => Some(
+                "what the agent is given stands in the recording; bind the secret to a host with `--secret` \
+                 instead"
+                    .to_owned(),
+            ),
             StartError::NotYet { .. } | StartError::Taping(_) => None,
             StartError::Random(_) | StartError::Tape(_) | StartError::Scratch(_) => None,
             StartError::Secrets(error) => error.hint(),
@@ -206,13 +216,14 @@ impl Host {
         } else {
             Ok(model::Setup::default())
         };
-        let secrets = if let Mode::Replay(_) = mode {
-            gather(&Vault::default(), &Grants::default(), None, None)?
+        let seed = mode.seed()?;
+        let secrets = if let Mode::Replay(recording) = &mode {
+            Secrets::recorded(&recording.header.placeholders, &seed)
         } else {
             let body = Some(commission.body());
-            gather(&self.inner.vault, &grants, body, setup.as_mut().ok())?
+            let models = setup.as_mut().ok();
+            gather(&self.inner.vault, &grants, body, models, seed)?
         };
-        mode.can_hide(&secrets)?;
         let inputs = mode.inputs(&grants)?;
         let replayed = match &mode {
             Mode::Replay(recording) => {
@@ -240,7 +251,14 @@ impl Host {
             effective: &grants,
         };
         let guard = secrets.guard();
-        let taped = mode.prepare(&planned, inputs, directory, &place.session_id, guard)?;
+        let taped = mode.prepare(
+            &planned,
+            inputs,
+            directory,
+            &place.session_id,
+            seed,
+            &secrets,
+        )?;
         let keeps = directory.map(RunDir::path);
         let keeps = keeps.or(scratch.as_ref().map(tempfile::TempDir::path));
         let workspaces = if replayed {
@@ -363,7 +381,8 @@ impl Host {
         runs: Option<RunsDir>,
     ) -> Result<RunHandle, StartError> {
         let Unsupported { run_id, raw, found } = unsupported;
-        let secrets = gather(&self.inner.vault, grants, None, None)?;
+        let seed = Mode::Live.seed()?;
+        let secrets = gather(&self.inner.vault, grants, None, None, seed)?;
         let place = Place::make(runs.as_ref())?;
         let asked = Asked {
             profile: self.inner.engine.profile(),
@@ -375,7 +394,7 @@ impl Host {
             mode: None,
             guard: secrets.guard(),
         };
-        let taped = Taped::live(&place.session_id, grants)?;
+        let taped = Taped::live(&place.session_id, grants, seed);
         let directory = place.directory.as_ref();
         let account = Account::open(&asked, directory, &place.session_id, &taped)?;
         let message = format!(

@@ -113,15 +113,12 @@ impl Mode {
         Ok(())
     }
 
-    /// Refuses to record a run whose guest gets placeholders of secrets: they are others in every run.
-    pub(super) fn can_hide(&self, secrets: &Secrets) -> Result<(), StartError> {
+    /// What everything random in the run follows from.
+    pub(super) fn seed(&self) -> Result<Seed, StartError> {
         match self {
-            Mode::Record(_) | Mode::Hermetic { .. } if !secrets.placeholders().is_empty() => {
-                Err(StartError::NotYet {
-                    what: "placeholders of secrets",
-                })
-            }
-            _ => Ok(()),
+            Mode::Live | Mode::Record(_) => Seed::random().map_err(StartError::Random),
+            Mode::Hermetic { seed, .. } => Ok(*seed),
+            Mode::Replay(recording) => Ok(recording.header.seed),
         }
     }
 
@@ -155,26 +152,20 @@ impl Mode {
         inputs: Vec<Inventory>,
         directory: Option<&RunDir>,
         session_id: &str,
-        guard: Option<&Arc<Guard>>,
+        seed: Seed,
+        secrets: &Secrets,
     ) -> Result<Taped, StartError> {
         let guest_grants = planned.effective.to_guest_json();
-        let (seed, start, clock, record) = match self {
+        let (start, clock, record) = match self {
             Mode::Live => {
                 return Ok(Taped {
                     storage: directory.is_some(),
-                    ..Taped::live(session_id, planned.effective)?
+                    ..Taped::live(session_id, planned.effective, seed)
                 });
             }
             Mode::Replay(recording) => return Ok(replayed(recording, planned.agent)),
-            Mode::Record(to) => {
-                let seed = Seed::random().map_err(StartError::Random)?;
-                (seed, Timestamp::now(), ClockKind::Real, Some(to))
-            }
-            Mode::Hermetic {
-                seed,
-                start,
-                record,
-            } => (seed, start, ClockKind::Virtual, record),
+            Mode::Record(to) => (Timestamp::now(), ClockKind::Real, Some(to)),
+            Mode::Hermetic { start, record, .. } => (start, ClockKind::Virtual, record),
         };
         let known_as = match clock {
             ClockKind::Real => session_id.to_owned(),
@@ -204,9 +195,22 @@ impl Mode {
             commission: planned.commission.raw().to_owned(),
             grants: planned.granted.to_recorded_json(&base)?,
             guest_grants: guest_grants.clone(),
+            placeholders: secrets
+                .placeholders()
+                .iter()
+                .map(|it| (it.variable.clone(), it.name.clone()))
+                .collect(),
             inputs,
             parent: None,
         };
+        let scrub = secrets.guard().map(scrub);
+        // What stands there is what a replay gives the guest.
+        if scrub
+            .as_ref()
+            .is_some_and(|scrub| scrub(&header.line()).is_some())
+        {
+            return Err(StartError::SecretGiven);
+        }
         let recording = match record {
             None => None,
             Some(RecordTo::File(path)) => Some(path),
@@ -216,7 +220,7 @@ impl Mode {
         };
         let sink = recording.as_deref().map(Sink::create).transpose()?;
         Ok(Taped {
-            tape: Tape::record(&header, sink, guard.map(scrub))?,
+            tape: Tape::record(&header, sink, scrub)?,
             seed,
             header: Some(header),
             known_as,
@@ -230,21 +234,21 @@ impl Mode {
 /// Keeps the secrets of a run out of its recording.
 fn scrub(guard: &Arc<Guard>) -> Scrub {
     let guard = guard.clone();
-    Arc::new(move |line| guard.redact_json(line).map(|redacted| redacted.rest))
+    Arc::new(move |line| guard.redact_secrets(line).map(|redacted| redacted.rest))
 }
 
 impl Taped {
     /// Without a tape, and without storage.
-    pub(super) fn live(session_id: &str, grants: &Grants) -> Result<Taped, StartError> {
-        Ok(Taped {
+    pub(super) fn live(session_id: &str, grants: &Grants, seed: Seed) -> Taped {
+        Taped {
             tape: Tape::off(),
-            seed: Seed::random().map_err(StartError::Random)?,
+            seed,
             header: None,
             known_as: session_id.to_owned(),
             guest_grants: grants.to_guest_json(),
             storage: false,
             recording: None,
-        })
+        }
     }
 }
 
