@@ -153,6 +153,18 @@ impl ServerSpec {
         patterns.is_none_or(|patterns| patterns.iter().any(|pattern| covers(pattern, tool)))
     }
 
+    /// What may be used of it, without where it is and what it gets.
+    #[must_use]
+    pub(super) fn without_place(&self) -> ServerSpec {
+        ServerSpec {
+            id: self.id.clone(),
+            tools: self.tools.clone(),
+            arguments: self.arguments.clone(),
+            timeout: self.timeout.clone(),
+            ..ServerSpec::default()
+        }
+    }
+
     /// The longest one call may take, in milliseconds, where that is said.
     #[must_use]
     pub fn timeout_ms(&self) -> Option<u64> {

@@ -188,6 +188,12 @@ impl Tape {
         self.pace() == Pace::Replayed
     }
 
+    /// True when nothing is ever performed: a run that goes on where its recording ends is another matter.
+    #[must_use]
+    pub fn is_a_replay(&self) -> bool {
+        matches!(self.state().as_deref(), Some(State::Replay(player)) if !player.goes_on())
+    }
+
     /// How time passes.
     #[must_use]
     pub fn pace(&self) -> Pace {

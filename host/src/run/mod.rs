@@ -8,6 +8,7 @@ mod caught;
 mod convert;
 pub mod directory;
 mod drive;
+mod equip;
 mod evidence;
 mod finish;
 pub mod history;

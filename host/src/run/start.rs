@@ -9,6 +9,7 @@ use super::account::{Account, Asked, RunHandle};
 use super::agent::{Agent, Entry};
 use super::directory::{self, DirectoryError, RunDir, RunsDir};
 use super::drive::{self, Job};
+use super::equip;
 use super::evidence::{self, EvidenceError};
 use super::host::Host;
 use super::outcome::Outcome;
@@ -111,6 +112,8 @@ pub enum StartError {
          its files"
     )]
     SecretGiven,
+    #[error("cannot start a hermetic run: it has nothing but its inputs, and {what} are granted")]
+    Outside { what: &'static str },
     #[error("cannot repeat runs on a host that meters guests in time")]
     Profile,
     #[error("cannot make a place for what the run keeps: {0}")]
@@ -142,6 +145,10 @@ impl Hint for StartError {
             StartError::Commission(error) => error.hint(),
             StartError::NoRecording => Some("name a file".to_owned()),
             StartError::Profile => Some("set `HostOptions::profile` to hermetic".to_owned()),
+            StartError::Outside { .. } => Some(
+                "`--record` keeps what they answer, and a replay gives the same answers without them"
+                    .to_owned(),
+            ),
             StartError::SecretGiven => Some(
                 "what the agent is given stands in the recording; bind the secret to a host with `--secret` \
                  instead"
@@ -298,7 +305,7 @@ impl Host {
             Entry::Command(_) => {
                 let reason = "an agent that speaks over its standard streams cannot use it";
                 let tools = Toolbox::without(reason, &grants, commission.body());
-                opening.reached(drive::reached(&tools));
+                opening.reached(equip::reached(&tools));
             }
         }
         place.keep();

@@ -104,11 +104,16 @@ impl Mode {
         if makes_requests(&agent.artifact).is_some() {
             return Err(StartError::NotYet { what: "requests" });
         }
-        let tools = &grants.tools;
-        if !(tools.servers.is_empty() && tools.components.is_empty() && tools.commands.is_empty()) {
-            return Err(StartError::NotYet {
-                what: "granted tools",
-            });
+        if let Mode::Hermetic { .. } = self {
+            let tools = &grants.tools;
+            if !tools.servers.is_empty() {
+                return Err(StartError::Outside {
+                    what: "MCP servers",
+                });
+            }
+            if !tools.commands.is_empty() {
+                return Err(StartError::Outside { what: "commands" });
+            }
         }
         Ok(())
     }

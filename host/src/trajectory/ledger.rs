@@ -203,6 +203,28 @@ impl Ledger {
         Ok(text)
     }
 
+    /// As [`Ledger::arriving`], for a JSON document.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be written.
+    pub fn arriving_json(&self, place: &str, value: Value) -> Result<Value, JournalError> {
+        let redacted = self
+            .guard()
+            .and_then(|guard| Some((guard.policy(), guard.redact_value(&value)?)));
+        let Some((policy, Redacted { rest, found })) = redacted else {
+            return Ok(value);
+        };
+        let (value, action) = match policy {
+            Leaks::Warn => (value, LeakAction::Passed),
+            Leaks::Block | Leaks::Redact => (rest, LeakAction::Redacted),
+        };
+        for needle in &found {
+            self.leak(needle, place, action)?;
+        }
+        Ok(value)
+    }
+
     /// As [`Ledger::leaving`], for what ends in the account only, which never has a secret in it: there is
     /// nothing to do but to refuse it.
     ///

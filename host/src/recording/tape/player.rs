@@ -96,6 +96,11 @@ impl Player {
         }
     }
 
+    /// Whether the run is to go on by itself some time.
+    pub(super) fn goes_on(&self) -> bool {
+        self.onward.is_some()
+    }
+
     /// True when there is nothing left to replay for a run that goes on.
     pub(super) fn is_at_its_end(&mut self) -> bool {
         if self.onward.is_none() || self.stop.is_some() {
