@@ -23,7 +23,7 @@ fn recorded(lab: &Lab, guest: &str, args: &[&str]) -> Done {
 }
 
 /// Replays `a.rec`; its trajectory is `b.avp`.
-fn replayed(lab: &Lab, args: &[&str]) -> Done {
+pub(crate) fn replayed(lab: &Lab, args: &[&str]) -> Done {
     lab.call(["replay", "a.rec", "--out", "b.avp", "--format", "json"])
         .args(args.iter().copied())
         .done()
@@ -31,7 +31,7 @@ fn replayed(lab: &Lab, args: &[&str]) -> Done {
 
 /// Whatever the run did and however it ended: the replay does the same and ends the same.
 #[track_caller]
-fn is_the_same(lab: &Lab, recorded: &Done, replayed: &Done) {
+pub(crate) fn is_the_same(lab: &Lab, recorded: &Done, replayed: &Done) {
     assert_eq!(recorded.code(), replayed.code(), "{}", replayed.shown());
     let (one, other) = (recorded.json(), replayed.json());
     for field in [
