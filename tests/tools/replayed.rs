@@ -321,13 +321,12 @@ pub(crate) fn knows_a_secret() {
             let file = lab.file(
                 "grants.toml",
                 format!(
-                    "version = 1\nleaks = '{leaks}'\n\
-                     [[secrets]]\nname = 'github'\nhost = 'example.org'\nenv = 'KEY'\n\
+                    "version = 1\n[[secrets]]\nname = 'github'\nhost = 'example.org'\nenv = 'KEY'\n\
                      [[mcp-servers]]\nid = \"s\"\ncommand = [{script:?}]\n"
                 ),
             );
             let first = recording(lab.run(guests::KNOWS_A_SECRET, task))
-                .args(["--grants", &file])
+                .args(["--grants", &file, "--leaks", leaks])
                 .args(["--dir", "in::/in", "--dir", "work::/work:cow"])
                 .env("WASM_AGENT_SECRET_GITHUB", KEY)
                 .done();
