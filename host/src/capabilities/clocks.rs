@@ -72,25 +72,27 @@ impl monotonic_clock::Host for RunState {
 impl RunState {
     /// A pollable that is ready in so many nanoseconds.
     fn timer(&mut self, nanos: u64) -> wasmtime::Result<Resource<DynPollable>> {
-        let pace = self.tape.pace();
-        // Rounded up: nobody wakes early.
-        let deadline = self.tape.peek().saturating_add(nanos.div_ceil(1000));
-        let timer = match pace {
-            Pace::Real if nanos == 0 => Timer::Past { yielded: false },
-            // A time nobody can represent is one that never comes.
-            Pace::Real => Instant::now()
-                .checked_add(Duration::from_nanos(nanos))
-                .map_or(Timer::Never, Timer::At),
-            Pace::Virtual => Timer::Virtual {
+        let timer = if self.tape.is_off() {
+            if nanos == 0 {
+                Timer::Past { yielded: false }
+            } else {
+                // A time nobody can represent is one that never comes.
+                Instant::now()
+                    .checked_add(Duration::from_nanos(nanos))
+                    .map_or(Timer::Never, Timer::At)
+            }
+        } else {
+            Timer::Taped {
                 tape: self.tape.clone(),
-                deadline,
-            },
-            // When it was ready is on the tape.
-            Pace::Replayed => Timer::Never,
+                // Rounded up: nobody wakes early.
+                deadline: self.tape.peek().saturating_add(nanos.div_ceil(1000)),
+                yielded: false,
+            }
         };
+        let deadline = timer.deadline();
         let timer = self.table.push(timer)?;
         let pollable = subscribe(&mut self.table, timer)?;
-        if pace == Pace::Virtual {
+        if let Some(deadline) = deadline {
             self.timers.insert(pollable.rep(), deadline);
         }
         Ok(pollable)
@@ -103,25 +105,59 @@ fn nanos(duration: Duration) -> u64 {
 
 /// Something a guest waits for that is nothing but time.
 enum Timer {
-    Past { yielded: bool },
+    Past {
+        yielded: bool,
+    },
     At(Instant),
-    Virtual { tape: Tape, deadline: u64 },
     Never,
+    /// By the time of a tape, in microseconds since its start.
+    Taped {
+        tape: Tape,
+        deadline: u64,
+        yielded: bool,
+    },
+}
+
+impl Timer {
+    /// When it is due by the time of the tape.
+    fn deadline(&self) -> Option<u64> {
+        match self {
+            Timer::Taped { deadline, .. } => Some(*deadline),
+            Timer::Past { .. } | Timer::At(_) | Timer::Never => None,
+        }
+    }
 }
 
 #[async_trait]
 impl Pollable for Timer {
     async fn ready(&mut self) {
         match self {
-            Timer::Past { yielded: true } => {}
-            // A guest that polls with a time-out of zero in a loop must not keep the reactor from running.
-            Timer::Past { yielded } => {
-                *yielded = true;
-                tokio::task::yield_now().await;
-            }
+            Timer::Past { yielded } => once(yielded).await,
             Timer::At(deadline) => tokio::time::sleep_until(*deadline).await,
-            Timer::Virtual { tape, deadline } if tape.peek() >= *deadline => {}
-            Timer::Virtual { .. } | Timer::Never => std::future::pending().await,
+            Timer::Never => std::future::pending().await,
+            Timer::Taped {
+                tape,
+                deadline,
+                yielded,
+            } => {
+                let left = deadline.saturating_sub(tape.peek());
+                match tape.pace() {
+                    // When it was ready is on the tape.
+                    Pace::Replayed => std::future::pending().await,
+                    Pace::Virtual if left > 0 => std::future::pending().await,
+                    Pace::Virtual => {}
+                    Pace::Real if left == 0 => once(yielded).await,
+                    Pace::Real => tokio::time::sleep(Duration::from_micros(left)).await,
+                }
+            }
         }
+    }
+}
+
+/// A guest that polls with a time-out of zero in a loop must not keep the reactor from running.
+async fn once(yielded: &mut bool) {
+    if !*yielded {
+        *yielded = true;
+        tokio::task::yield_now().await;
     }
 }

@@ -6,12 +6,13 @@ use anyhow::anyhow;
 use wasm_agent::grants::models::ProviderSpec;
 use wasm_agent::grants::secrets::{Leaks, SecretSpec};
 use wasm_agent::grants::tools::{CommandLine, ServerSpec};
-use wasm_agent::grants::{DirSpec, FileSpec, GrantError, Grants, GrantsFile};
+use wasm_agent::grants::{DirSpec, FileSpec, GrantError, Grants, GrantsFile, Outside};
+use wasm_agent::run::Places;
 
 use super::failure::Failure;
 
 /// What the agent may touch. Everything else does not exist for it.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 #[command(next_help_heading = "Grants")]
 pub(super) struct GrantFlags {
     /// Read grants from a TOML file; flags add to it and win over it
@@ -234,6 +235,37 @@ impl GrantFlags {
         }
         Ok(Grants::resolve(file, flags)?)
     }
+}
+
+impl GrantFlags {
+    /// What of the grants leads outside: a recording has the rest.
+    pub(super) fn resolve_outside(&self) -> Result<Outside, Failure> {
+        let here = GrantFlags {
+            dirs: Vec::new(),
+            files: Vec::new(),
+            ..self.clone()
+        };
+        Ok(here.resolve()?.outside())
+    }
+
+    /// Where on this host is what a recorded run had.
+    pub(super) fn places(&self) -> Result<Places, Failure> {
+        places(&self.dirs, &self.files)
+    }
+}
+
+/// Where directories and files of a recorded run are, as flags say it.
+pub(super) fn places(dirs: &[String], files: &[String]) -> Result<Places, Failure> {
+    let dirs = dirs
+        .iter()
+        .map(|spec| spec.parse().map_err(GrantError::from));
+    let files = files
+        .iter()
+        .map(|spec| spec.parse().map_err(GrantError::from));
+    Ok(Places {
+        dirs: dirs.collect::<Result<_, _>>()?,
+        files: files.collect::<Result<_, _>>()?,
+    })
 }
 
 fn split(pair: &str, flag: &str) -> Result<(String, String), Failure> {

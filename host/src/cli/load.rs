@@ -126,22 +126,27 @@ impl AgentArg {
         artifact_at(&self.agent)
     }
 
-    /// The agent, ready to run, and the signals from here on: the first one ends the process until there is
-    /// a run it can end.
+    /// As [`load`].
     pub(super) async fn load(&self, host: &Host) -> Result<(Agent, Signals), Failure> {
-        let artifact = self.artifact()?;
-        let signals = Signals::catch();
-        let mut loading = std::pin::pin!(host.load_artifact(artifact));
-        let agent = tokio::select! {
-            biased;
-            loaded = &mut loading => loaded?,
-            () = tokio::time::sleep(A_WHILE), if std::io::stderr().is_terminal() => {
-                note(&format!("loading {}", self.agent.display()));
-                loading.await?
-            }
-        };
-        Ok((agent, signals))
+        load(&self.agent, host).await
     }
+}
+
+/// The agent at a path, ready to run, and the signals from here on: the first one ends the process until there
+/// is a run it can end.
+pub(super) async fn load(path: &Path, host: &Host) -> Result<(Agent, Signals), Failure> {
+    let artifact = artifact_at(path)?;
+    let signals = Signals::catch();
+    let mut loading = std::pin::pin!(host.load_artifact(artifact));
+    let agent = tokio::select! {
+        biased;
+        loaded = &mut loading => loaded?,
+        () = tokio::time::sleep(A_WHILE), if std::io::stderr().is_terminal() => {
+            note(&format!("loading {}", path.display()));
+            loading.await?
+        }
+    };
+    Ok((agent, signals))
 }
 
 /// The component at a path, built first when there is a project.

@@ -12,6 +12,7 @@ mod inspect;
 mod limits;
 mod live;
 mod load;
+mod onward;
 mod out;
 mod project;
 mod recording;
@@ -63,6 +64,8 @@ enum Command {
     Run(run::Args),
     /// Repeat a recorded run, without network, keys or waiting
     Replay(replay::Args),
+    /// Repeat a recorded run up to a call, and go on from there with something changed
+    Fork(onward::Args),
     /// List, show and remove the runs that are kept
     #[command(subcommand)]
     Runs(runs::Command),
@@ -130,6 +133,7 @@ fn execute(command: Command) -> Done {
     match command {
         Command::Run(args) => on_runtime(run::run(args)),
         Command::Replay(args) => on_runtime(replay::replay(args)),
+        Command::Fork(args) => on_runtime(onward::fork(args)),
         Command::Recording(command) => recording::recording(&command),
         Command::Runs(command) => runs::runs(&command),
         Command::Apply(args) => apply::apply(&args),

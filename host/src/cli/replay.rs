@@ -7,12 +7,11 @@ use wasm_agent::digest::Digest;
 use wasm_agent::engine::Profile;
 use wasm_agent::engine::artifact::{Artifact, MAX_ARTIFACT};
 use wasm_agent::error::Exit;
-use wasm_agent::grants::GrantError;
 use wasm_agent::recording::Recording;
 use wasm_agent::recording::format::Component;
-use wasm_agent::run::Places;
 
 use super::failure::Failure;
+use super::grants::places;
 use super::live::Live;
 use super::load::{HostFlags, artifact_at};
 use super::out::note;
@@ -59,30 +58,15 @@ pub(super) struct Args {
 pub(super) async fn replay(args: Args) -> Done {
     let recording = Arc::new(Recording::read(&args.recording)?);
     recording.finished()?;
-    let places = Places {
-        dirs: args
-            .dirs
-            .iter()
-            .map(|spec| spec.parse().map_err(GrantError::from))
-            .collect::<Result<_, _>>()?,
-        files: args
-            .files
-            .iter()
-            .map(|spec| spec.parse().map_err(GrantError::from))
-            .collect::<Result<_, _>>()?,
-    };
+    let places = places(&args.dirs, &args.files)?;
     let host = args.host.host(Profile::Hermetic)?;
-    let recorded = &recording.header.component;
-    let artifact = match &args.agent {
-        Some(path) => {
-            let artifact = artifact_at(path)?;
-            if artifact.digest() != recorded.digest && !args.result.quiet {
-                note("note: this is another component than was recorded; it has to do the same");
-            }
-            artifact
-        }
-        None => recorded_artifact(recorded, &args.recording)?,
-    };
+    let component = &recording.header.component;
+    let artifact = component_of(
+        component,
+        args.agent.as_deref(),
+        &args.recording,
+        args.result.quiet,
+    )?;
     let agent = host.load_artifact(artifact).await?;
     let sink = args.result.sink()?;
     let runs = args.host.runs()?;
@@ -97,6 +81,23 @@ pub(super) async fn replay(args: Args) -> Done {
     let outcome = follow(handle, signals, sink, live).await?;
     args.result.print(&outcome)?;
     args.expected.exit(&outcome)
+}
+
+/// The component that is to repeat a recording: the one that is named, or the recorded one where it was.
+pub(super) fn component_of(
+    recorded: &Component,
+    named: Option<&Path>,
+    recording: &Path,
+    quiet: bool,
+) -> Result<Artifact, Failure> {
+    let Some(path) = named else {
+        return recorded_artifact(recorded, recording);
+    };
+    let artifact = artifact_at(path)?;
+    if artifact.digest() != recorded.digest && !quiet {
+        note("note: this is another component than was recorded; it has to do the same");
+    }
+    Ok(artifact)
 }
 
 /// The component where the recording says it was: there, or in the same place as seen from the recording.

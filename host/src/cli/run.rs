@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
@@ -13,7 +14,8 @@ use super::commission::CommissionFlags;
 use super::failure::Failure;
 use super::grants::GrantFlags;
 use super::live::Live;
-use super::load::{AgentArg, HostFlags};
+use super::load::{HostFlags, load};
+use super::onward::{self, OnwardFlags};
 use super::out::{self, print, put};
 use super::signals::Signals;
 use super::taping::{self, TapingFlags};
@@ -26,28 +28,33 @@ Examples:
   wasm-agent run audit.wasm --dir ./repo::/work:rw --limit memory=1GiB --timeout 5m
   wasm-agent run audit.wasm --commission task.json --grants grants.toml --format json
   wasm-agent run audit.wasm \"task\" --out trajectory.ndjson
-  wasm-agent run audit.wasm \"task\" --record=audit.rec";
+  wasm-agent run audit.wasm \"task\" --record=audit.rec
+  wasm-agent run --resume latest";
 
 #[derive(clap::Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(super) struct Args {
-    #[command(flatten)]
-    agent: AgentArg,
+    /// A component (.wasm), or the folder of an agent project, which is built first
+    #[arg(value_name = "AGENT", required_unless_present_any = ["resume", "replay"])]
+    pub(super) agent: Option<PathBuf>,
 
     #[command(flatten)]
     commission: CommissionFlags,
 
     #[command(flatten)]
-    grants: GrantFlags,
+    pub(super) grants: GrantFlags,
 
     #[command(flatten)]
-    taping: TapingFlags,
+    pub(super) taping: TapingFlags,
 
     #[command(flatten)]
-    result: ResultFlags,
+    pub(super) onward: OnwardFlags,
 
     #[command(flatten)]
-    host: HostFlags,
+    pub(super) result: ResultFlags,
+
+    #[command(flatten)]
+    pub(super) host: HostFlags,
 }
 
 /// What is shown of a run, and where.
@@ -106,10 +113,16 @@ enum Format {
 }
 
 pub(super) async fn run(args: Args) -> Done {
+    let Some(agent) = &args.agent else {
+        return onward::instead(args).await;
+    };
+    if args.onward.resume.is_some() || args.onward.replay.is_some() {
+        return onward::instead(args).await;
+    }
     let mode = args.taping.mode()?;
     let grants = args.grants.resolve_with_model(args.commission.model())?;
     let host = args.host.host(taping::profile(&mode))?;
-    let (agent, signals) = args.agent.load(&host).await?;
+    let (agent, signals) = load(agent, &host).await?;
     let asked = args
         .commission
         .resolve(agent.descriptor(), args.taping.run_id())?;

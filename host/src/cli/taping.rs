@@ -53,6 +53,14 @@ pub(super) struct ExpectFlag {
 }
 
 impl TapingFlags {
+    /// Where a run is recorded that is recorded in any case.
+    pub(super) fn record_to(&self) -> RecordTo {
+        match &self.record {
+            Some(Some(file)) => RecordTo::File(file.clone()),
+            Some(None) | None => RecordTo::RunDirectory,
+        }
+    }
+
     /// How the run relates to a recording.
     pub(super) fn mode(&self) -> Result<Mode, Failure> {
         let record = self.record.as_ref().map(|file| match file {
@@ -100,7 +108,9 @@ impl TapingFlags {
 pub(super) fn profile(mode: &Mode) -> Profile {
     match mode {
         Mode::Live => Profile::Live,
-        Mode::Record(_) | Mode::Hermetic { .. } | Mode::Replay(_) => Profile::Hermetic,
+        Mode::Record(_) | Mode::Hermetic { .. } | Mode::Replay(_) | Mode::Onward(_) => {
+            Profile::Hermetic
+        }
     }
 }
 

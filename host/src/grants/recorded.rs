@@ -138,7 +138,7 @@ impl Grants {
         Ok(json)
     }
 
-    /// Grants of a recording. `dirs` and `files` say where on this host those are that the guest sees at the
+    /// Grants of a recording. Relative paths begin at `base`. `dirs` and `files` say where on this host those are that the guest sees at the
     /// same place; access is as it was recorded.
     ///
     /// # Errors
@@ -146,6 +146,7 @@ impl Grants {
     /// They are not grants, or a directory or file is not there.
     pub fn from_recorded(
         recorded: &Value,
+        base: &Path,
         dirs: &[DirSpec],
         files: &[FileSpec],
     ) -> Result<Grants, RecordedError> {
@@ -159,7 +160,8 @@ impl Grants {
             ..GrantsFile::default()
         };
         for text in recorded.dirs {
-            let mut spec: DirSpec = text.parse().map_err(GrantError::from)?;
+            let spec: DirSpec = text.parse().map_err(GrantError::from)?;
+            let mut spec = spec.relative_to(base);
             let at = |spec: &DirSpec| {
                 spec.guest
                     .clone()
@@ -171,7 +173,8 @@ impl Grants {
             file.dirs.push(spec);
         }
         for text in recorded.files {
-            let mut spec: FileSpec = text.parse().map_err(GrantError::from)?;
+            let spec: FileSpec = text.parse().map_err(GrantError::from)?;
+            let mut spec = spec.relative_to(base);
             if let Some(here) = files
                 .iter()
                 .find(|here| here.guest.is_some() && here.guest == spec.guest)

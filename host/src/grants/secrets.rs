@@ -87,6 +87,30 @@ impl SecretGrant {
         format!("{name} → {place} of {rule}")
     }
 
+    /// As it is written in a grants file.
+    #[must_use]
+    pub fn to_spec(&self) -> SecretSpec {
+        let Bound {
+            name,
+            rule,
+            place,
+            prefix,
+            ..
+        } = &self.bound;
+        let (header, query) = match place {
+            Place::Header(header) => (Some(header.to_string()), None),
+            Place::Query(query) => (None, Some(query.clone())),
+        };
+        SecretSpec {
+            name: name.to_string(),
+            host: rule.to_string(),
+            header,
+            query,
+            prefix: Some(prefix.clone()),
+            env: self.variable.clone(),
+        }
+    }
+
     fn of(spec: SecretSpec) -> Result<SecretGrant, SecretsError> {
         let wrong = |reason| SecretsError::Binding {
             name: spec.name.clone(),

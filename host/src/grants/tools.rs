@@ -123,6 +123,19 @@ impl CommandLine {
     }
 }
 
+impl CommandLine {
+    /// The line it was read from, with the values of variables.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        let env = self
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let words: Vec<_> = env.chain(self.words.iter().cloned()).collect();
+        words.join(" ")
+    }
+}
+
 impl std::fmt::Display for CommandLine {
     /// Without the values of variables.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

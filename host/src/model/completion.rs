@@ -89,7 +89,6 @@ impl Cost {
 pub struct Completion {
     run: Arc<Run>,
     target: Target,
-    source: Source,
     request: Request,
     frame: Option<String>,
     attempt: u32,
@@ -114,14 +113,13 @@ impl Completion {
     pub(super) fn new(
         run: Arc<Run>,
         target: Target,
-        source: Source,
-        request: Request,
+        mut request: Request,
         frame: Option<String>,
     ) -> Completion {
+        request.model.clone_from(&target.model);
         Completion {
             run,
             target,
-            source,
             request,
             frame,
             attempt: 0,
@@ -156,6 +154,9 @@ impl Completion {
                 tape.effect("model.next", || Value::Null, next).await?
             } else {
                 self.attempt += 1;
+                self.target = self.run.redirected(self.target.clone());
+                self.request.model.clone_from(&self.target.model);
+                self.run.rehearse(&self.target, &self.request);
                 self.sent = Instant::now();
                 self.first = None;
                 self.bytes = 0;
@@ -202,7 +203,14 @@ impl Completion {
 
     /// Sends the request.
     async fn send(&mut self) -> wasmtime::Result<Timed> {
-        let sent = self.run.send(&self.source, &self.request);
+        let source = match self.run.source(&self.target) {
+            Ok(source) => source,
+            Err(error) => {
+                let failed = Failed::new(Class::Unsupported, error.to_string());
+                return Ok(self.timed(Step::Failed(failed)));
+            }
+        };
+        let sent = self.run.send(&source, &self.request);
         let step = match tokio::time::timeout(self.idle(), sent).await {
             Ok(Ok(arrival)) => {
                 self.arrival = Some(arrival);
@@ -218,7 +226,11 @@ impl Completion {
     async fn arrive(&mut self) -> wasmtime::Result<Timed> {
         let idle = self.idle();
         let step = match &mut self.arrival {
-            None => return Err(wasmtime::Error::msg("no answer is on its way")),
+            // It began in the run that is gone on from.
+            None => Step::Failed(Failed::new(
+                Class::Network,
+                "the connection was lost when the run was ended",
+            )),
             Some(arrival) => match tokio::time::timeout(idle, arrival.next()).await {
                 Err(_) => self.silent(),
                 Ok(Err(failed)) => Step::Failed(failed),
@@ -404,9 +416,10 @@ impl Completion {
     }
 
     fn spend(&self, reply: &Reply) -> Option<Cost> {
+        let source = self.run.source(&self.target);
         self.run.spend(&Spending {
             target: &self.target,
-            source: &self.source,
+            source: &source.unwrap_or(Source::Recorded),
             model: reply.model.as_deref(),
             usage: reply.usage.as_ref(),
             reported: reply.cost_usd,

@@ -58,6 +58,8 @@ struct Configured {
     prices: Prices,
     /// Providers that may be asked, by id.
     providers: BTreeMap<String, Reachable>,
+    /// Asked instead of the commission's model once a run is live that goes on from another one.
+    instead: Option<String>,
 }
 
 /// One inference a guest wants made.
@@ -142,6 +144,7 @@ impl Setup {
             scripts,
             prices,
             providers: BTreeMap::new(),
+            instead: None,
         };
         let target = configured.target(None).map_err(|reason| Refusal {
             code: ErrorCode::UnsupportedModel,
@@ -158,6 +161,13 @@ impl Setup {
         Ok(Setup {
             inner: Arc::new(configured),
         })
+    }
+
+    /// Has another model asked instead of the commission's, once a run is live that goes on from another one.
+    #[must_use]
+    pub fn instead(mut self, model: &Option<String>) -> Setup {
+        Arc::make_mut(&mut self.inner).instead.clone_from(model);
+        self
     }
 
     /// Has the keys of providers that are set put into the requests that are made to them.
@@ -296,6 +306,7 @@ impl Models {
             .setup
             .target(model.as_deref())
             .map_err(|reason| invalid(format!("model: {reason}")))?;
+        let target = run.redirected(target);
         let access = run.tape.observe(
             "model.ask",
             || Value::String(target.to_string()),
@@ -303,10 +314,9 @@ impl Models {
         )?;
         let priced = run.granted(&target, access)?;
         run.begin(&target, priced)?;
-        let source = run.source(&target)?;
-        request.model.clone_from(&target.model);
+        run.source(&target)?;
         run.bound_output(&mut request);
-        Ok(Completion::new(run.clone(), target, source, request, frame))
+        Ok(Completion::new(run.clone(), target, request, frame))
     }
 }
 
@@ -353,8 +363,31 @@ impl Run {
         }
     }
 
-    /// Who answers for a granted model.
-    fn source(&self, target: &Target) -> Result<Source, ModelError> {
+    /// Who is asked: somebody else than the commission says, where a run that goes on from another one is to
+    /// differ from it.
+    pub(super) fn redirected(&self, target: Target) -> Target {
+        let Some(instead) = &self.setup.instead else {
+            return target;
+        };
+        if self.tape.replays() || self.setup.target(None).as_ref() != Ok(&target) {
+            return target;
+        }
+        provider::target(instead, None).unwrap_or(target)
+    }
+
+    /// Lets a script know that it has answered this already, in the run that is gone on from.
+    pub(super) fn rehearse(&self, target: &Target, request: &Request) {
+        if let Some(script) = self.setup.scripts.get(&target.model)
+            && target.provider == SCRIPTED
+            && self.tape.replays()
+        {
+            // What it says now does not matter: the tape has what it said then.
+            let _ = script.ask(request);
+        }
+    }
+
+    /// Who answers for a granted model, as things are.
+    pub(super) fn source(&self, target: &Target) -> Result<Source, ModelError> {
         if self.tape.replays() {
             return Ok(Source::Recorded);
         }

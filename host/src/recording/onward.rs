@@ -107,6 +107,13 @@ impl Recording {
         self.entries.iter().map(Entry::calls).sum()
     }
 
+    /// Whether its run was ended from outside.
+    #[must_use]
+    pub fn was_cut(&self) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| matches!(entry, Entry::Cut { .. }))
+    }
+
     /// All of it, without how the run was ended: what comes after that is how its account was closed.
     #[must_use]
     pub fn ongoing(&self) -> Recording {

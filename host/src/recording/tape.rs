@@ -188,9 +188,9 @@ impl Tape {
         self.pace() == Pace::Replayed
     }
 
-    /// True when nothing is ever performed: a run that goes on where its recording ends is another matter.
+    /// True when nothing is ever going to be: the whole run is a repetition.
     #[must_use]
-    pub fn is_a_replay(&self) -> bool {
+    pub fn is_replay(&self) -> bool {
         matches!(self.state().as_deref(), Some(State::Replay(player)) if !player.goes_on())
     }
 

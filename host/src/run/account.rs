@@ -17,6 +17,7 @@ use super::taping::Taped;
 use crate::egress::secrets::Guard;
 use crate::engine::Profile;
 use crate::grants::Grants;
+use crate::recording::format::Parent;
 use crate::trajectory::journal::{Journal, Link};
 use crate::trajectory::ledger::{FactLimits, Ledger};
 use crate::trajectory::recorder::Ids;
@@ -43,6 +44,8 @@ pub(super) struct Asked<'a> {
     pub(super) provider: Option<String>,
     pub(super) grants: &'a Grants,
     pub(super) mode: Option<&'static str>,
+    /// The run it goes on from.
+    pub(super) parent: Option<Parent>,
     pub(super) guard: Option<&'a Arc<Guard>>,
 }
 
@@ -156,7 +159,10 @@ impl Asked<'_> {
         });
         if let (Some(mode), Some(map)) = (mode, json.as_object_mut()) {
             // The trajectory of a run that can be repeated has the session id of its recording.
-            let taping = json!({ "mode": mode, "session_id": taped.known_as });
+            let mut taping = json!({ "mode": mode, "session_id": taped.known_as });
+            if let Some(parent) = &self.parent {
+                taping["parent"] = json!(parent);
+            }
             map.insert("taping".to_owned(), taping);
         }
         json

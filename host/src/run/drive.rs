@@ -156,7 +156,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     let trees = trees.after().await;
     let to_apply = match compare(std::mem::take(&mut job.workspaces)).await {
         // What a replay did in copies has been done by the recorded run, or is for it to apply.
-        _ if job.tape.replays() => 0,
+        _ if job.tape.is_replay() => 0,
         paths => paths,
     };
     let outcome = close(&job, &watched, finish);
@@ -323,7 +323,7 @@ async fn run(
         limits,
         policy: match job.engine.profile() {
             Profile::Live => Policy::of(limits),
-            Profile::Hermetic if job.tape.replays() => {
+            Profile::Hermetic if job.tape.is_replay() => {
                 Policy::of(limits).in_fuel(Pacing::Recording)
             }
             Profile::Hermetic => Policy::of(limits).in_fuel(Pacing::Clock),

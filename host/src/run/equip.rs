@@ -87,7 +87,7 @@ async fn open(job: &Job, watch: Watch) -> Result<Toolbox, NotOpened> {
     let specs = plan::specs(&job.grants, body);
     let own = job.agent.descriptor.tools.iter();
     let own = own.map(|tool| tool.name.clone()).collect();
-    let connector = (!job.tape.is_a_replay() || down(Wall::ReplayTools)).then(|| {
+    let connector = (!job.tape.is_replay() || down(Wall::ReplayTools)).then(|| {
         let mut wanted = plan::plan(&job.grants, body, &job.egress, &job.secrets);
         if job.tape.pace() == Pace::Virtual {
             let reason = "a hermetic run reaches no server";

@@ -1,5 +1,6 @@
 //! Starting runs: everything that can be refused is refused before there is a guest.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -12,10 +13,11 @@ use super::drive::{self, Job};
 use super::equip;
 use super::evidence::{self, EvidenceError};
 use super::host::Host;
+use super::kept;
 use super::outcome::Outcome;
 use super::secrets::gather;
 use super::supervise::Interrupt;
-use super::taping::{Mode, Planned, Taped, copies};
+use super::taping::{Mode, Planned, Taped, copies, copy_files};
 use super::workspaces::{Workspaces, WorkspacesError};
 use crate::commission::{Commission, CommissionError};
 use crate::egress::secrets::{SecretError, Secrets};
@@ -27,7 +29,7 @@ use crate::grants::{DirSpec, FileSpec, GrantError, Grants};
 use crate::model;
 use crate::preflight::Refusal;
 use crate::recording::tape::TapeError;
-use crate::recording::{InputError, Recording, RecordingError, Tape};
+use crate::recording::{InputError, OnwardError, Recording, RecordingError, Tape};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::tools::Toolbox;
@@ -101,6 +103,17 @@ pub enum StartError {
     Grant(#[from] GrantError),
     #[error("cannot read the commission of the recording: {0}")]
     Commission(CommissionError),
+    #[error(transparent)]
+    Onward(#[from] OnwardError),
+    #[error("cannot go on from run `{run}`: it was not recorded to its directory")]
+    NotRecorded { run: String },
+    #[error("cannot resume run `{run}`: it has come to its end ({how})")]
+    Done { run: String, how: String },
+    #[error("cannot go on: {message}")]
+    Refused {
+        message: String,
+        remedy: Option<String>,
+    },
     #[error("cannot record to the run directory: this run has none")]
     NoRecording,
     #[error("cannot go on with the tape: {0}")]
@@ -143,6 +156,14 @@ impl Hint for StartError {
             StartError::Recorded(error) => error.hint(),
             StartError::Grant(error) => error.hint(),
             StartError::Commission(error) => error.hint(),
+            StartError::Onward(error) => error.hint(),
+            StartError::NotRecorded { .. } => Some(
+                "`run --record` records a run, so that it can be resumed and forked".to_owned(),
+            ),
+            StartError::Done { run, .. } => Some(format!(
+                "`wasm-agent fork {run} --at CALL` goes on from one of its calls"
+            )),
+            StartError::Refused { remedy, .. } => remedy.clone(),
             StartError::NoRecording => Some("name a file".to_owned()),
             StartError::Profile => Some("set `HostOptions::profile` to hermetic".to_owned()),
             StartError::Outside { .. } => Some(
@@ -189,9 +210,12 @@ impl Host {
         let RunRequest {
             mut agent,
             commission,
-            grants: granted,
+            grants: mut granted,
             runs,
         } = request;
+        if let Mode::Onward(onward) = &mode {
+            onward.on_copies(&mut granted);
+        }
         if !mode.fits(self.inner.engine.profile()) {
             return Err(StartError::Profile);
         }
@@ -218,10 +242,13 @@ impl Host {
         mode.can_repeat(&agent, &grants)?;
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
         // Who asks no model needs none; a replay asks nobody.
-        let mut setup = if asks_models(&agent.artifact) && !matches!(mode, Mode::Replay(_)) {
-            model::Setup::of(&grants, &commission)
-        } else {
-            Ok(model::Setup::default())
+        let mut setup = match &mode {
+            _ if !asks_models(&agent.artifact) => Ok(model::Setup::default()),
+            Mode::Replay(_) => Ok(model::Setup::recorded(&grants, &commission)),
+            Mode::Onward(onward) => {
+                model::Setup::of(&grants, &commission).map(|setup| setup.instead(&onward.model))
+            }
+            _ => model::Setup::of(&grants, &commission),
         };
         let seed = mode.seed()?;
         let secrets = if let Mode::Replay(recording) = &mode {
@@ -232,25 +259,40 @@ impl Host {
             gather(&self.inner.vault, &grants, body, models, seed)?
         };
         let inputs = mode.inputs(&grants)?;
-        let replayed = match &mode {
-            Mode::Replay(recording) => {
+        let replayed = matches!(mode, Mode::Replay(_));
+        if let Some(recording) = mode.recording() {
+            if replayed {
                 recording.finished()?;
-                if let Entry::Command(_) = agent.entry {
-                    // It has no name but that of its file.
-                    let name = &recording.header.component.name;
-                    agent.descriptor.agent_name.clone_from(name);
-                }
-                true
             }
-            _ => false,
-        };
+            if let Entry::Command(_) = agent.entry {
+                // It has no name but that of its file.
+                let name = &recording.header.component.name;
+                agent.descriptor.agent_name.clone_from(name);
+            }
+        }
         let scratch = match runs {
             None if replayed => Some(tempfile::tempdir().map_err(StartError::Scratch)?),
             _ => None,
         };
         let place = Place::make(runs.as_ref())?;
         let directory = place.directory.as_ref();
-        let name = mode.name();
+        let keeps = directory.map(RunDir::path);
+        let kept = match &mode {
+            Mode::Onward(onward) => onward.kept.clone(),
+            _ => None,
+        };
+        if let Mode::Onward(onward) = &mode
+            && !onward.is_in_place()
+        {
+            copy_files(keeps, kept.as_ref(), &mut granted)?;
+            grants.files.clone_from(&granted.files);
+        }
+        if let Some(directory) = keeps
+            && mode.keeps()
+        {
+            kept::keep(directory, kept.as_ref(), &granted)?;
+        }
+        let (name, parent) = (mode.name(), mode.parent().cloned());
         let planned = Planned {
             agent: &agent,
             commission: &commission,
@@ -266,14 +308,13 @@ impl Host {
             seed,
             &secrets,
         )?;
-        let keeps = directory.map(RunDir::path);
         let keeps = keeps.or(scratch.as_ref().map(tempfile::TempDir::path));
         let workspaces = if replayed {
             copies(keeps, &mut grants)?
         } else {
-            Workspaces::prepare(keeps, &grants.dirs)?
+            Workspaces::prepare_from(kept.as_ref(), keeps, &grants.dirs)?
         };
-        let models = models(&agent, &grants, &commission, setup, &taped.tape)?;
+        let models = models(&agent, setup, &taped.tape)?;
         let asked = Asked {
             profile: self.inner.engine.profile(),
             agent: &agent,
@@ -282,6 +323,7 @@ impl Host {
             provider,
             grants: &grants,
             mode: name,
+            parent,
             guard,
         };
         let account = Account::open(&asked, directory, &place.session_id, &taped)?;
@@ -362,7 +404,8 @@ impl Host {
         let header = &recording.header;
         let commission = Commission::parse(header.commission.get().as_bytes())
             .map_err(StartError::Commission)?;
-        let grants = Grants::from_recorded(&header.grants, &places.dirs, &places.files)?;
+        let grants =
+            Grants::from_recorded(&header.grants, Path::new(""), &places.dirs, &places.files)?;
         self.start_in(
             Mode::Replay(recording),
             RunRequest {
@@ -399,6 +442,7 @@ impl Host {
             provider: None,
             grants,
             mode: None,
+            parent: None,
             guard: secrets.guard(),
         };
         let taped = Taped::live(&place.session_id, grants, seed);
@@ -461,28 +505,25 @@ impl Drop for Place {
 /// The models of a run, or why the agent cannot do its work.
 fn models(
     agent: &Agent,
-    grants: &Grants,
-    commission: &Commission,
     setup: Result<model::Setup, Refusal>,
     tape: &Tape,
 ) -> Result<Result<model::Setup, Refusal>, StartError> {
     if !asks_models(&agent.artifact) {
-        return Ok(Ok(model::Setup::default()));
+        return Ok(setup);
     }
-    let mut read = None;
+    let refused = || Ok(setup.as_ref().err().cloned());
     let refusal: Option<Refusal> = tape
-        .observe(
-            "model.setup",
-            || Value::Null,
-            || {
-                let refusal = setup.as_ref().err().cloned();
-                read = setup.ok();
-                Ok(refusal)
-            },
-        )
+        .observe("model.setup", || Value::Null, refused)
         .map_err(|error| StartError::Taping(format!("{error:#}")))?;
-    Ok(match refusal {
-        Some(refusal) => Err(refusal),
-        None => Ok(read.unwrap_or_else(|| model::Setup::recorded(grants, commission))),
-    })
+    match (refusal, setup) {
+        (Some(refusal), _) => Ok(Err(refusal)),
+        (None, Ok(setup)) => Ok(Ok(setup)),
+        // The run that is gone on from could ask it.
+        (
+            None,
+            Err(Refusal {
+                message, remedy, ..
+            }),
+        ) => Err(StartError::Refused { message, remedy }),
+    }
 }

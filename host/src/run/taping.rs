@@ -8,14 +8,16 @@ use serde_json::Value;
 
 use super::agent::Agent;
 use super::directory::RunDir;
+use super::kept::Kept;
+use super::onward::Continued;
 use super::start::StartError;
 use super::workspaces::{Workspaces, WorkspacesError};
 use crate::commission::Commission;
-use crate::egress::secrets::{Guard, Secrets};
+use crate::egress::secrets::Secrets;
 use crate::engine::Profile;
 use crate::engine::inspect::makes_requests;
 use crate::grants::{Access, FileGrant, Grants};
-use crate::recording::format::{ClockKind, Component, FORMAT, Header};
+use crate::recording::format::{ClockKind, Component, FORMAT, Header, Onward, Parent};
 use crate::recording::inputs::{self, Inventory};
 use crate::recording::tape::{Scrub, Sink};
 use crate::recording::{Recording, Seed, Tape};
@@ -46,6 +48,8 @@ pub enum Mode {
     },
     /// It repeats a recording.
     Replay(Arc<Recording>),
+    /// It goes on from what another run got: see [`super::onward`].
+    Onward(Box<Continued>),
 }
 
 /// Where a recording goes.
@@ -98,7 +102,7 @@ impl Mode {
     /// Refuses to record what the tape does not hold yet: a recording without it would be wrong.
     pub(super) fn can_repeat(&self, agent: &Agent, grants: &Grants) -> Result<(), StartError> {
         match self {
-            Mode::Live | Mode::Replay(_) => return Ok(()),
+            Mode::Live | Mode::Replay(_) | Mode::Onward(_) => return Ok(()),
             Mode::Record(_) | Mode::Hermetic { .. } => {}
         }
         if makes_requests(&agent.artifact).is_some() {
@@ -124,6 +128,7 @@ impl Mode {
             Mode::Live | Mode::Record(_) => Seed::random().map_err(StartError::Random),
             Mode::Hermetic { seed, .. } => Ok(*seed),
             Mode::Replay(recording) => Ok(recording.header.seed),
+            Mode::Onward(onward) => Ok(onward.from.header.seed),
         }
     }
 
@@ -134,6 +139,11 @@ impl Mode {
             Mode::Record(_) => Some("record"),
             Mode::Hermetic { .. } => Some("hermetic"),
             Mode::Replay(_) => Some("replay"),
+            Mode::Onward(onward) => Some(match onward.parent.how {
+                Onward::Resume => "resume",
+                Onward::Fork => "fork",
+                Onward::Hybrid => "hybrid",
+            }),
         }
     }
 
@@ -143,11 +153,53 @@ impl Mode {
         if matches!(self, Mode::Live) {
             return Ok(Vec::new());
         }
-        let now = inputs::inventories(grants)?;
-        if let Mode::Replay(recording) = self {
+        let mut grants = grants.clone();
+        if let Mode::Onward(onward) = self
+            && let Some(kept) = &onward.kept
+        {
+            for dir in &mut grants.dirs {
+                if dir.access == Access::CopyOnWrite
+                    && let Some(tree) = kept.dir(&dir.guest)
+                {
+                    tree.clone_into(&mut dir.host);
+                }
+            }
+        }
+        let now = inputs::inventories(&grants)?;
+        if let Some(recording) = self.recording() {
             inputs::compare(&recording.header.inputs, &now)?;
         }
         Ok(now)
+    }
+
+    /// What the run is answered from.
+    pub(super) fn recording(&self) -> Option<&Arc<Recording>> {
+        match self {
+            Mode::Live | Mode::Record(_) | Mode::Hermetic { .. } => None,
+            Mode::Replay(recording) => Some(recording),
+            Mode::Onward(onward) => Some(&onward.from),
+        }
+    }
+
+    /// The run it goes on from.
+    pub(super) fn parent(&self) -> Option<&Parent> {
+        match self {
+            Mode::Onward(onward) => Some(&onward.parent),
+            _ => None,
+        }
+    }
+
+    /// Whether the run is recorded to its own directory, so that it can be gone on with.
+    pub(super) fn keeps(&self) -> bool {
+        let to = match self {
+            Mode::Live | Mode::Replay(_) | Mode::Hermetic { record: None, .. } => return false,
+            Mode::Record(to)
+            | Mode::Hermetic {
+                record: Some(to), ..
+            } => to,
+            Mode::Onward(onward) => &onward.record,
+        };
+        *to == RecordTo::RunDirectory
     }
 
     /// Makes the tape of a run whose directory is there.
@@ -169,6 +221,9 @@ impl Mode {
                 });
             }
             Mode::Replay(recording) => return Ok(replayed(recording, planned.agent)),
+            Mode::Onward(onward) => {
+                return continued(*onward, planned, inputs, directory, secrets);
+            }
             Mode::Record(to) => (Timestamp::now(), ClockKind::Real, Some(to)),
             Mode::Hermetic { start, record, .. } => (start, ClockKind::Virtual, record),
         };
@@ -181,16 +236,10 @@ impl Mode {
                 )
             }
         };
-        let base = std::env::current_dir().unwrap_or_default();
-        let path = planned.agent.artifact.path();
         let header = Header {
             format: FORMAT.to_owned(),
             host: env!("CARGO_PKG_VERSION").to_owned(),
-            component: Component {
-                digest: planned.agent.artifact.digest(),
-                name: planned.agent.descriptor.agent_name.clone(),
-                path: path.map(|path| path.strip_prefix(&base).unwrap_or(path).to_owned()),
-            },
+            component: component(planned.agent),
             profile: Profile::Hermetic,
             clock,
             seed,
@@ -198,7 +247,7 @@ impl Mode {
             session_id: known_as.clone(),
             storage: directory.is_some(),
             commission: planned.commission.raw().to_owned(),
-            grants: planned.granted.to_recorded_json(&base)?,
+            grants: planned.granted.to_recorded_json(&base())?,
             guest_grants: guest_grants.clone(),
             placeholders: secrets
                 .placeholders()
@@ -208,21 +257,8 @@ impl Mode {
             inputs,
             parent: None,
         };
-        let scrub = secrets.guard().map(scrub);
-        // What stands there is what a replay gives the guest.
-        if scrub
-            .as_ref()
-            .is_some_and(|scrub| scrub(&header.line()).is_some())
-        {
-            return Err(StartError::SecretGiven);
-        }
-        let recording = match record {
-            None => None,
-            Some(RecordTo::File(path)) => Some(path),
-            Some(RecordTo::RunDirectory) => {
-                Some(directory.ok_or(StartError::NoRecording)?.path().join(FILE))
-            }
-        };
+        let scrub = scrub(secrets, &header)?;
+        let recording = record.map(|to| to.path(directory)).transpose()?;
         let sink = recording.as_deref().map(Sink::create).transpose()?;
         Ok(Taped {
             tape: Tape::record(&header, sink, scrub)?,
@@ -236,10 +272,17 @@ impl Mode {
     }
 }
 
-/// Keeps the secrets of a run out of its recording.
-fn scrub(guard: &Arc<Guard>) -> Scrub {
-    let guard = guard.clone();
-    Arc::new(move |line| guard.redact_secrets(line).map(|redacted| redacted.rest))
+/// Keeps the secrets of a run out of its recording. What stands in its first line is what a replay gives the
+/// guest: nothing can be taken out there.
+fn scrub(secrets: &Secrets, header: &Header) -> Result<Option<Scrub>, StartError> {
+    let Some(guard) = secrets.guard().cloned() else {
+        return Ok(None);
+    };
+    if guard.redact_secrets(&header.line()).is_some() {
+        return Err(StartError::SecretGiven);
+    }
+    let scrub: Scrub = Arc::new(move |line| guard.redact_secrets(line).map(|it| it.rest));
+    Ok(Some(scrub))
 }
 
 impl Taped {
@@ -257,15 +300,86 @@ impl Taped {
     }
 }
 
-fn replayed(recording: Arc<Recording>, agent: &Agent) -> Taped {
-    let header = recording.header.clone();
+impl RecordTo {
+    fn path(self, directory: Option<&RunDir>) -> Result<PathBuf, StartError> {
+        match self {
+            RecordTo::File(path) => Ok(path),
+            RecordTo::RunDirectory => {
+                let directory = directory.ok_or(StartError::NoRecording)?;
+                Ok(directory.path().join(FILE))
+            }
+        }
+    }
+}
+
+/// Paths of a recording are relative to where it was made.
+fn base() -> PathBuf {
+    std::env::current_dir().unwrap_or_default()
+}
+
+fn component(agent: &Agent) -> Component {
+    let base = base();
+    let path = agent.artifact.path();
+    Component {
+        digest: agent.artifact.digest(),
+        name: agent.descriptor.agent_name.clone(),
+        path: path.map(|path| path.strip_prefix(&base).unwrap_or(path).to_owned()),
+    }
+}
+
+/// What differs from the recorded run before it begins.
+fn changed(header: &Header, agent: &Agent) -> Option<String> {
     let digest = agent.artifact.digest();
-    let changed = (digest != header.component.digest).then(|| {
+    (digest != header.component.digest).then(|| {
         format!(
             "the component is another one: recorded {}, replayed {digest}",
             header.component.digest
         )
-    });
+    })
+}
+
+/// The tape of a run that goes on from another one: as the guest sees it, it is the same run.
+fn continued(
+    onward: Continued,
+    planned: &Planned<'_>,
+    inputs: Vec<Inventory>,
+    directory: Option<&RunDir>,
+    secrets: &Secrets,
+) -> Result<Taped, StartError> {
+    let Continued {
+        from,
+        parent,
+        miss,
+        record,
+        ..
+    } = onward;
+    let header = Header {
+        host: env!("CARGO_PKG_VERSION").to_owned(),
+        component: component(planned.agent),
+        grants: planned.granted.to_recorded_json(&base())?,
+        inputs,
+        parent: Some(parent),
+        ..from.header.clone()
+    };
+    let changed = changed(&from.header, planned.agent);
+    let scrub = scrub(secrets, &header)?;
+    let recording = record.path(directory)?;
+    let sink = Sink::create(&recording)?;
+    let tape = Tape::go_on(from, changed, miss, &header, Some(sink), scrub)?;
+    Ok(Taped {
+        tape,
+        seed: header.seed,
+        known_as: header.session_id.clone(),
+        guest_grants: header.guest_grants.clone(),
+        storage: header.storage && directory.is_some(),
+        recording: Some(recording),
+        header: Some(header),
+    })
+}
+
+fn replayed(recording: Arc<Recording>, agent: &Agent) -> Taped {
+    let header = recording.header.clone();
+    let changed = changed(&header, agent);
     Taped {
         tape: Tape::replay(recording, changed),
         seed: header.seed,
@@ -289,15 +403,29 @@ pub(super) fn copies(
         }
     }
     let workspaces = Workspaces::prepare(place, &dirs)?;
-    for file in &mut grants.files {
-        if file.access == Access::ReadWrite {
-            copy_file(place, file)?;
-        }
-    }
+    copy_files(place, None, grants)?;
     Ok(workspaces)
 }
 
-fn copy_file(place: Option<&Path>, file: &mut FileGrant) -> Result<(), WorkspacesError> {
+/// Copies single files that may be changed, as they were where that was kept. Blocks.
+pub(super) fn copy_files(
+    place: Option<&Path>,
+    kept: Option<&Kept>,
+    grants: &mut Grants,
+) -> Result<(), WorkspacesError> {
+    for file in &mut grants.files {
+        if file.access == Access::ReadWrite {
+            copy_file(place, kept.and_then(|kept| kept.file(file)), file)?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_file(
+    place: Option<&Path>,
+    source: Option<PathBuf>,
+    file: &mut FileGrant,
+) -> Result<(), WorkspacesError> {
     let place = place.ok_or_else(|| WorkspacesError::NoDirectory {
         guest: file.guest_path(),
     })?;
@@ -311,7 +439,8 @@ fn copy_file(place: Option<&Path>, file: &mut FileGrant) -> Result<(), Workspace
         source,
     };
     std::fs::create_dir_all(&folder).map_err(io)?;
-    std::fs::copy(file.host_path(), folder.join(&file.name)).map_err(io)?;
+    let source = source.unwrap_or_else(|| file.host_path());
+    std::fs::copy(source, folder.join(&file.name)).map_err(io)?;
     file.host = folder;
     Ok(())
 }

@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use super::kept::Kept;
 use crate::capabilities::filesystem::cow::{CopyLimits, CowError, Delta, Workspace};
 use crate::error::Hint;
 use crate::grants::{Access, DirGrant};
@@ -65,6 +66,19 @@ impl Workspaces {
     ///
     /// A directory is too large or cannot be copied, or there is no run directory to copy it to.
     pub fn prepare(run: Option<&Path>, dirs: &[DirGrant]) -> Result<Workspaces, WorkspacesError> {
+        Workspaces::prepare_from(None, run, dirs)
+    }
+
+    /// The same with copies of what the directories were like, where that was kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`Workspaces::prepare`].
+    pub fn prepare_from(
+        sources: Option<&Kept>,
+        run: Option<&Path>,
+        dirs: &[DirGrant],
+    ) -> Result<Workspaces, WorkspacesError> {
         let cow = dirs.iter().filter(|dir| dir.access == Access::CopyOnWrite);
         let mut copies = Vec::new();
         for (index, dir) in cow.enumerate() {
@@ -73,7 +87,11 @@ impl Workspaces {
             let folder = run.join(FOLDER);
             fs::create_dir_all(&folder).map_err(at("make", &folder))?;
             let folder = folder.join(index.to_string());
-            let copy = Workspace::prepare(&dir.host, &folder, &CopyLimits::default())?;
+            let source = sources
+                .and_then(|kept| kept.dir(&dir.guest))
+                .unwrap_or(&dir.host);
+            let limits = CopyLimits::default();
+            let copy = Workspace::prepare_from(source, &dir.host, &folder, &limits)?;
             let name = folder.join("guest");
             fs::write(&name, &dir.guest).map_err(at("write", &name))?;
             copies.push((guest(), copy));
@@ -174,7 +192,10 @@ impl Workspaces {
     }
 }
 
-fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WorkspacesError + use<> {
+pub(super) fn at(
+    action: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> WorkspacesError + use<> {
     let path = path.to_owned();
     move |source| WorkspacesError::Io {
         action,

@@ -96,7 +96,7 @@ impl Player {
         }
     }
 
-    /// Whether the run is to go on by itself some time.
+    /// Whether the run goes on where the recording ends.
     pub(super) fn goes_on(&self) -> bool {
         self.onward.is_some()
     }

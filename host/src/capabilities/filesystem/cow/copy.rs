@@ -77,6 +77,7 @@ pub(super) fn copy(host: &Path, to: &Path, limits: &CopyLimits) -> Result<Base, 
     Ok(Base {
         version: VERSION,
         host,
+        source: None,
         nodes,
         skipped,
     })

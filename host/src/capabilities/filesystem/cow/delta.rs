@@ -81,7 +81,8 @@ pub(super) fn item_at(root: &File, path: &str) -> io::Result<Option<Item>> {
 }
 
 pub(super) fn compare(base: &Base, copy: &Path) -> Result<Delta, CowError> {
-    let host = File::open(&base.host).map_err(at("read", &base.host))?;
+    let source = base.source();
+    let host = File::open(source).map_err(at("read", source))?;
     let root = File::open(copy).map_err(at("read", copy))?;
     let mut seen = HashSet::new();
     let mut paths = Vec::new();
@@ -110,7 +111,7 @@ pub(super) fn compare(base: &Base, copy: &Path) -> Result<Delta, CowError> {
     tree::walk(&root, each, |_| {}).map_err(at("compare", copy))?;
     for (path, node) in &base.nodes {
         if !seen.contains(path) {
-            let before = item_before(&host, path, node).map_err(at("read", &base.host))?;
+            let before = item_before(&host, path, node).map_err(at("read", source))?;
             paths.push(PathDelta {
                 path: path.clone(),
                 before: Some(before),

@@ -116,11 +116,28 @@ impl Workspace {
     /// # Errors
     /// Something cannot be read or written, or `host` is larger than `limits`.
     pub fn prepare(host: &Path, dir: &Path, limits: &CopyLimits) -> Result<Workspace, CowError> {
+        Workspace::prepare_from(host, host, dir, limits)
+    }
+
+    /// The same with a copy of `source`, which is what `host` was like at some time: what is changed is
+    /// applied to `host`, if it is still like that.
+    ///
+    /// # Errors
+    /// As [`Workspace::prepare`].
+    pub fn prepare_from(
+        source: &Path,
+        host: &Path,
+        dir: &Path,
+        limits: &CopyLimits,
+    ) -> Result<Workspace, CowError> {
         let doing = "make the workspace";
         // Private to the user: a copy of what others may not be able to read.
         let made = fs::DirBuilder::new().mode(0o700).create(dir);
         made.map_err(at(doing, dir))?;
-        let base = copy::copy(host, &dir.join("tree"), limits)?;
+        let mut base = copy::copy(source, &dir.join("tree"), limits)?;
+        if source != host {
+            base.source = Some(std::mem::replace(&mut base.host, host.to_owned()));
+        }
         let text = serde_json::to_vec(&base).map_err(|error| damaged(dir, &error))?;
         let path = dir.join("base.json");
         fs::write(&path, text).map_err(at(doing, &path))?;
@@ -186,7 +203,7 @@ impl Workspace {
     /// # Errors
     /// Something cannot be read or written.
     pub fn patch(&self, delta: &Delta, out: &mut dyn io::Write) -> Result<(), CowError> {
-        patch::write(&self.base.host, &self.tree(), delta, out)
+        patch::write(self.base.source(), &self.tree(), delta, out)
     }
 
     /// Brings the difference into the granted directory: all of it, or nothing when any of the paths has
@@ -199,6 +216,17 @@ impl Workspace {
     /// [`CowError::HalfApplied`] the directory is as it was.
     pub fn apply(&self, delta: &Delta) -> Result<(), CowError> {
         apply::apply(&self.base.host, &self.tree(), delta)
+    }
+
+    /// Makes the granted directory what `tree` is: all of it, or nothing when it was changed since it was
+    /// copied. Blocks. Returns what was different.
+    ///
+    /// # Errors
+    /// As [`Workspace::apply`].
+    pub fn turn_into(&self, tree: &Path) -> Result<Delta, CowError> {
+        let delta = delta::compare(&self.base, tree)?;
+        apply::apply(&self.base.host, tree, &delta)?;
+        Ok(delta)
     }
 
     /// Deletes the copy and everything kept with it. Blocks.

@@ -5,7 +5,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -18,12 +18,22 @@ use crate::digest::Digest;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Base {
     pub(super) version: u32,
-    /// The directory that was copied.
+    /// The directory changes are for.
     pub(super) host: PathBuf,
+    /// What was copied, where that is not `host` itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) source: Option<PathBuf>,
     /// By path beneath it.
     pub(super) nodes: BTreeMap<String, Node>,
     /// What was left out.
     pub(super) skipped: Vec<String>,
+}
+
+impl Base {
+    /// The directory that was copied.
+    pub(super) fn source(&self) -> &Path {
+        self.source.as_deref().unwrap_or(&self.host)
+    }
 }
 
 /// One thing that was copied.

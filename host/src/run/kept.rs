@@ -1,0 +1,223 @@
+//! What a recorded run may change itself, as it was before: kept in its directory, so that the run can be gone
+//! on with or forked from there.
+//!
+//! ```text
+//! <run>/start/0/             a copy of a directory; see `capabilities::filesystem::cow`
+//!       start/0/guest        where the guest had it
+//!       start/files/…/NAME   a single file, under the digest of its path in the guest
+//!       onward.json          what of the grants leads outside
+//!       found-1/…            what was there when it was first gone on with, where that was something else
+//! ```
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::workspaces::{WorkspacesError, at};
+use crate::capabilities::filesystem::cow::{CopyLimits, Workspace};
+use crate::digest::Digest;
+use crate::grants::{Access, DirGrant, FileGrant, Grants, Outside};
+
+const START: &str = "start";
+const ONWARD: &str = "onward.json";
+
+/// Version of `onward.json`.
+const FORMAT: &str = "wasm-agent/onward@1";
+
+/// What a run is gone on with that its recording does not have.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Around {
+    format: String,
+    /// The working directory of the run: relative paths of its recording begin there.
+    pub base: PathBuf,
+    /// What of its grants leads outside.
+    pub outside: Outside,
+}
+
+impl Around {
+    fn of(grants: &Grants) -> Around {
+        Around {
+            format: FORMAT.to_owned(),
+            base: std::env::current_dir().unwrap_or_default(),
+            outside: grants.outside(),
+        }
+    }
+
+    /// Reads it from the directory of a run.
+    ///
+    /// # Errors
+    ///
+    /// It is not there, or of another version.
+    pub fn read(run: &Path) -> Result<Around, WorkspacesError> {
+        let path = run.join(ONWARD);
+        let bytes = fs::read(&path).map_err(at("read", &path))?;
+        let around: Around = serde_json::from_slice(&bytes)
+            .map_err(|error| at("read", &path)(io::Error::other(error)))?;
+        if around.format != FORMAT {
+            let reason = format!(
+                "it has the format `{}`, this host reads `{FORMAT}`",
+                around.format
+            );
+            return Err(at("read", &path)(io::Error::other(reason)));
+        }
+        Ok(around)
+    }
+}
+
+/// Keeps what a run may change, as it is or as it was kept `before`, and what it takes to go on with it. Blocks
+/// for as long as copying takes.
+///
+/// # Errors
+///
+/// A directory is too large or cannot be copied.
+pub(super) fn keep(
+    run: &Path,
+    before: Option<&Kept>,
+    grants: &Grants,
+) -> Result<(), WorkspacesError> {
+    let start = run.join(START);
+    fs::create_dir_all(&start).map_err(at("make", &start))?;
+    let of = |dir: &DirGrant| before.and_then(|kept| kept.dir(&dir.guest));
+    let dirs = grants.dirs.iter();
+    let dirs = dirs.filter(|dir| dir.access == Access::ReadWrite || of(dir).is_some());
+    for (index, dir) in dirs.enumerate() {
+        let folder = start.join(index.to_string());
+        let source = of(dir).unwrap_or(&dir.host);
+        Workspace::prepare_from(source, &dir.host, &folder, &CopyLimits::default())?;
+        let name = folder.join("guest");
+        fs::write(&name, &dir.guest).map_err(at("write", &name))?;
+    }
+    for file in writable_files(grants) {
+        let kept = place_of(&start, file);
+        if let Some(folder) = kept.parent() {
+            fs::create_dir_all(folder).map_err(at("make", folder))?;
+        }
+        fs::copy(file.host_path(), &kept).map_err(at("copy", &file.host_path()))?;
+    }
+    let around = serde_json::to_vec(&Around::of(grants)).unwrap_or_default();
+    let path = run.join(ONWARD);
+    fs::write(&path, around).map_err(at("write", &path))
+}
+
+fn writable(grants: &Grants) -> impl Iterator<Item = &DirGrant> {
+    let dirs = grants.dirs.iter();
+    dirs.filter(|dir| dir.access == Access::ReadWrite)
+}
+
+fn writable_files(grants: &Grants) -> impl Iterator<Item = &FileGrant> {
+    let files = grants.files.iter();
+    files.filter(|file| file.access == Access::ReadWrite)
+}
+
+fn place_of(start: &Path, file: &FileGrant) -> PathBuf {
+    let folder = Digest::of(file.guest.as_bytes()).hex();
+    start.join("files").join(folder).join(&file.name)
+}
+
+/// What was kept of a run.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    run: PathBuf,
+    /// By path in the guest.
+    dirs: Vec<(String, PathBuf)>,
+}
+
+impl Kept {
+    /// Looks for it in the directory of a run.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub fn open(run: &Path) -> Result<Kept, WorkspacesError> {
+        let mut dirs = Vec::new();
+        loop {
+            let folder = run.join(START).join(dirs.len().to_string());
+            let name = folder.join("guest");
+            if !name.is_file() {
+                break;
+            }
+            let guest = fs::read_to_string(&name).map_err(at("read", &name))?;
+            dirs.push((guest, Workspace::open(&folder)?.tree()));
+        }
+        Ok(Kept {
+            run: run.to_owned(),
+            dirs,
+        })
+    }
+
+    /// What a directory of the guest was like, where it was kept.
+    #[must_use]
+    pub fn dir(&self, guest: &str) -> Option<&Path> {
+        let (_, tree) = self.dirs.iter().find(|(name, _)| name == guest)?;
+        Some(tree)
+    }
+
+    /// What a single file was like, where it was kept.
+    #[must_use]
+    pub fn file(&self, file: &FileGrant) -> Option<PathBuf> {
+        Some(place_of(&self.run.join(START), file)).filter(|path| path.is_file())
+    }
+
+    /// Makes directories and files what they were before the run. What was there instead is kept in the
+    /// directory of the run. Blocks. Returns how many paths were put back.
+    ///
+    /// # Errors
+    ///
+    /// A directory cannot be copied, or somebody changes it right now; it is left as it was then.
+    pub(super) fn put_back(&self, grants: &Grants) -> Result<usize, WorkspacesError> {
+        let found = self.next_found();
+        let mut put_back = 0;
+        for (index, dir) in writable(grants).enumerate() {
+            let Some(tree) = self.dir(&dir.guest) else {
+                continue;
+            };
+            fs::create_dir_all(&found).map_err(at("make", &found))?;
+            let folder = found.join(index.to_string());
+            let was = Workspace::prepare(&dir.host, &folder, &CopyLimits::default())?;
+            let paths = was.turn_into(tree)?.paths.len();
+            put_back += paths;
+            if paths == 0 {
+                was.discard()?;
+            }
+        }
+        for file in writable_files(grants) {
+            let Some(kept) = self.file(file) else {
+                continue;
+            };
+            let host = file.host_path();
+            let (now, then) = (fs::read(&host).ok(), fs::read(&kept));
+            let then = then.map_err(at("read", &kept))?;
+            if now.as_ref() == Some(&then) {
+                continue;
+            }
+            if now.is_some() {
+                let aside = place_of(&found, file);
+                if let Some(folder) = aside.parent() {
+                    fs::create_dir_all(folder).map_err(at("make", folder))?;
+                }
+                fs::copy(&host, &aside).map_err(at("copy", &host))?;
+            }
+            fs::write(&host, then).map_err(at("write", &host))?;
+            put_back += 1;
+        }
+        if put_back == 0 {
+            // Nothing was set aside: an empty folder would say otherwise.
+            let _ = fs::remove_dir(&found);
+        }
+        Ok(put_back)
+    }
+
+    fn next_found(&self) -> PathBuf {
+        let mut number = 1_u32;
+        loop {
+            let found = self.run.join(format!("found-{number}"));
+            if !found.exists() {
+                return found;
+            }
+            number = number.saturating_add(1);
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! Going on from a recording: resuming a run that was ended, forking one at a call, filling a recording's gaps.
+//!
+//! The guest is run again from its first instruction and gets what the recorded one got, up to a call; from
+//! there on it is live. What it did until then is not done again: it is answered from the tape. What it wrote
+//! is written again, in directories that are what they were before the run.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::account::RunHandle;
+use super::agent::Agent;
+use super::directory::{RunDir, RunsDir};
+use super::kept::{Around, Kept};
+use super::start::{Places, RunRequest, StartError};
+use super::taping::{FILE, Mode, RecordTo};
+use crate::commission::Commission;
+use crate::grants::{Access, Grants, Outside};
+use crate::recording::format::{Onward, Parent};
+use crate::recording::onward::Doubt;
+use crate::recording::tape::Miss;
+use crate::recording::{InDoubt, Recording};
+use crate::tools;
+
+use super::host::Host;
+
+/// A recorded run that is gone on from.
+#[derive(Clone, Debug)]
+pub struct Past {
+    /// The name of its directory, or of the file.
+    pub run: String,
+    /// What it got.
+    pub recording: Recording,
+    /// What its directories were like before, where that was kept.
+    pub kept: Option<Kept>,
+    /// Relative paths of it begin there.
+    pub base: PathBuf,
+    /// What it may reach from the call on from which it is live.
+    pub outside: Outside,
+}
+
+impl Past {
+    /// A run of this host, with what it was granted.
+    ///
+    /// # Errors
+    ///
+    /// It was not recorded to its directory, or that cannot be read.
+    pub fn of(run: &RunDir) -> Result<Past, StartError> {
+        let path = run.path().join(FILE);
+        if !path.is_file() {
+            return Err(StartError::NotRecorded {
+                run: run.session_id().to_owned(),
+            });
+        }
+        let around = Around::read(run.path())?;
+        Ok(Past {
+            run: run.session_id().to_owned(),
+            recording: Recording::read(&path)?,
+            kept: Some(Kept::open(run.path())?),
+            base: around.base,
+            outside: around.outside,
+        })
+    }
+
+    /// A recording by itself: what may be reached is for the caller to say.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub fn of_file(path: &Path, outside: Outside) -> Result<Past, StartError> {
+        Ok(Past {
+            run: path.display().to_string(),
+            recording: Recording::read(path)?,
+            kept: None,
+            base: PathBuf::new(),
+            outside,
+        })
+    }
+
+    /// What the recorded run was asked, with places here for what it was granted.
+    ///
+    /// # Errors
+    ///
+    /// Something it was granted is not there.
+    pub fn request(
+        &self,
+        agent: Agent,
+        places: &Places,
+        runs: Option<RunsDir>,
+    ) -> Result<RunRequest, StartError> {
+        let header = &self.recording.header;
+        let commission = Commission::parse(header.commission.get().as_bytes())
+            .map_err(StartError::Commission)?;
+        let grants =
+            Grants::from_recorded(&header.grants, &self.base, &places.dirs, &places.files)?
+                .with_outside(self.outside.clone())?;
+        Ok(RunRequest {
+            agent,
+            commission,
+            grants,
+            runs,
+        })
+    }
+}
+
+/// How a run goes on from another one.
+#[derive(Clone, Debug)]
+pub struct Continued {
+    /// What it is answered from at first.
+    pub(super) from: Arc<Recording>,
+    pub(super) parent: Parent,
+    pub(super) miss: Miss,
+    /// What its directories were like before.
+    pub(super) kept: Option<Kept>,
+    /// The model that is asked from there on instead of the commission's.
+    pub(super) model: Option<String>,
+    pub(super) record: RecordTo,
+}
+
+impl Continued {
+    /// Whether the run works on what the recorded one was let change, and not on copies.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.parent.how == Onward::Resume
+    }
+
+    /// Lets the run have copies of what it could otherwise change itself.
+    pub(super) fn on_copies(&self, grants: &mut Grants) {
+        if self.is_in_place() {
+            return;
+        }
+        for dir in &mut grants.dirs {
+            if dir.access == Access::ReadWrite {
+                dir.access = Access::CopyOnWrite;
+            }
+        }
+    }
+}
+
+/// What came of looking at a run that is to be resumed.
+#[derive(Clone, Debug)]
+pub struct Resumption {
+    /// Number of the first call that is performed.
+    pub at: u64,
+    /// Calls that were under way, which were left to the policy.
+    pub in_doubt: Vec<Doubt>,
+    /// Paths of directories that were put back to what they were before the run.
+    pub put_back: usize,
+}
+
+/// Where a run is forked, and what is different from there on.
+#[derive(Clone, Debug, Default)]
+pub struct Fork {
+    /// Number of the first call that is performed.
+    pub at: u64,
+    /// Answers that are different: call, pointer into its result (RFC 6901), value.
+    pub edits: Vec<(u64, String, Value)>,
+    /// The model that is asked instead of the commission's.
+    pub model: Option<String>,
+}
+
+impl Host {
+    /// Goes on with a run that was ended before it was done: killed, cut off by a limit, interrupted. It is a new
+    /// run in a directory of its own. Directories it may change are made what they were before the run first;
+    /// what was there is kept in the directory of the old run.
+    ///
+    /// # Errors
+    ///
+    /// The run goes on, was not recorded or has come to its end, a call was under way and `in_doubt` says to
+    /// stop then, or the run cannot be started.
+    pub fn resume(
+        &self,
+        agent: Agent,
+        run: &RunDir,
+        in_doubt: InDoubt,
+        runs: &RunsDir,
+    ) -> Result<(RunHandle, Resumption), StartError> {
+        run.is_over_to("resume")?;
+        let past = Past::of(run)?;
+        if let Some(end) = &past.recording.end
+            && !past.recording.was_cut()
+        {
+            let how = end.ended.get("kind").and_then(Value::as_str);
+            return Err(StartError::Done {
+                run: past.run,
+                how: how.unwrap_or_default().to_owned(),
+            });
+        }
+        let beginning = past.recording.resumable(in_doubt, tools::in_doubt)?;
+        let request = past.request(agent, &Places::default(), Some(runs.clone()))?;
+        let put_back = match &past.kept {
+            Some(kept) => kept.put_back(&request.grants)?,
+            None => 0,
+        };
+        let resumption = Resumption {
+            at: beginning.at,
+            in_doubt: beginning.in_doubt,
+            put_back,
+        };
+        let mode = Mode::Onward(Box::new(Continued {
+            from: Arc::new(beginning.recording),
+            parent: Parent {
+                run: past.run,
+                how: Onward::Resume,
+                at: Some(beginning.at),
+            },
+            miss: Miss::Diverges,
+            kept: past.kept,
+            model: None,
+            record: RecordTo::RunDirectory,
+        }));
+        Ok((self.start_in(mode, request)?, resumption))
+    }
+
+    /// Repeats a run up to a call and goes on from there with something changed. What the run may change are
+    /// copies.
+    ///
+    /// # Errors
+    ///
+    /// There is no such call, an answer cannot be changed, or the run cannot be started.
+    pub fn fork(
+        &self,
+        agent: Agent,
+        past: Past,
+        fork: Fork,
+        places: &Places,
+        runs: &RunsDir,
+    ) -> Result<RunHandle, StartError> {
+        let mut from = past.recording.ongoing().before(fork.at)?;
+        for (call, pointer, value) in fork.edits {
+            from.edit(call, &pointer, value)?;
+        }
+        let mut request = past.request(agent, places, Some(runs.clone()))?;
+        // Naming it grants it, as with `run --model`.
+        request.grants.models.allow.extend(fork.model.clone());
+        let mode = Mode::Onward(Box::new(Continued {
+            from: Arc::new(from),
+            parent: Parent {
+                run: past.run,
+                how: Onward::Fork,
+                at: Some(fork.at),
+            },
+            miss: Miss::Diverges,
+            kept: past.kept,
+            model: fork.model,
+            record: RecordTo::RunDirectory,
+        }));
+        self.start_in(mode, request)
+    }
+
+    /// Repeats a recording as far as it goes, and asks for what it does not have. What the run may change are
+    /// copies. The whole is recorded anew.
+    ///
+    /// # Errors
+    ///
+    /// The run cannot be started.
+    pub fn hybrid(
+        &self,
+        agent: Agent,
+        past: Past,
+        record: RecordTo,
+        places: &Places,
+        runs: &RunsDir,
+    ) -> Result<RunHandle, StartError> {
+        let request = past.request(agent, places, Some(runs.clone()))?;
+        let mode = Mode::Onward(Box::new(Continued {
+            from: Arc::new(past.recording.ongoing()),
+            parent: Parent {
+                run: past.run,
+                how: Onward::Hybrid,
+                at: None,
+            },
+            miss: Miss::Performs,
+            kept: past.kept,
+            model: None,
+            record,
+        }));
+        self.start_in(mode, request)
+    }
+}
