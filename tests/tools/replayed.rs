@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wasm_agent_test_artifacts as guests;
 
 use super::{calls, guest, notices, server};
-use crate::harness::{Call, Done, Lab, assert_no_secret, assert_no_secret_in};
+use crate::harness::{Account, Call, Done, Lab, assert_no_secret, assert_no_secret_in};
 use crate::replay::{is_the_same, replayed};
 
 /// The command of a server that is gone once `server.sh` is.
@@ -306,6 +306,105 @@ fn a_run_that_is_interrupted_in_the_middle_of_calls_is_repeated() {
     assert_eq!(first.json()["ended"], again.json()["ended"]);
     let read = |name| std::fs::read(lab.path(name)).unwrap();
     assert_eq!(read("a.avp"), read("b.avp"), "the trajectory");
+}
+
+/// Numbers of the calls of tools in the recording of the only run.
+fn calls_of_tools(lab: &Lab) -> Vec<u64> {
+    calls_of_tools_in(&lab.account())
+}
+
+fn calls_of_tools_in(account: &Account) -> Vec<u64> {
+    let text = std::fs::read_to_string(account.dir().join("recording.ndjson")).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["call"] == "tools.call")
+        .map(|line| line["n"].as_u64().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_run_that_goes_on_reaches_its_server_when_it_is_needed() {
+    let echo = |text: &str| ("s__echo", json!({ "text": text }));
+    let steps = calls(&[echo("one"), echo("two"), echo("three")]);
+    // It may be gone, or another one, by then.
+    let gone = json!(["unavailable", "the server has no tool `echo` any more"]);
+    for (manner, told) in [("plain", json!(["ok", "two"])), ("many", gone)] {
+        let lab = Lab::new();
+        let script = removable(&lab, "plain");
+        guest(&lab, &steps)
+            .args([
+                "--record".to_owned(),
+                "--mcp".to_owned(),
+                format!("s={script}"),
+            ])
+            .done()
+            .exits_with(0);
+        let at = calls_of_tools(&lab)[1].to_string();
+        removable(&lab, manner);
+        let done = lab
+            .call(["fork", "latest", "--at", &at, "--format", "json"])
+            .done()
+            .exits_with(0);
+        let output = output(&done);
+        assert_eq!(output[0], json!(["ok", "one"]), "of the recording");
+        assert_eq!(output[1], told);
+        let forked = lab.accounts().pop().unwrap();
+        assert_eq!(notices(&forked, "started").len(), 1, "{manner}");
+        // What is not asked for is not reached.
+        let after = (calls_of_tools_in(&forked).last().unwrap() + 1).to_string();
+        let run = forked
+            .dir()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        lab.call(["fork", &run, "--at", &after])
+            .done()
+            .exits_with(0);
+        let last = lab.accounts().pop().unwrap();
+        assert_eq!(notices(&last, "started").len(), 0, "{manner}");
+    }
+}
+
+#[test]
+fn a_call_that_was_under_way_is_in_doubt() {
+    let lab = Lab::new();
+    let steps = calls(&[
+        ("s__echo", json!({"text": "one"})),
+        ("s__sleep", json!({"n": 60_000})),
+    ]);
+    let script = removable(&lab, "plain");
+    guest(&lab, &steps)
+        .args([
+            "--record".to_owned(),
+            "--mcp".to_owned(),
+            format!("s={script}"),
+        ])
+        .limit("wall=2s")
+        .limit("tool-call=5m")
+        .done();
+    let resume = |policy: &str| {
+        lab.call([
+            "run",
+            "--resume",
+            "latest",
+            "--in-doubt",
+            policy,
+            "--format",
+            "json",
+        ])
+        .done()
+    };
+    let done = resume("stop");
+    assert!(done.stderr().contains("`tools.call`"), "{}", done.shown());
+    let done = resume("tell").exits_with(0);
+    let told = output(&done);
+    assert_eq!(told[0], json!(["ok", "one"]));
+    assert!(
+        told[1][1].as_str().unwrap().contains("is not known"),
+        "{told:?}"
+    );
 }
 
 const KEY: &str = "hunter22/correct+horse~";

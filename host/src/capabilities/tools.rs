@@ -22,7 +22,7 @@ use crate::json;
 use crate::recording::Tape;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
-use crate::tools::{CallError, Came, MAX_PARALLEL, Output, Piece, Ready, Toolbox};
+use crate::tools::{CallError, MAX_PARALLEL, Output, Piece, Ready, Toolbox};
 use crate::trajectory::event::Origin;
 use crate::trajectory::fact;
 use crate::trajectory::ledger::LedgerError;
@@ -363,18 +363,18 @@ impl Maker {
             Step::Refused(error) => Done::Failed(error),
             Step::Ready(ready) => {
                 let performed = async {
-                    Ok(Came::from(match self.tools.call(&ready).await {
+                    Ok(match self.tools.call(&ready).await {
                         Ok(output) => Ok(self.without_secrets(output)?),
                         Err(error) => Err(error),
-                    }))
+                    })
                 };
-                match self
+                let came: Result<Output, CallError> = self
                     .tape
                     .act("tools.call", || ready.asked(), performed)
-                    .await?
-                {
-                    Came::Done(output) => Done::Output(output),
-                    Came::Failed(error) => Done::Failed(error),
+                    .await?;
+                match came {
+                    Ok(output) => Done::Output(output),
+                    Err(error) => Done::Failed(error),
                 }
             }
         };
@@ -388,9 +388,8 @@ impl Maker {
         asked: impl FnOnce() -> Value + Send,
         asking: impl Future<Output = Result<T, CallError>>,
     ) -> wasmtime::Result<Result<T, CallError>> {
-        let performed = async { Ok(Came::from(self.cleared(asking.await)?)) };
-        let came = self.tape.effect(kind, asked, performed).await?;
-        Ok(came.into())
+        let performed = async { self.cleared(asking.await) };
+        self.tape.effect(kind, asked, performed).await
     }
 
     fn cleared<T: Serialize + DeserializeOwned>(

@@ -38,13 +38,13 @@ use crate::trajectory::Audit;
 
 pub(crate) use catalog::Described;
 pub use component::{Component, ComponentError};
-pub(crate) use opened::{Came, Connector, Links, Opened, asked};
+pub(crate) use opened::{Connector, Links, Opened, asked};
 pub use result::{Output, Piece};
 
 /// What the agent is told of a call that was under way when its run was ended, as it stands on a tape.
 pub(crate) fn in_doubt(_kind: &str) -> Value {
     let told = "the run was ended while this call was under way; whether it was done is not known";
-    let came = Came::<()>::Failed(CallError::Unavailable(told.to_owned()));
+    let came: Result<Output, _> = Err(CallError::Unavailable(told.to_owned()));
     serde_json::to_value(came).unwrap_or_default()
 }
 

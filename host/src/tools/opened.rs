@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::CallError;
 use super::catalog::Described;
 use super::component::{Component, ComponentError, Loader, name_of};
 use super::mcp::{self, Connection};
@@ -241,33 +240,5 @@ impl Watch {
             subject: subject.to_owned(),
             rule: rule.to_owned(),
         });
-    }
-}
-
-/// What came of asking a server or component for something, as it stands on the tape.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Came<T> {
-    /// This.
-    Done(T),
-    /// Nothing.
-    Failed(CallError),
-}
-
-impl<T> From<Result<T, CallError>> for Came<T> {
-    fn from(result: Result<T, CallError>) -> Came<T> {
-        match result {
-            Ok(done) => Came::Done(done),
-            Err(error) => Came::Failed(error),
-        }
-    }
-}
-
-impl<T> From<Came<T>> for Result<T, CallError> {
-    fn from(came: Came<T>) -> Result<T, CallError> {
-        match came {
-            Came::Done(done) => Ok(done),
-            Came::Failed(error) => Err(error),
-        }
     }
 }
