@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use wasm_agent_test_artifacts as guests;
 
+use super::http::Server;
 use super::{calls, guest, notices, server};
 use crate::harness::{Account, Call, Done, Lab, assert_no_secret, assert_no_secret_in};
 use crate::replay::{is_the_same, replayed};
@@ -179,6 +180,7 @@ fn tool_components_are_repeated_without_them_and_are_hermetic() {
         ("is_a_tool__look", json!({})),
         ("is_a_tool__fail", json!({})),
         ("is_a_tool__trap", json!({})),
+        ("is_a_tool__loop", json!({})),
     ]);
     let call = |mode: &str, out: &str| {
         guest(&lab, &steps)
@@ -191,10 +193,16 @@ fn tool_components_are_repeated_without_them_and_are_hermetic() {
                 "--format",
                 "json",
             ])
+            .limit("cpu=100ms")
+            .limit("tool-call=1m")
             .done()
             .exits_with(0)
     };
     let first = call("--record=a.rec", "a.avp");
+    assert_eq!(
+        output(&first)[4],
+        json!(["unavailable", "limit `cpu` is reached (100 ms)"])
+    );
     let hermetic = call("--hermetic", "h.avp");
     assert_eq!(
         hermetic.json()["run_digest"],
@@ -202,6 +210,21 @@ fn tool_components_are_repeated_without_them_and_are_hermetic() {
     );
     std::fs::remove_file(copy).unwrap();
     is_the_same(&lab, &first, &replayed(&lab, &[]));
+}
+
+#[test]
+fn servers_behind_a_url_are_repeated() {
+    let lab = Lab::new();
+    let server = Server::start();
+    let steps = calls(&[("s__greet", json!({})), ("s__nothing", json!({}))]);
+    let first = recording(guest(&lab, &steps))
+        .args(["--mcp".to_owned(), format!("s={}", server.url("/mcp"))])
+        .done()
+        .exits_with(0);
+    assert_eq!(output(&first)[0][0], "ok", "{}", first.shown());
+    let seen = server.seen().len();
+    repeats_alone(&lab, &first);
+    assert_eq!(server.seen().len(), seen);
 }
 
 #[test]

@@ -45,6 +45,39 @@ fn covers_at(recorded: &Value, found: &Value, depth: usize) -> bool {
     }
 }
 
+/// What was found, with the marks of the recorded request where those stand for what is there: what differs is
+/// something else, and is told without the secrets.
+pub(crate) fn marked(recorded: &Value, found: &Value) -> Value {
+    marked_at(recorded, found, 0)
+}
+
+fn marked_at(recorded: &Value, found: &Value, depth: usize) -> Value {
+    match (recorded, found) {
+        _ if depth == DEPTH_MAX => found.clone(),
+        (Value::Array(ones), Value::Array(others)) => {
+            let ones = ones.iter().map(Some).chain(std::iter::repeat(None));
+            let pairs = ones.zip(others);
+            pairs
+                .map(|(one, other)| {
+                    one.map_or_else(|| other.clone(), |one| marked_at(one, other, depth + 1))
+                })
+                .collect()
+        }
+        (Value::Object(ones), Value::Object(others)) => others
+            .iter()
+            .map(|(name, other)| {
+                let marked = match ones.get(name) {
+                    Some(one) => marked_at(one, other, depth + 1),
+                    None => other.clone(),
+                };
+                (name.clone(), marked)
+            })
+            .collect(),
+        _ if covers_at(recorded, found, depth) => recorded.clone(),
+        _ => found.clone(),
+    }
+}
+
 /// Whether a recorded text is this one, but for its marks.
 pub(crate) fn covers_text(recorded: &str, found: &str) -> bool {
     let Some(pattern) = as_pattern(recorded) else {

@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::recording::Recording;
 use crate::recording::divergence::{Divergence, shown};
 use crate::recording::format::{Answer, Entry, Reader};
-use crate::recording::marks::covers;
+use crate::recording::marks::{covers, marked};
 
 /// Entries before and after a divergence that are shown.
 const NEARBY: usize = 2;
@@ -239,7 +239,8 @@ impl Player {
                     self.checks = 0;
                     return Ok(Some((*n, answer.clone())));
                 }
-                self.missed(found(), Some((asked, request)))
+                let request = &marked(asked, request);
+                self.missed(called(kind, request), Some((asked, request)))
             }
             _ => self.missed(found(), None),
         }
@@ -262,7 +263,9 @@ impl Player {
                 request: asked,
             }) if recorded == kind => {
                 if asked != request && !covers(asked, request) {
-                    return self.missed(found(), Some((asked, request))).map(|()| None);
+                    let request = &marked(asked, request);
+                    let found = called(kind, request);
+                    return self.missed(found, Some((asked, request))).map(|()| None);
                 }
                 self.pass()?;
                 self.checks = 0;

@@ -199,7 +199,7 @@ async fn replay(stage: &Stage) -> Result<String, String> {
                     record.line().contains("agent_started") && record.line().contains("s__echo");
             }
             journal::Entry::Audit(Audit::ToolServer { notice, .. }) => {
-                started |= *notice == "started"
+                started |= *notice == "started";
             }
             journal::Entry::Audit(_) => {}
         }
