@@ -19,7 +19,7 @@ const DELEGATE: &str = "Delegate to a subagent: ask it to reply with exactly the
 const KEY: &str = "sk-conformance-7f3a91c2e8d44b06";
 
 /// The component, built once.
-fn component() -> &'static str {
+pub(crate) fn component() -> &'static str {
     static COMPONENT: OnceLock<PathBuf> = OnceLock::new();
     let path = COMPONENT.get_or_init(|| {
         let project = example("");
@@ -31,7 +31,7 @@ fn component() -> &'static str {
     path.to_str().unwrap()
 }
 
-fn example(file: &str) -> PathBuf {
+pub(crate) fn example(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../examples/assistant")
         .join(file)

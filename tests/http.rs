@@ -10,8 +10,8 @@ use wasm_agent_test_artifacts as guests;
 use crate::harness::Lab;
 
 /// A server on loopback that answers every request in the same way, and keeps their heads.
-struct Server {
-    address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     received: Arc<Mutex<Vec<String>>>,
 }
 
@@ -43,7 +43,7 @@ impl Server {
         Server { address, received }
     }
 
-    fn received(&self) -> Vec<String> {
+    pub(crate) fn received(&self) -> Vec<String> {
         self.received.lock().unwrap().clone()
     }
 
@@ -219,7 +219,7 @@ fn rules_that_say_too_much_or_nothing_are_refused() {
 }
 
 /// An authority in a file, and a server it vouches for.
-fn tls(lab: &Lab, name: &str) -> Server {
+pub(crate) fn tls(lab: &Lab, name: &str) -> Server {
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let authority =

@@ -26,10 +26,12 @@ mod limits;
 mod loading;
 mod model;
 mod one_way_out;
+mod onward;
 mod project;
 mod providers;
 mod recording;
 mod replay;
+mod replay_http;
 mod run;
 mod running;
 mod secrets;
@@ -46,7 +48,7 @@ mod every_guest_has_a_test {
         reason = "not every module has a test named after a guest"
     )]
     use super::{avp::*, commission::*, components::*, describe::*, grants::*, http::*, limits::*};
-    use super::{evidence::*, model::*, replay::*, run::*, secrets::*};
+    use super::{evidence::*, model::*, onward::*, replay::*, replay_http::*, run::*, secrets::*};
     use super::{signals::*, stdio::*, tools::*};
 
     macro_rules! assert_test_exists {

@@ -3,8 +3,7 @@
 //! WASI is linked whole and denied by context: language runtimes import all of it whether they use it or
 //! not. Each interface notes that it is entered, and what that says about the guest.
 
-use wasmtime::component::{HasData, HasSelf, Linker, ResourceTable};
-use wasmtime_wasi::WasiView as _;
+use wasmtime::component::{HasData, HasSelf, Linker};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView as _};
 use wasmtime_wasi::p2::bindings::{cli, clocks, random, sockets};
 use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsView as _};
@@ -14,13 +13,6 @@ use super::activity::Nature::{Acts, Looks};
 use super::bindings::wasm_agent::agent;
 use super::state::RunState;
 use super::{filesystem, http};
-
-/// `wasi:io` works on the table alone.
-struct Io;
-
-impl HasData for Io {
-    type Data<'a> = &'a mut ResourceTable;
-}
 
 /// Links one interface: its path, the type that has its data, its name, its nature, and how to get from
 /// the state to the data.
@@ -81,12 +73,12 @@ pub(crate) fn link(linker: &mut Linker<RunState>) -> wasmtime::Result<()> {
         |state| state
     );
 
-    link!(linker, io::error, Io, "wasi:io/error", Looks, |state| state
-        .ctx()
-        .table);
+    link!(linker, io::error, Own, "wasi:io/error", Looks, |state| {
+        state
+    });
     link!(linker, io::poll, Own, "wasi:io/poll", Looks, |state| state);
-    link!(linker, io::streams, Io, "wasi:io/streams", Acts, |state| {
-        state.ctx().table
+    link!(linker, io::streams, Own, "wasi:io/streams", Acts, |state| {
+        state
     });
 
     link!(

@@ -18,6 +18,7 @@ pub mod session;
 pub mod state;
 pub mod stdio;
 pub mod storage;
+mod streams;
 pub mod tools;
 pub mod trajectory;
 mod witness;

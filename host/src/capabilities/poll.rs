@@ -11,7 +11,7 @@ use wasmtime_wasi_io::bindings::wasi::io::poll;
 
 use super::meters::LimitHit;
 use super::state::RunState;
-use crate::recording::tape::{OutOfTime, Pace};
+use crate::recording::tape::OutOfTime;
 
 type Fd = Resource<DynPollable>;
 
@@ -21,32 +21,36 @@ impl poll::Host for RunState {
             return Err(wasmtime::Error::msg("empty poll list"));
         }
         let tape = self.tape.clone();
-        let count = pollables.len();
-        tape.effect("poll.poll", || json!(count), async {
-            self.pass(&pollables)?;
+        let reps: Vec<u32> = pollables.iter().map(Resource::rep).collect();
+        let polled = tape.effect("poll.poll", || json!(reps.len()), async {
+            self.pass(&pollables).await?;
             poll::Host::poll(&mut self.table, pollables).await
-        })
-        .await
+        });
+        let ready = polled.await?;
+        let which = ready.iter().filter_map(|at| reps.get(*at as usize));
+        self.passed(which.copied());
+        Ok(ready)
     }
 }
 
 impl poll::HostPollable for RunState {
     async fn block(&mut self, pollable: Fd) -> wasmtime::Result<()> {
         let tape = self.tape.clone();
-        tape.effect("poll.block", || json!(null), async {
-            self.pass(std::slice::from_ref(&pollable))?;
+        let rep = pollable.rep();
+        let blocked = tape.effect("poll.block", || json!(null), async {
+            self.pass(std::slice::from_ref(&pollable)).await?;
             poll::HostPollable::block(&mut self.table, pollable).await
-        })
-        .await
+        });
+        blocked.await?;
+        self.passed([rep]);
+        Ok(())
     }
 
     async fn ready(&mut self, pollable: Fd) -> wasmtime::Result<bool> {
         let tape = self.tape.clone();
+        // Looking takes time, or a guest that does nothing else would look for ever.
+        tape.advance(tape.peek().saturating_add(1));
         tape.effect("poll.ready", || json!(null), async {
-            if self.tape.pace() == Pace::Virtual {
-                // Looking takes time, or a guest that does nothing else would look for ever.
-                self.tape.advance(self.tape.peek().saturating_add(1));
-            }
             poll::HostPollable::ready(&mut self.table, pollable).await
         })
         .await
@@ -59,17 +63,22 @@ impl poll::HostPollable for RunState {
 }
 
 impl RunState {
-    /// In virtual time, lets it pass up to the first of these deadlines, if there is nothing but time to wait
-    /// for. There is no other outside in virtual time: what is no timer is a stream of a file, which is ready.
-    fn pass(&self, pollables: &[Fd]) -> wasmtime::Result<()> {
-        if self.tape.pace() != Pace::Virtual {
+    /// In virtual time, lets it pass up to the first of these deadlines, if nothing is ready now. There is no
+    /// other outside in virtual time: what is no timer is ready, or waits for the guest itself.
+    async fn pass(&mut self, pollables: &[Fd]) -> wasmtime::Result<()> {
+        if !self.tape.is_virtual() {
             return Ok(());
         }
-        let deadlines: Option<Vec<u64>> = pollables
-            .iter()
-            .map(|pollable| self.timers.get(&pollable.rep()).copied())
-            .collect();
-        let Some(first) = deadlines.and_then(|deadlines| deadlines.into_iter().min()) else {
+        let mut first = None;
+        for pollable in pollables {
+            let rep = pollable.rep();
+            if let Some(deadline) = self.timers.get(&rep).copied() {
+                first = Some(first.map_or(deadline, |first: u64| first.min(deadline)));
+            } else if poll::HostPollable::ready(&mut self.table, Fd::new_borrow(rep)).await? {
+                return Ok(());
+            }
+        }
+        let Some(first) = first else {
             return Ok(());
         };
         let max = self.grants.limits.wall;
@@ -83,5 +92,13 @@ impl RunState {
         }
         self.tape.advance(first);
         Ok(())
+    }
+    /// In virtual time, it is at least as late as the deadlines of these: where the answer was on the tape, it has
+    /// not passed yet, and the run may go on by itself before it reads the clock again.
+    fn passed(&self, ready: impl IntoIterator<Item = u32>) {
+        let deadlines = ready.into_iter().filter_map(|rep| self.timers.get(&rep));
+        if let Some(latest) = deadlines.max() {
+            self.tape.advance(*latest);
+        }
     }
 }

@@ -85,7 +85,6 @@ impl Asked {
         runs: RunsDir,
         mode: Mode,
     ) -> Result<RunHandle, Failure> {
-        let runs = Some(runs);
         Ok(match self {
             Asked::Commission(commission) => {
                 let commission = *commission;
@@ -93,11 +92,13 @@ impl Asked {
                     agent,
                     commission,
                     grants,
-                    runs,
+                    runs: Some(runs),
                 };
                 host.start_in(mode, request)?
             }
-            Asked::Unsupported(unsupported) => host.refuse(&agent, &unsupported, &grants, runs)?,
+            Asked::Unsupported(unsupported) => {
+                host.refuse(&agent, &unsupported, &grants, Some(&runs))?
+            }
         })
     }
 }

@@ -61,7 +61,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run an agent on a task
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Repeat a recorded run, without network, keys or waiting
     Replay(replay::Args),
     /// Repeat a recorded run up to a call, and go on from there with something changed
@@ -131,7 +131,7 @@ pub(crate) fn main() -> ExitCode {
 
 fn execute(command: Command) -> Done {
     match command {
-        Command::Run(args) => on_runtime(run::run(args)),
+        Command::Run(args) => on_runtime(run::run(*args)),
         Command::Replay(args) => on_runtime(replay::replay(args)),
         Command::Fork(args) => on_runtime(onward::fork(args)),
         Command::Recording(command) => recording::recording(&command),

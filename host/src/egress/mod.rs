@@ -35,6 +35,8 @@ pub use rule::HostRule;
 pub use target::Target;
 
 use crate::grants::{Limits, NetworkGrant};
+use crate::recording::Tape;
+use crate::recording::tape::Pace;
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
 use crate::trajectory::Ledger;
@@ -114,6 +116,8 @@ pub struct EgressOptions {
     pub resolver: Arc<dyn Resolver>,
     /// Puts secrets in.
     pub injector: Option<Arc<dyn Injector>>,
+    /// The tape of the run: while it replays, and in virtual time, nothing is sent.
+    pub tape: Tape,
 }
 
 impl Default for EgressOptions {
@@ -123,6 +127,7 @@ impl Default for EgressOptions {
             limits: Limits::default(),
             resolver: Arc::new(resolve::System),
             injector: None,
+            tape: Tape::off(),
         }
     }
 }
@@ -140,6 +145,7 @@ struct Inner {
     tls: Tls,
     resolver: Arc<dyn Resolver>,
     injector: Option<Arc<dyn Injector>>,
+    tape: Tape,
     requests: AtomicU64,
 }
 
@@ -168,6 +174,7 @@ impl Egress {
             limits,
             resolver,
             injector,
+            tape,
         } = options;
         Egress {
             inner: Arc::new(Inner {
@@ -177,6 +184,7 @@ impl Egress {
                 tls: Tls::new(network.authorities),
                 resolver,
                 injector,
+                tape,
                 requests: AtomicU64::new(0),
             }),
         }
@@ -202,6 +210,39 @@ impl Egress {
 }
 
 impl Way {
+    /// Counts a request, and refuses it where none may be made at all, whatever the rules say: in a replay, in
+    /// a hermetic run, and beyond the limit of the run.
+    ///
+    /// # Errors
+    ///
+    /// The request must not be made. It is on record.
+    pub fn admit(&self, method: &http::Method, url: &http::Uri) -> Result<(), Refused> {
+        let inner = &self.egress.inner;
+        let max = inner.limits.requests;
+        // Beyond the limit nothing is recorded but that it was hit: a record for each could fill a disk.
+        if inner.requests.fetch_add(1, Ordering::Relaxed) >= sabotage::limit(Wall::Requests, max) {
+            inner.book.limit("requests", max);
+            return Err(Refused::Limit {
+                name: "requests",
+                max,
+            });
+        }
+        let rule = match inner.tape.pace() {
+            Pace::Real => return Ok(()),
+            Pace::Virtual => "a hermetic run reaches no network",
+            Pace::Replayed if sabotage::down(Wall::ReplayNetwork) => return Ok(()),
+            Pace::Replayed => "a replay reaches no network",
+        };
+        let subject = format!("{method} {}", target::shown_anyway(url));
+        inner.book.denied(subject.clone(), rule.to_owned());
+        Err(Refused::Denied { subject })
+    }
+
+    /// Counts a request whose answer is on the tape: a run that goes on behind its recording has made it.
+    pub fn recorded(&self) {
+        self.egress.inner.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Makes a request and waits for the head of its response. The URL is absolute. No redirect is
     /// followed. Dropping the future, or the body of the response, ends the connection.
     ///
@@ -214,16 +255,8 @@ impl Way {
         &self,
         request: http::Request<Body>,
     ) -> Result<http::Response<Body>, Refused> {
+        self.admit(request.method(), request.uri())?;
         let inner = &self.egress.inner;
-        let max = inner.limits.requests;
-        // Beyond the limit nothing is recorded but that it was hit: a record for each could fill a disk.
-        if inner.requests.fetch_add(1, Ordering::Relaxed) >= sabotage::limit(Wall::Requests, max) {
-            inner.book.limit("requests", max);
-            return Err(Refused::Limit {
-                name: "requests",
-                max,
-            });
-        }
         let url = target::shown_anyway(request.uri());
         let entry = Arc::new(inner.book.open(self.caller, request.method(), url)?);
         let mut pending = Pending(Some(&entry));

@@ -54,7 +54,10 @@ impl crate::error::Hint for RecordedError {
                     .to_owned(),
             ),
             RecordedError::Grant(GrantError::Dir(DirError::Unreadable { .. })) => {
-                Some("say where the directory is here with `--dir HOST::GUEST`".to_owned())
+                Some(
+                    "put it there, or say where it is with `--dir HOST::GUEST` (`replay`, `fork`)"
+                        .to_owned(),
+                )
             }
             RecordedError::Grant(error) => error.hint(),
         }

@@ -478,13 +478,14 @@ impl Completion {
             self.spend(&reply);
         }
         let max = self.run.limits().model_attempts;
+        let jitter = self.run.jitter(self.attempt);
         let decided = self.run.tape.observe(
             "model.retry",
             || Value::Null,
             || {
                 let left = self.run.time_left();
                 Ok(
-                    match retry::next(&failed, self.attempt, max, jitter(), left) {
+                    match retry::next(&failed, self.attempt, max, jitter, left) {
                         Next::Again(wait) => Some(wait),
                         Next::GiveUp => None,
                     },
@@ -504,15 +505,10 @@ impl Completion {
             wait_ms: millis(wait),
             tokens: usage.map(|usage| usage.input_tokens.saturating_add(usage.output_tokens)),
         })?;
-        self.wait_until = match self.run.tape.pace() {
-            Pace::Real => Some(tokio::time::Instant::now() + wait),
-            Pace::Virtual => {
-                let now = self.run.tape.peek();
-                self.run.tape.advance(now.saturating_add(micros(wait)));
-                None
-            }
-            Pace::Replayed => None,
-        };
+        let tape = &self.run.tape;
+        tape.advance(tape.peek().saturating_add(micros(wait)));
+        let waits = tape.pace() == Pace::Real;
+        self.wait_until = waits.then(|| tokio::time::Instant::now() + wait);
         Ok(Some(Piece::Retry(failed.failure.message)))
     }
 
@@ -592,14 +588,6 @@ impl Drop for Completion {
             // A journal that fails stays failed: closing the account reports it.
             tracing::debug!(%error, "could not record a cancelled reply");
         }
-    }
-}
-
-fn jitter() -> u8 {
-    let mut byte = [0];
-    match getrandom::fill(&mut byte) {
-        Ok(()) => byte[0],
-        Err(_) => u8::MAX / 2,
     }
 }
 

@@ -30,6 +30,7 @@ use crate::grants::{Grants, Limits, ModelsGrant, pattern};
 use crate::json::printable;
 use crate::preflight::Refusal;
 use crate::recording::Tape;
+use crate::recording::format::Redirect;
 use crate::recording::tape::Pace;
 use crate::trajectory::ledger::LedgerError;
 use crate::trajectory::{Audit, ErrorCode, Ledger, Rejected};
@@ -58,8 +59,8 @@ struct Configured {
     prices: Prices,
     /// Providers that may be asked, by id.
     providers: BTreeMap<String, Reachable>,
-    /// Asked instead of the commission's model once a run is live that goes on from another one.
-    instead: Option<String>,
+    /// Models that are asked instead of the commission's from a call on.
+    redirects: Vec<Redirect>,
 }
 
 /// One inference a guest wants made.
@@ -144,7 +145,7 @@ impl Setup {
             scripts,
             prices,
             providers: BTreeMap::new(),
-            instead: None,
+            redirects: Vec::new(),
         };
         let target = configured.target(None).map_err(|reason| Refusal {
             code: ErrorCode::UnsupportedModel,
@@ -163,10 +164,10 @@ impl Setup {
         })
     }
 
-    /// Has another model asked instead of the commission's, once a run is live that goes on from another one.
+    /// Has other models asked instead of the commission's, each from a call on.
     #[must_use]
-    pub fn instead(mut self, model: &Option<String>) -> Setup {
-        Arc::make_mut(&mut self.inner).instead.clone_from(model);
+    pub fn redirected(mut self, redirects: &[Redirect]) -> Setup {
+        Arc::make_mut(&mut self.inner).redirects = redirects.to_vec();
         self
     }
 
@@ -363,16 +364,29 @@ impl Run {
         }
     }
 
-    /// Who is asked: somebody else than the commission says, where a run that goes on from another one is to
-    /// differ from it.
+    /// Who is asked: another model than the commission's, where the run was forked to ask that.
     pub(super) fn redirected(&self, target: Target) -> Target {
-        let Some(instead) = &self.setup.instead else {
+        let call = self.tape.next_call();
+        let mut redirects = self.setup.redirects.iter();
+        let Some(redirect) = redirects.rfind(|redirect| redirect.at <= call) else {
             return target;
         };
-        if self.tape.replays() || self.setup.target(None).as_ref() != Ok(&target) {
+        if self.setup.target(None).as_ref() != Ok(&target) {
             return target;
         }
-        provider::target(instead, None).unwrap_or(target)
+        provider::target(&redirect.model, None).unwrap_or(target)
+    }
+
+    /// Between 0 and 255, and in a run that is repeated the same every time.
+    pub(super) fn jitter(&self, attempt: u32) -> u8 {
+        let byte = match self.tape.seed() {
+            Some(seed) => Ok(seed.bytes(&format!("wait {} {attempt}", self.tape.next_call()))),
+            None => {
+                let mut byte = [0];
+                getrandom::fill(&mut byte).map(|()| byte)
+            }
+        };
+        byte.map_or(u8::MAX / 2, |[byte]: [u8; 1]| byte)
     }
 
     /// Lets a script know that it has answered this already, in the run that is gone on from.

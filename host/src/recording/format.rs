@@ -71,6 +71,19 @@ pub struct Header {
     /// The run it goes on from, if it began with what another one got.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// Models that are asked instead of the commission's, in the order of their calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redirects: Vec<Redirect>,
+}
+
+/// From a call on, another model is asked than the commission says: the run was forked there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redirect {
+    /// Number of the call.
+    pub at: u64,
+    /// The model, as `provider/model`.
+    pub model: String,
 }
 
 /// Where a run that goes on from another one has left it.

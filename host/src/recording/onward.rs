@@ -8,6 +8,9 @@ use super::Recording;
 use super::format::{Answer, Entry};
 use crate::error::Hint;
 use crate::json::printable;
+use requests::Requests;
+
+mod requests;
 
 /// What becomes of a call that was under way when its run was ended: nobody knows whether it was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -186,6 +189,7 @@ impl Recording {
         let mut doubts: HashMap<u64, (usize, String, String)> = HashMap::new();
         // Where answers began that have not arrived whole.
         let mut open: Vec<u64> = Vec::new();
+        let mut requests = Requests::default();
         // What comes before it is not asked for again.
         let mut floor = 0;
         for (at, entry) in ongoing.entries.iter().enumerate() {
@@ -203,40 +207,46 @@ impl Recording {
                     kind,
                     request,
                     answer,
-                } => match effect(kind, request, answer) {
-                    Effect::Opens => open.push(*n),
-                    Effect::Closes => {
-                        open.pop();
-                        floor = floor.max(*n);
+                } => {
+                    requests.see(*n, kind, request, answer);
+                    match effect(kind, request, answer) {
+                        Effect::Opens => open.push(*n),
+                        Effect::Closes => {
+                            open.pop();
+                            floor = floor.max(*n);
+                        }
+                        Effect::Done => {
+                            floor = floor.max(*n);
+                            open.clear();
+                        }
+                        Effect::Nothing => {}
                     }
-                    Effect::Done => {
-                        floor = floor.max(*n);
-                        open.clear();
-                    }
-                    Effect::Nothing => {}
-                },
+                }
                 Entry::Readings { .. } | Entry::Cut { .. } => {}
             }
         }
         let mut doubts: Vec<_> = doubts.into_iter().collect();
         doubts.sort_by_key(|(call, _)| *call);
-        let in_doubt: Vec<Doubt> = doubts
+        let mut at = ongoing.calls().saturating_add(1);
+        if let Some(first) = open.iter().find(|n| **n > floor) {
+            at = *first;
+        }
+        at = requests.again(floor).map_or(at, |first| first.min(at));
+        let mut in_doubt: Vec<Doubt> = doubts
             .iter()
             .map(|(call, (_, kind, request))| Doubt {
                 call: *call,
                 what: format!("`{kind}` {}", clipped(request)),
             })
+            .chain(requests.in_doubt())
             .collect();
-        let mut at = ongoing.calls().saturating_add(1);
-        if let Some(first) = open.iter().find(|n| **n > floor) {
-            at = *first;
-        }
+        in_doubt.sort_by_key(|doubt| doubt.call);
         let mut entries = ongoing.kept(at);
-        if let Some((first, _)) = doubts.first() {
+        if let Some(first) = in_doubt.first() {
             match policy {
                 InDoubt::Stop => return Err(OnwardError::InDoubt(in_doubt)),
                 InDoubt::Retry => {
-                    at = at.min(*first);
+                    at = at.min(first.call);
                     entries = ongoing.kept(at);
                 }
                 InDoubt::Tell => {
@@ -286,9 +296,6 @@ impl Recording {
     }
 }
 
-/// Methods that do nothing but ask (RFC 9110 §9.2.1).
-const SAFE: &[&str] = &["GET", "HEAD", "OPTIONS", "TRACE"];
-
 fn effect(kind: &str, request: &Value, answer: &Answer) -> Effect {
     let step = match answer {
         Answer::Result(result) => result.get("step"),
@@ -301,16 +308,10 @@ fn effect(kind: &str, request: &Value, answer: &Answer) -> Effect {
     };
     match kind {
         "model.send" if is("begun") => Effect::Opens,
-        "model.next" if is("reply") || is("failed") => Effect::Closes,
-        // What has arrived of it was paid for.
+        "model.next" if is("reply") => Effect::Closes,
+        // An answer that broke off: what has arrived of it was paid for.
         "model.partial" => Effect::Closes,
-        "http.send" => {
-            let method = request.get("method").and_then(Value::as_str);
-            match method {
-                Some(method) if SAFE.contains(&method) => Effect::Nothing,
-                _ => Effect::Done,
-            }
-        }
+        "http.send" if requests::does_something(request, answer) => Effect::Done,
         _ => Effect::Nothing,
     }
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::divergence::Divergence;
 use super::format::{Answer, ClockKind, End, Header, Reader, Recording};
 use super::request::abridged;
+use super::seed::Seed;
 use crate::capabilities::meters::LimitHit;
 use crate::digest::Digest;
 use crate::trajectory::JournalError;
@@ -38,6 +39,7 @@ pub struct Tape {
 struct Inner {
     start: Timestamp,
     clock: ClockKind,
+    seed: Option<Seed>,
     state: Mutex<State>,
 }
 
@@ -97,7 +99,7 @@ pub enum Stop {
     Diverged(Box<Divergence>),
     /// The recorded run was ended from outside: how, as its outcome said it.
     Cut(Value),
-    /// The recording cannot be written.
+    /// The recording cannot be written, or has an answer that is none.
     Failed(String),
 }
 
@@ -115,6 +117,7 @@ impl Tape {
             inner: Some(Arc::new(Inner {
                 start,
                 clock: ClockKind::Virtual,
+                seed: None,
                 state: Mutex::new(State::Record(
                     Box::new(Writer::silent()),
                     Time::Virtual { now: 0 },
@@ -171,8 +174,25 @@ impl Tape {
             inner: Some(Arc::new(Inner {
                 start: header.started().unwrap_or(Timestamp::UNIX_EPOCH),
                 clock: header.clock,
+                seed: Some(header.seed),
                 state: Mutex::new(state),
             })),
+        }
+    }
+
+    /// What everything random follows from; nothing for a live run.
+    #[must_use]
+    pub fn seed(&self) -> Option<Seed> {
+        self.inner.as_ref()?.seed
+    }
+
+    /// Number of the call that is next; 0 for a live run.
+    #[must_use]
+    pub fn next_call(&self) -> u64 {
+        match self.state().as_deref() {
+            None => 0,
+            Some(State::Record(writer, _)) => writer.next_call(),
+            Some(State::Replay(player)) => player.number(),
         }
     }
 
@@ -243,10 +263,20 @@ impl Tape {
         }
     }
 
-    /// In virtual time, lets it be `to` microseconds since the start, unless it is later already.
+    /// Whether the run has a time of its own, also while it is replayed.
+    #[must_use]
+    pub fn is_virtual(&self) -> bool {
+        let inner = self.inner.as_ref();
+        inner.is_some_and(|inner| inner.clock == ClockKind::Virtual)
+    }
+
+    /// In virtual time, lets it be `to` microseconds since the start, unless it is later already. In a replay,
+    /// too: the run may go on by itself before it reads the clock again.
     pub fn advance(&self, to: u64) {
-        if let Some(State::Record(_, Time::Virtual { now })) = self.state().as_deref_mut() {
-            *now = to.max(*now);
+        match self.state().as_deref_mut() {
+            Some(State::Record(_, Time::Virtual { now })) => *now = to.max(*now),
+            Some(State::Replay(player)) if self.is_virtual() => player.advance(to),
+            _ => {}
         }
     }
 
@@ -300,7 +330,7 @@ impl Tape {
             return perform.await;
         }
         let call = match self.asked(kind, abridged(request()))? {
-            Told::Answer(call, answer) => return given(call, answer),
+            Told::Answer(call, answer) => return self.given(call, answer),
             Told::Number(call) => call,
         };
         let performed = perform.await;
@@ -395,12 +425,33 @@ impl Tape {
             return Ok(None);
         };
         match player.call(kind, request)? {
-            Some((call, answer)) => given(call, answer).map(Some),
+            Some((call, answer)) => {
+                drop(state);
+                self.given(call, answer).map(Some)
+            }
             None => {
                 inner.go_live(&mut state);
                 Ok(None)
             }
         }
+    }
+
+    /// An answer of the tape, as a value. One that is none ends the replay.
+    fn given<T: DeserializeOwned>(&self, call: u64, answer: Answer) -> wasmtime::Result<T> {
+        let value = match answer {
+            Answer::Result(value) => value,
+            Answer::Trap(message) => return Err(wasmtime::Error::msg(message)),
+        };
+        serde_json::from_value(value).map_err(|error| {
+            let error = TapeError::Answer {
+                call,
+                reason: error.to_string(),
+            };
+            if let Some(State::Replay(player)) = self.state().as_deref_mut() {
+                player.fail(error.to_string());
+            }
+            wasmtime::Error::new(error)
+        })
     }
 
     /// Puts on the tape that a call is begun, unless its answer is there.
@@ -547,19 +598,6 @@ impl Tape {
             inner.go_live(&mut state);
         }
         Some(state)
-    }
-}
-
-/// An answer of the tape, as a value.
-fn given<T: DeserializeOwned>(call: u64, answer: Answer) -> wasmtime::Result<T> {
-    match answer {
-        Answer::Result(value) => serde_json::from_value(value).map_err(|error| {
-            wasmtime::Error::new(TapeError::Answer {
-                call,
-                reason: error.to_string(),
-            })
-        }),
-        Answer::Trap(message) => Err(wasmtime::Error::msg(message)),
     }
 }
 

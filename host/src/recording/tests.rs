@@ -35,6 +35,7 @@ fn header() -> Header {
         placeholders: [].into(),
         inputs: Vec::new(),
         parent: None,
+        redirects: Vec::new(),
     }
 }
 
@@ -504,6 +505,78 @@ fn a_call_under_way_is_left_to_the_policy() {
     assert_eq!(
         both.resumable(InDoubt::Retry, |_| Value::Null).unwrap().at,
         2
+    );
+}
+
+#[test]
+fn a_request_under_way_is_made_again_or_left_to_the_policy() {
+    let call = |n: u64, kind: &str, request: &str, result: &str| {
+        format!(r#"{{"n":{n},"call":"http.{kind}","request":{request},"result":{result}}}"#)
+    };
+    let at = |entries: &[String]| {
+        let mut all = vec![READ];
+        all.extend(entries.iter().map(String::as_str));
+        recording(&all).resumable(InDoubt::Stop, |_| Value::Null)
+    };
+    let of = r#"{"request":1}"#;
+    let get = call(2, "send", r#"{"request":1,"method":"GET"}"#, r#""sent""#);
+    let post = call(2, "send", r#"{"request":1,"method":"POST"}"#, r#""sent""#);
+    let refused = call(
+        2,
+        "send",
+        r#"{"request":1,"method":"POST"}"#,
+        r#"{"refused":"x"}"#,
+    );
+    let pending = call(3, "response", of, r#""pending""#);
+    let head = call(3, "response", of, r#"{"head":{"status":200,"headers":[]}}"#);
+    let failed = call(3, "response", of, r#"{"failed":"http-request-denied"}"#);
+    let piece = call(4, "read", of, r#"{"ok":"closed"}"#);
+    let end = call(4, "read", of, r#""closed""#);
+    let other = call(4, "read", r#"{"request":2}"#, r#""closed""#);
+
+    // Who only asks asks again, unless the answer had arrived whole.
+    for under_way in [
+        vec![&get],
+        vec![&get, &head],
+        vec![&get, &head, &piece],
+        vec![&get, &head, &other],
+    ] {
+        let under_way: Vec<_> = under_way.into_iter().cloned().collect();
+        assert_eq!(at(&under_way).unwrap().at, 2, "{under_way:?}");
+    }
+    assert_eq!(at(&[get.clone(), failed.clone()]).unwrap().at, 4);
+    assert_eq!(at(&[get.clone(), head.clone(), end]).unwrap().at, 5);
+    let next = call(4, "send", r#"{"request":2,"method":"GET"}"#, r#""sent""#);
+    let both = [get.clone(), head.clone(), next.clone()];
+    assert_eq!(
+        at(&both).unwrap().at,
+        4,
+        "the first was read as far as it was wanted"
+    );
+    let both = [get.clone(), pending.clone(), next];
+    assert_eq!(at(&both).unwrap().at, 2, "the first is still waited for");
+    // Not behind something that was done.
+    let done = call(3, "send", r#"{"request":2,"method":"POST"}"#, r#""sent""#);
+    let answered = call(4, "response", r#"{"request":2}"#, r#"{"head":{}}"#);
+    assert_eq!(at(&[get, done, answered]).unwrap().at, 5);
+
+    // Whether the other kind was done is known when it was answered.
+    assert_eq!(at(&[refused]).unwrap().at, 3);
+    assert_eq!(at(&[post.clone(), head]).unwrap().at, 4);
+    assert_eq!(at(&[post.clone(), failed]).unwrap().at, 4);
+    for under_way in [vec![post.clone()], vec![post.clone(), pending.clone()]] {
+        let error = at(&under_way).unwrap_err();
+        assert!(error.to_string().contains("call 2 (`http.send`"), "{error}");
+    }
+    let entries = [READ, &post, &pending];
+    let again = recording(&entries).resumable(InDoubt::Retry, |_| Value::Null);
+    assert_eq!(again.unwrap().at, 2);
+    let told = recording(&entries)
+        .resumable(InDoubt::Tell, |_| Value::Null)
+        .unwrap();
+    assert_eq!(
+        (told.at, told.in_doubt.len(), told.recording.entries.len()),
+        (4, 1, 3)
     );
 }
 

@@ -160,8 +160,8 @@ impl Asked<'_> {
         if let (Some(mode), Some(map)) = (mode, json.as_object_mut()) {
             // The trajectory of a run that can be repeated has the session id of its recording.
             let mut taping = json!({ "mode": mode, "session_id": taped.known_as });
-            if let Some(parent) = &self.parent {
-                taping["parent"] = json!(parent);
+            if let (Some(parent), Some(taping)) = (&self.parent, taping.as_object_mut()) {
+                taping.insert("parent".to_owned(), json!(parent));
             }
             map.insert("taping".to_owned(), taping);
         }

@@ -343,27 +343,23 @@ async fn run(
         }
         Ok(Ok(Err(error))) => failed(job, watched, &error),
         Ok(Err(panic)) => return (host_fault(panic.to_string()), None),
-        Err(cut) => return (cut_off(job, cut), None),
+        Err(cut) => return (cut_off(cut), None),
     };
     let left = store.get_fuel().ok();
     let burned = left.map(|left| budget(&job.grants).saturating_sub(left));
     (finish, burned)
 }
 
-/// How a run ends that is ended from outside. It is on the tape, as it would not happen again by itself.
-pub(super) fn cut_off(job: &Job, cut: Cut) -> Finish {
-    let finish = match cut {
+/// How a run ends that is ended from outside.
+pub(super) fn cut_off(cut: Cut) -> Finish {
+    match cut {
         Cut::Interrupted => interrupted(),
         Cut::Limit(hit) => limit_reached(hit),
         // What the recording says of it is taken from the tape.
         Cut::Recorded => interrupted(),
-        Cut::Journal(error) => return host_fault(error.to_string()),
-        Cut::Policy(error) => return host_fault(format!("cannot supervise the run: {error}")),
-    };
-    if let Ok(ended) = serde_json::to_value(&finish.ended) {
-        job.tape.cut(ended);
+        Cut::Journal(error) => host_fault(error.to_string()),
+        Cut::Policy(error) => host_fault(format!("cannot supervise the run: {error}")),
     }
-    finish
 }
 
 /// Closes the account. A journal that fails here, too, is the host's fault, and the outcome says so.

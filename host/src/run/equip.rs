@@ -39,7 +39,7 @@ pub(super) async fn equip(job: &Job, watched: &Watched) -> Result<Toolbox, Finis
     });
     let (tools, ended) = tokio::select! {
         biased;
-        () = job.interrupt.requested() => (None, Some(cut_off(job, Cut::Interrupted))),
+        () = job.interrupt.requested() => (None, Some(cut_off(Cut::Interrupted.taped(&job.tape)))),
         opened = opened => match opened {
             Ok(Ok(tools)) => (Some(tools), None),
             // What the operator hands over has to work: a run without it is not what was meant.

@@ -17,7 +17,7 @@ use super::start::{Places, RunRequest, StartError};
 use super::taping::{FILE, Mode, RecordTo};
 use crate::commission::Commission;
 use crate::grants::{Access, Grants, Outside};
-use crate::recording::format::{Onward, Parent};
+use crate::recording::format::{Onward, Parent, Redirect};
 use crate::recording::onward::Doubt;
 use crate::recording::tape::Miss;
 use crate::recording::{InDoubt, Recording};
@@ -113,8 +113,8 @@ pub struct Continued {
     pub(super) miss: Miss,
     /// What its directories were like before.
     pub(super) kept: Option<Kept>,
-    /// The model that is asked from there on instead of the commission's.
-    pub(super) model: Option<String>,
+    /// Models that are asked instead of the commission's.
+    pub(super) redirects: Vec<Redirect>,
     pub(super) record: RecordTo,
 }
 
@@ -206,7 +206,7 @@ impl Host {
             },
             miss: Miss::Diverges,
             kept: past.kept,
-            model: None,
+            redirects: past.recording.header.redirects,
             record: RecordTo::RunDirectory,
         }));
         Ok((self.start_in(mode, request)?, resumption))
@@ -231,6 +231,13 @@ impl Host {
             from.edit(call, &pointer, value)?;
         }
         let mut request = past.request(agent, places, Some(runs.clone()))?;
+        let mut redirects = past.recording.header.redirects;
+        redirects.retain(|redirect| redirect.at < fork.at);
+        redirects.extend(
+            fork.model
+                .clone()
+                .map(|model| Redirect { at: fork.at, model }),
+        );
         // Naming it grants it, as with `run --model`.
         request.grants.models.allow.extend(fork.model.clone());
         let mode = Mode::Onward(Box::new(Continued {
@@ -242,7 +249,7 @@ impl Host {
             },
             miss: Miss::Diverges,
             kept: past.kept,
-            model: fork.model,
+            redirects,
             record: RecordTo::RunDirectory,
         }));
         self.start_in(mode, request)
@@ -272,7 +279,7 @@ impl Host {
             },
             miss: Miss::Performs,
             kept: past.kept,
-            model: None,
+            redirects: past.recording.header.redirects,
             record,
         }));
         self.start_in(mode, request)

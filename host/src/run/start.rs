@@ -80,7 +80,7 @@ pub enum StartError {
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     #[error(transparent)]
-    Journal(#[from] JournalError),
+    Journal(JournalError),
     #[error(transparent)]
     Workspaces(#[from] WorkspacesError),
     #[error(transparent)]
@@ -133,12 +133,21 @@ pub enum StartError {
     Scratch(std::io::Error),
 }
 
+impl From<JournalError> for StartError {
+    fn from(error: JournalError) -> StartError {
+        error
+            .tape()
+            .map_or_else(StartError::Journal, StartError::Tape)
+    }
+}
+
 impl StartError {
     /// How a process ends that could not start a run.
     #[must_use]
     pub fn exit(&self) -> Exit {
         match self {
-            StartError::Input(InputError::Changed { .. }) => Exit::Diverged,
+            StartError::Input(InputError::Changed { .. })
+            | StartError::Tape(TapeError::Diverged(_)) => Exit::Diverged,
             _ => Exit::CannotRun,
         }
     }
@@ -176,6 +185,7 @@ impl Hint for StartError {
                     .to_owned(),
             ),
             StartError::NotYet { .. } | StartError::Taping(_) => None,
+            StartError::Tape(TapeError::Diverged(divergence)) => divergence.hint.clone(),
             StartError::Random(_) | StartError::Tape(_) | StartError::Scratch(_) => None,
             StartError::Secrets(error) => error.hint(),
             StartError::NoHost { .. } => {
@@ -234,20 +244,20 @@ impl Host {
         let run_id = commission.body().run_id.clone();
         if let Some(import) = inspect::makes_requests(&agent.artifact)
             && grants.network.hosts.is_empty()
-            && !matches!(mode, Mode::Replay(_))
+            && mode.makes_requests()
             && !down(Wall::HttpGranted)
         {
             return Err(StartError::NoHost { import });
         }
-        mode.can_repeat(&agent, &grants)?;
+        mode.can_repeat(&grants)?;
         let output_schema = evidence::output_schema(&grants.require, &commission)?;
         // Who asks no model needs none; a replay asks nobody.
         let mut setup = match &mode {
             _ if !asks_models(&agent.artifact) => Ok(model::Setup::default()),
-            Mode::Replay(_) => Ok(model::Setup::recorded(&grants, &commission)),
-            Mode::Onward(onward) => {
-                model::Setup::of(&grants, &commission).map(|setup| setup.instead(&onward.model))
-            }
+            Mode::Replay(recording) => Ok(model::Setup::recorded(&grants, &commission)
+                .redirected(&recording.header.redirects)),
+            Mode::Onward(onward) => model::Setup::of(&grants, &commission)
+                .map(|setup| setup.redirected(&onward.redirects)),
             _ => model::Setup::of(&grants, &commission),
         };
         let seed = mode.seed()?;
@@ -356,6 +366,7 @@ impl Host {
             network: grants.network.clone(),
             limits: grants.limits.clone(),
             injector: secrets.injector(account.ledger.clone()),
+            tape: taped.tape.clone(),
             ..EgressOptions::default()
         };
         let job = Job {
@@ -428,12 +439,12 @@ impl Host {
         agent: &Agent,
         unsupported: &Unsupported,
         grants: &Grants,
-        runs: Option<RunsDir>,
+        runs: Option<&RunsDir>,
     ) -> Result<RunHandle, StartError> {
         let Unsupported { run_id, raw, found } = unsupported;
         let seed = Mode::Live.seed()?;
         let secrets = gather(&self.inner.vault, grants, None, None, seed)?;
-        let place = Place::make(runs.as_ref())?;
+        let place = Place::make(runs)?;
         let asked = Asked {
             profile: self.inner.engine.profile(),
             agent,

@@ -32,6 +32,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::breaker::Breaker;
+use super::outcome::Ended;
 use super::watchdog::{Evidence, Notice, Pace, Policy, PolicyError, Snapshot, Verdict, Watchdog};
 use crate::capabilities::activity::{Activity, Pressure};
 use crate::capabilities::meters::{LimitHit, Meters};
@@ -79,6 +80,25 @@ pub enum Cut {
     Policy(PolicyError),
     /// The recorded run was ended here from outside.
     Recorded,
+}
+
+impl Cut {
+    /// How the run ended, where that is for its recording to say: it would not happen again by itself.
+    pub(super) fn ended(&self) -> Option<Ended> {
+        match self {
+            Cut::Interrupted => Some(Ended::Interrupted),
+            Cut::Limit(hit) => Some(Ended::Limit(*hit)),
+            Cut::Journal(_) | Cut::Policy(_) | Cut::Recorded => None,
+        }
+    }
+
+    /// Puts it on the tape, before anything is dropped: what is broken off by that stands behind it.
+    pub(super) fn taped(self, tape: &Tape) -> Cut {
+        if let Some(ended) = self.ended().and_then(|it| serde_json::to_value(it).ok()) {
+            tape.cut(ended);
+        }
+        self
+    }
 }
 
 /// What a guest is supervised by.
@@ -137,7 +157,7 @@ pub async fn supervise<F: Future>(guest: F, by: Supervision<'_>) -> Result<F::Ou
             undelivered = true;
         }
         if let Verdict::Fire(reason) = judgement.verdict {
-            return Err(Cut::Limit(reason.limit()));
+            return Err(Cut::Limit(reason.limit()).taped(by.tape));
         }
         let next = clock.at(now.saturating_add(watchdog.due(now, &seen)));
         tokio::select! {
@@ -145,13 +165,16 @@ pub async fn supervise<F: Future>(guest: F, by: Supervision<'_>) -> Result<F::Ou
             biased;
             done = &mut guest => match done {
                 Ok(done) => return Ok(done),
-                Err(Over::Recorded) => return Err(Cut::Recorded),
+                Err(Over::Recorded) => {
+                    by.tape.take_cut();
+                    return Err(Cut::Recorded);
+                }
                 Err(Over::Limit(hit)) => {
                     by.record(Notice::HardStop, Some(hit), clock.now()).map_err(Cut::Journal)?;
-                    return Err(Cut::Limit(hit));
+                    return Err(Cut::Limit(hit).taped(by.tape));
                 }
             },
-            () = by.interrupt.requested() => return Err(Cut::Interrupted),
+            () = by.interrupt.requested() => return Err(Cut::Interrupted.taped(by.tape)),
             () = by.ledger.deliver(), if undelivered => undelivered = false,
             () = sleep_until(next) => {}
         }

@@ -15,7 +15,6 @@ use super::workspaces::{Workspaces, WorkspacesError};
 use crate::commission::Commission;
 use crate::egress::secrets::Secrets;
 use crate::engine::Profile;
-use crate::engine::inspect::makes_requests;
 use crate::grants::{Access, FileGrant, Grants};
 use crate::recording::format::{ClockKind, Component, FORMAT, Header, Onward, Parent};
 use crate::recording::inputs::{self, Inventory};
@@ -99,14 +98,16 @@ impl Mode {
         matches!(self, Mode::Live) || profile == Profile::Hermetic
     }
 
+    /// Whether a run makes requests where they are granted. A replay and a hermetic run make none.
+    pub(super) fn makes_requests(&self) -> bool {
+        matches!(self, Mode::Live | Mode::Record(_))
+    }
+
     /// Refuses to record what the tape does not hold yet: a recording without it would be wrong.
-    pub(super) fn can_repeat(&self, agent: &Agent, grants: &Grants) -> Result<(), StartError> {
+    pub(super) fn can_repeat(&self, grants: &Grants) -> Result<(), StartError> {
         match self {
             Mode::Live | Mode::Replay(_) | Mode::Onward(_) => return Ok(()),
             Mode::Record(_) | Mode::Hermetic { .. } => {}
-        }
-        if makes_requests(&agent.artifact).is_some() {
-            return Err(StartError::NotYet { what: "requests" });
         }
         if let Mode::Hermetic { .. } = self {
             let tools = &grants.tools;
@@ -256,6 +257,7 @@ impl Mode {
                 .collect(),
             inputs,
             parent: None,
+            redirects: Vec::new(),
         };
         let scrub = scrub(secrets, &header)?;
         let recording = record.map(|to| to.path(directory)).transpose()?;
@@ -351,6 +353,7 @@ fn continued(
         parent,
         miss,
         record,
+        redirects,
         ..
     } = onward;
     let header = Header {
@@ -359,6 +362,7 @@ fn continued(
         grants: planned.granted.to_recorded_json(&base())?,
         inputs,
         parent: Some(parent),
+        redirects,
         ..from.header.clone()
     };
     let changed = changed(&from.header, planned.agent);

@@ -248,9 +248,27 @@ pub(super) async fn run(
     run_id: &str,
     told: &str,
 ) -> Result<Outcome, String> {
+    let request = request(world, agent, setup, run_id, told)?;
+    let handle = host.start(request).map_err(|error| error.to_string())?;
+    Ok(handle.outcome().await)
+}
+
+/// `agent` on the task `told` with the grants of `setup`.
+pub(super) fn request(
+    world: &World,
+    agent: &Agent,
+    setup: &Setup,
+    run_id: &str,
+    told: &str,
+) -> Result<RunRequest, String> {
     let commission =
         Commission::for_task(run_id, "none/none", Some(told)).map_err(|error| error.to_string())?;
-    start(host, world, agent, grants(world, setup, told)?, commission).await
+    Ok(RunRequest {
+        agent: agent.clone(),
+        commission,
+        grants: grants(world, setup, told)?,
+        runs: Some(RunsDir::at(world.path("runs"))),
+    })
 }
 
 async fn start(

@@ -105,6 +105,7 @@ walls! {
     Connections, "connections", "Requests under way at once are bounded in number.";
     RequestSize, "request-size", "URLs, headers and bodies of requests are bounded.";
     ResponseSize, "response-size", "Bodies of responses are bounded.";
+    ReplayNetwork, "replay-network", "A replay reaches no network, whatever it was granted.";
     HttpGranted, "http-granted", "An agent that makes requests is not started when it may make none.";
     // Tools.
     Commands, "commands", "A commission starts no program but one the operator granted, word by word.";

@@ -30,7 +30,7 @@ use super::event::{Event, Rfc3339};
 use super::search::Search;
 use crate::egress::secrets::{Guard, Needle, Redacted};
 use crate::error::Hint;
-use crate::recording::Tape;
+use crate::recording::{Tape, TapeError};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 
@@ -130,6 +130,14 @@ impl JournalError {
     /// The account goes wrong at `path`.
     pub(crate) fn new(path: PathBuf, source: io::Error) -> JournalError {
         JournalError { path, source }
+    }
+
+    /// What kept the time from being known, where that is why.
+    pub(crate) fn tape(self) -> Result<TapeError, JournalError> {
+        let JournalError { path, source } = self;
+        source
+            .downcast()
+            .map_err(|source| JournalError { path, source })
     }
 }
 

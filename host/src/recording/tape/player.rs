@@ -65,6 +65,8 @@ pub(super) struct Player {
     now: u64,
     /// Checks that found nothing since the last call, reading or cut.
     checks: u64,
+    /// The last reading: the next one is relative to it.
+    read: u64,
     stop: Option<Stop>,
 }
 
@@ -84,6 +86,7 @@ impl Player {
             within: 0,
             now: 0,
             checks: 0,
+            read: 0,
             stop: None,
         }
     }
@@ -150,8 +153,18 @@ impl Player {
         self.now
     }
 
+    /// Time passes that nobody has read yet.
+    pub(super) fn advance(&mut self, to: u64) {
+        self.now = to.max(self.now);
+    }
+
     pub(super) fn stopped(&self) -> Option<Stop> {
         self.stop.clone()
+    }
+
+    /// The recording cannot be followed any further.
+    pub(super) fn fail(&mut self, reason: String) {
+        self.stop.get_or_insert(Stop::Failed(reason));
     }
 
     pub(super) fn entries_digest(&mut self) -> Digest {
@@ -199,7 +212,8 @@ impl Player {
             && let (Some(reader), Some(delta)) = (letters.get(self.within), us.get(self.within))
             && *reader == by
         {
-            self.now = self.now.saturating_add(*delta);
+            self.read = self.read.saturating_add(*delta);
+            self.now = self.read;
             self.within += 1;
             self.checks = 0;
             if self.within == letters.len() {
@@ -353,14 +367,14 @@ impl Player {
     }
 
     /// Number of the call that is due.
-    fn number(&self) -> u64 {
-        match self.recording.entries.get(self.at) {
+    pub(super) fn number(&self) -> u64 {
+        let rest = self.recording.entries.get(self.at..).unwrap_or_default();
+        let due = rest
+            .iter()
+            .find(|entry| !matches!(entry, Entry::Answered { .. }));
+        match due {
             Some(entry) => entry.number() + self.within as u64,
-            None => self
-                .recording
-                .entries
-                .last()
-                .map_or(1, |entry| entry.number() + entry.calls()),
+            None => self.recording.calls().saturating_add(1),
         }
     }
 

@@ -100,6 +100,11 @@ impl Writer {
         self.failed.clone()
     }
 
+    /// Number of the next call.
+    pub(super) fn next_call(&self) -> u64 {
+        self.next.saturating_add(self.by.len() as u64)
+    }
+
     pub(super) fn was_cut(&self) -> bool {
         self.was_cut
     }

@@ -9,6 +9,7 @@ mod http;
 mod links;
 mod machine;
 mod protected;
+mod replay;
 mod required;
 mod secrets;
 mod single_file;
@@ -20,7 +21,7 @@ use super::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let tables: [&'static [Case]; 15] = [
+    let tables: [&'static [Case]; 16] = [
         disk::CASES,
         links::CASES,
         protected::CASES,
@@ -33,6 +34,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
         surroundings::CASES,
         tools::CASES,
         http::CASES,
+        replay::CASES,
         secrets::CASES,
         artifact::CASES,
         cache::CASES,

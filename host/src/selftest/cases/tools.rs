@@ -145,6 +145,7 @@ async fn replay(stage: &Stage) -> Result<String, String> {
         placeholders: [].into(),
         inputs: Vec::new(),
         parent: None,
+        redirects: Vec::new(),
     };
     let opening = vec![Reader::Event; 2];
     let offer = json!({ "tools": [{ "name": "echo" }] });
