@@ -50,11 +50,10 @@ mod every_guest_has_a_test {
         reason = "not every module has a test named after a guest"
     )]
     use super::{
-        attest::*, avp::*, commission::*, components::*, describe::*, grants::*, http::*, limits::*,
+        attest::*, avp::*, commission::*, components::*, describe::*, evidence::*, grants::*,
     };
-    use super::{
-        evidence::*, model::*, onward::*, policy::*, replay::*, replay_http::*, run::*, secrets::*,
-    };
+    use super::{http::*, limits::*, model::*, onward::*, policy::*, replay::*, replay_http::*};
+    use super::{run::*, secrets::*};
     use super::{signals::*, stdio::*, tools::*};
 
     macro_rules! assert_test_exists {

@@ -479,7 +479,7 @@ fn what_cannot_be_resumed_is_said() {
     // What it was granted is what it has.
     let more = lab.call(["run", "--resume", &killed, "--dir", "w"]).done();
     let said = more.exits_with(2).stderr();
-    assert!(said.contains("cannot be used with"), "{said}");
+    assert!(said.contains("does not go with"), "{said}");
 }
 
 /// The number of the first call of a kind, in a recording.

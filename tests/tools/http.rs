@@ -10,20 +10,20 @@ use super::{calls, guest, told};
 use crate::harness::Lab;
 
 /// A server; each of its paths behaves in another way.
-struct Server {
+pub(super) struct Server {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 /// A request it got.
 #[derive(Clone, Debug)]
-struct Seen {
+pub(super) struct Seen {
     line: String,
     headers: Vec<String>,
 }
 
 impl Server {
-    fn start() -> Server {
+    pub(super) fn start() -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -38,11 +38,11 @@ impl Server {
         Server { port, seen }
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(super) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    fn seen(&self) -> Vec<Seen> {
+    pub(super) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }

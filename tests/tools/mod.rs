@@ -2,11 +2,14 @@
 
 mod http;
 mod real;
+mod replayed;
 
 use serde_json::{Value, json};
 use wasm_agent_test_artifacts as guests;
 
 use crate::harness::{Account, Call, Done, Lab, wait_until};
+
+pub(crate) use self::replayed::knows_a_secret;
 
 /// The command of a server that behaves in this manner.
 fn server(manner: &str) -> String {

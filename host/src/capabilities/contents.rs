@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::filesystem::{Content, FileId};
-use crate::egress::secrets::{Guard, Hit, Kind, Needle, Scan};
+use super::filesystem::FileId;
+use crate::egress::secrets::{Guard, Hit, Needle, Scan};
 use crate::grants::secrets::Leaks;
-use crate::trajectory::audit::LeakAction;
+use crate::trajectory::search::{Found, Rest};
 
 /// Files whose last write is remembered. A guest that writes to more at a time may cut a secret in two.
 const REMEMBERED: usize = 4096;
@@ -23,14 +23,6 @@ struct Written {
     scan: Scan,
 }
 
-/// What was found in a write.
-pub(super) struct Found {
-    /// What becomes of the write.
-    pub(super) content: Content,
-    /// What is to be told of.
-    pub(super) leaks: Vec<(Needle, LeakAction)>,
-}
-
 impl Contents {
     pub(super) fn new(guard: Arc<Guard>) -> Contents {
         Contents {
@@ -40,7 +32,7 @@ impl Contents {
     }
 
     /// Searches one write.
-    pub(super) fn search(&self, file: FileId, offset: u64, bytes: &[u8]) -> Found {
+    pub(super) fn search(&self, file: FileId, offset: u64, bytes: &[u8]) -> Option<Found<Rest>> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let before = files.get(&file).filter(|written| written.next == offset);
         let scanner = self.guard.scanner();
@@ -48,40 +40,35 @@ impl Contents {
         let begin = scan.position();
         let mut hits: Vec<Hit> = Vec::new();
         scan.feed(scanner, bytes, &mut |hit| hits.push(hit));
-        let mut leaks: Vec<(Needle, LeakAction)> = Vec::new();
-        let policy = self.guard.policy();
+        let mut secrets: Vec<Needle> = Vec::new();
         for needle in hits.iter().filter_map(|hit| scanner.needle(hit.needle)) {
-            let action = match policy {
-                Leaks::Block => LeakAction::Blocked,
-                Leaks::Redact => LeakAction::Redacted,
-                Leaks::Warn => LeakAction::Passed,
-            };
-            if !leaks.iter().any(|(told, _)| told == needle) {
-                leaks.push((needle.clone(), action));
+            if !secrets.contains(needle) {
+                secrets.push(needle.clone());
             }
         }
-        let content = match (leaks.first(), policy) {
-            (None, _) | (_, Leaks::Warn) => Content::Passes,
-            (Some((needle, _)), Leaks::Block) => {
-                let what = match needle.kind {
-                    Kind::Secret => "secret",
-                    Kind::Placeholder => "placeholder of the secret",
-                };
-                // It did not take place: the next one goes on from the one before.
-                return Found {
-                    content: Content::Refused(format!("it contains the {what} `{}`", needle.name)),
-                    leaks,
-                };
-            }
-            (Some(_), Leaks::Redact) => Content::Instead(masked(bytes, &hits, begin)),
-        };
+        let policy = self.guard.policy();
+        let found = (!secrets.is_empty())
+            .then(|| Found::by(policy, secrets, Rest(masked(bytes, &hits, begin))));
+        if found.is_some() && policy == Leaks::Block {
+            // It did not take place: the next one goes on from the one before.
+            return found;
+        }
         if files.len() >= REMEMBERED && !files.contains_key(&file) {
             files.clear();
         }
         let next = offset.saturating_add(bytes.len() as u64);
         files.insert(file, Written { next, scan });
-        Found { content, leaks }
+        found
     }
+}
+
+/// Whether `masked` is `bytes` with stars in some places.
+pub(super) fn is_masked(masked: &[u8], bytes: &[u8]) -> bool {
+    masked.len() == bytes.len()
+        && masked
+            .iter()
+            .zip(bytes)
+            .all(|(one, other)| one == other || *one == b'*')
 }
 
 /// The bytes with stars where a secret is: a file keeps its length.
@@ -100,7 +87,8 @@ fn masked(bytes: &[u8], hits: &[Hit], begin: u64) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::egress::secrets::Scanner;
+    use crate::egress::secrets::{Kind, Scanner};
+    use crate::trajectory::audit::LeakAction;
 
     fn contents(policy: Leaks) -> Contents {
         let needle = Needle {
@@ -119,37 +107,35 @@ mod tests {
         for cut in 1..8 {
             let (head, tail) = b"hunter22".split_at(cut);
             let at = 100 * cut as u64;
-            assert_eq!(contents.search(FILE, at, head).content, Content::Passes);
+            assert_eq!(contents.search(FILE, at, head), None);
             // To another file, and somewhere else: they are not its end.
-            assert_eq!(contents.search((1, 3), at, tail).content, Content::Passes);
+            assert_eq!(contents.search((1, 3), at, tail), None);
             for _ in 0..2 {
-                let found = contents.search(FILE, at + cut as u64, tail);
-                assert!(matches!(found.content, Content::Refused(_)), "{cut}");
-                assert_eq!(found.leaks.len(), 1);
+                let found = contents.search(FILE, at + cut as u64, tail).unwrap();
+                assert!(found.refusal().is_some(), "{cut}");
+                assert_eq!(found.secrets.len(), 1);
             }
             let other = contents.search(FILE, at + cut as u64, b"other");
-            assert_eq!(other.content, Content::Passes);
+            assert_eq!(other, None);
         }
     }
 
     #[test]
     fn what_is_masked_keeps_its_length() {
         let contents = contents(Leaks::Redact);
-        let found = contents.search(FILE, 0, b"a hunter22 b hun");
-        assert_eq!(
-            found.content,
-            Content::Instead(b"a ******** b hun".to_vec())
-        );
-        let found = contents.search(FILE, 16, b"ter22 hunter22.");
-        assert_eq!(found.content, Content::Instead(b"***** ********.".to_vec()));
-        assert_eq!(found.leaks[0].1, LeakAction::Redacted);
+        let whole = b"a hunter22 b hun";
+        let rest = contents.search(FILE, 0, whole).unwrap().rest.unwrap().0;
+        assert_eq!(rest, b"a ******** b hun");
+        assert!(is_masked(&rest, whole) && !is_masked(&rest, b"b hunter22 b hun"));
+        let found = contents.search(FILE, 16, b"ter22 hunter22.").unwrap();
+        assert_eq!(found.action, LeakAction::Redacted);
+        assert_eq!(found.rest.unwrap().0, b"***** ********.");
     }
 
     #[test]
     fn a_warning_changes_nothing() {
-        let found = contents(Leaks::Warn).search(FILE, 0, b"hunter22");
-        assert_eq!(found.content, Content::Passes);
-        assert_eq!(found.leaks[0].1, LeakAction::Passed);
+        let found = contents(Leaks::Warn).search(FILE, 0, b"hunter22").unwrap();
+        assert_eq!((found.action, found.rest), (LeakAction::Passed, None));
     }
 
     #[test]

@@ -4,7 +4,9 @@
 
 use futures_util::StreamExt as _;
 use rmcp::model::{PromptMessage, ResourceContents, Role};
-use serde_json::Value;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,17 +14,22 @@ use base64::engine::general_purpose::STANDARD;
 use super::bindings::wasm_agent::agent::tools as wit;
 use super::bindings::wasm_agent::agent::trajectory as facts;
 use super::bindings::wasm_agent::agent::types;
+use super::meters::LimitHit;
 use super::state::RunState;
 use super::trajectory::{convert_result_content, source_bytes};
 use crate::descriptor::ToolDecl;
 use crate::json;
+use crate::recording::Tape;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::tools::{CallError, MAX_PARALLEL, Output, Piece, Ready, Toolbox};
-use crate::trajectory::Audit;
 use crate::trajectory::event::Origin;
 use crate::trajectory::fact;
 use crate::trajectory::ledger::LedgerError;
+use crate::trajectory::{Audit, Ledger};
+
+/// Where secrets of others are found, in words.
+const PLACE: &str = "what a tool answered";
 
 type Answer<T> = wasmtime::Result<Result<T, wit::ToolError>>;
 
@@ -53,7 +60,16 @@ impl wit::Host for RunState {
 
     async fn servers(&mut self) -> wasmtime::Result<Vec<wit::Server>> {
         self.looks("servers");
-        let servers = self.tools.servers().into_iter().map(|server| wit::Server {
+        let connected = self.tools.connected();
+        let connected = if connected.is_empty() {
+            connected
+        } else {
+            // Whether one has ended meanwhile nobody else knows.
+            let now = || Ok(connected);
+            self.tape.observe("tools.servers", || Value::Null, now)?
+        };
+        let servers = self.tools.servers(&connected);
+        let servers = servers.into_iter().map(|server| wit::Server {
             id: server.id,
             status: if server.connected {
                 wit::Status::Connected
@@ -69,7 +85,7 @@ impl wit::Host for RunState {
     async fn call(&mut self, call: types::ToolCall) -> Answer<wit::ToolResult> {
         self.activity.function("call");
         let call = self.step(call).await?;
-        let made = make(self.tools.clone(), call).await;
+        let made = self.maker().make(call).await?;
         let answer = self.record(made)?;
         self.ledger.deliver().await;
         Ok(answer)
@@ -96,15 +112,15 @@ impl wit::Host for RunState {
             for call in together {
                 steps.push(self.step(call).await?);
             }
-            let tools = self.tools.clone();
+            let maker = &self.maker();
             let made: Vec<_> = futures_util::stream::iter(steps)
-                .map(|call| make(tools.clone(), call))
+                .map(|call| maker.make(call))
                 .buffered(MAX_PARALLEL)
                 .collect()
                 .await;
             // In the order of the calls, whichever was done first: the account is the same every time.
             for made in made {
-                answers.push(self.record(made)?);
+                answers.push(self.record(made?)?);
             }
             self.ledger.deliver().await;
         }
@@ -113,7 +129,10 @@ impl wit::Host for RunState {
 
     async fn resources(&mut self, server: String) -> Answer<Vec<wit::ResourceInfo>> {
         self.activity.function("resources");
-        let resources = match self.tools.resources(&server).await {
+        let tools = &self.tools;
+        let asked = || json!({ "server": server });
+        let asking = tools.resources(&server);
+        let resources = match self.maker().ask("tools.resources", asked, asking).await? {
             Ok(resources) => resources,
             Err(error) => return Ok(Err(error.into())),
         };
@@ -137,7 +156,14 @@ impl wit::Host for RunState {
         uri: String,
     ) -> Answer<Vec<wit::ResourceContent>> {
         self.activity.function("read-resource");
-        let contents = match self.tools.read(&server, &uri).await {
+        let tools = &self.tools;
+        let asked = || json!({ "server": server, "uri": uri });
+        let asking = tools.read(&server, &uri);
+        let contents = match self
+            .maker()
+            .ask("tools.read-resource", asked, asking)
+            .await?
+        {
             Ok(contents) => contents,
             Err(error) => return Ok(Err(error.into())),
         };
@@ -148,7 +174,10 @@ impl wit::Host for RunState {
 
     async fn prompts(&mut self, server: String) -> Answer<Vec<wit::PromptInfo>> {
         self.activity.function("prompts");
-        let prompts = match self.tools.prompts(&server).await {
+        let tools = &self.tools;
+        let asked = || json!({ "server": server });
+        let asking = tools.prompts(&server);
+        let prompts = match self.maker().ask("tools.prompts", asked, asking).await? {
             Ok(prompts) => prompts,
             Err(error) => return Ok(Err(error.into())),
         };
@@ -180,8 +209,11 @@ impl wit::Host for RunState {
         let arguments = arguments
             .into_iter()
             .map(|(name, value)| (name, Value::String(value)));
-        let messages = self.tools.prompt(&server, &name, arguments.collect()).await;
-        let messages = match messages {
+        let arguments: Map<_, _> = arguments.collect();
+        let tools = &self.tools;
+        let asked = || json!({ "server": server, "name": name, "arguments": arguments });
+        let asking = tools.prompt(&server, &name, arguments.clone());
+        let messages = match self.maker().ask("tools.prompt", asked, asking).await? {
             Ok(messages) => messages,
             Err(error) => return Ok(Err(error.into())),
         };
@@ -232,7 +264,7 @@ impl RunState {
                 },
                 Err(LedgerError::Journal(error)) => return Err(wasmtime::Error::new(error)),
                 Err(LedgerError::Rejected(crate::trajectory::Rejected::Limit { name, max })) => {
-                    Step::Refused(CallError::Limit { name, max })
+                    Step::Refused(CallError::Limit(LimitHit { name, max }))
                 }
                 Err(LedgerError::Rejected(rejected)) => {
                     Step::Unasked(wit::ToolError::NoSuchCall(rejected.to_string()))
@@ -248,7 +280,7 @@ impl RunState {
         let (output, error) = match done {
             Done::Unasked(error) => return Ok(Err(error)),
             Done::Failed(error) => (Output::error(error.to_string()), Some(error)),
-            Done::Output(output) => (self.without_secrets(output)?, None),
+            Done::Output(output) => (output, None),
         };
         let result = convert_output(id, output);
         let content = convert_result_content(result.content.clone());
@@ -283,9 +315,104 @@ impl RunState {
         })
     }
 
+    fn maker(&self) -> Maker {
+        Maker {
+            tools: self.tools.clone(),
+            tape: self.tape.clone(),
+            ledger: self.ledger.clone(),
+        }
+    }
+
+    /// Whether what a server sent is within the limit of a result.
+    fn fits(&self, bytes: usize) -> Result<(), wit::ToolError> {
+        let max = self.grants.limits.tool_result_bytes;
+        if bytes as u64 <= max {
+            return Ok(());
+        }
+        let name = "tool-result-bytes";
+        if let Err(error) = self.ledger.audit(Audit::Limit { name, max }) {
+            tracing::warn!(%error, "cannot record that a limit is reached");
+        }
+        Err(CallError::Limit(LimitHit { name, max }).into())
+    }
+}
+
+struct Made {
+    id: String,
+    done: Done,
+}
+
+enum Done {
+    Unasked(wit::ToolError),
+    Failed(CallError),
+    Output(Output),
+}
+
+/// Makes calls and asks servers, through the tape. What they answer is without the secrets they may know before
+/// it is on the tape.
+struct Maker {
+    tools: Toolbox,
+    tape: Tape,
+    ledger: Ledger,
+}
+
+impl Maker {
+    async fn make(&self, call: Call) -> wasmtime::Result<Made> {
+        let done = match call.step {
+            Step::Unasked(error) => Done::Unasked(error),
+            Step::Refused(error) => Done::Failed(error),
+            Step::Ready(ready) => {
+                let performed = async {
+                    Ok(match self.tools.call(&ready).await {
+                        Ok(output) => Ok(self.without_secrets(output)?),
+                        Err(error) => Err(error),
+                    })
+                };
+                let came: Result<Output, CallError> = self
+                    .tape
+                    .act("tools.call", || ready.asked(), performed)
+                    .await?;
+                match came {
+                    Ok(output) => Done::Output(output),
+                    Err(error) => Done::Failed(error),
+                }
+            }
+        };
+        Ok(Made { id: call.id, done })
+    }
+
+    /// Asks a server for something that changes nothing there.
+    async fn ask<T: Serialize + DeserializeOwned>(
+        &self,
+        kind: &'static str,
+        asked: impl FnOnce() -> Value + Send,
+        asking: impl Future<Output = Result<T, CallError>>,
+    ) -> wasmtime::Result<Result<T, CallError>> {
+        let performed = async { self.cleared(asking.await) };
+        self.tape.effect(kind, asked, performed).await
+    }
+
+    fn cleared<T: Serialize + DeserializeOwned>(
+        &self,
+        answer: Result<T, CallError>,
+    ) -> wasmtime::Result<Result<T, CallError>> {
+        let Ok(answer) = answer else {
+            return Ok(answer);
+        };
+        if self.ledger.guard().is_none() {
+            return Ok(Ok(answer));
+        }
+        let cleared = self
+            .ledger
+            .arriving_json(PLACE, serde_json::to_value(answer)?)?;
+        Ok(serde_json::from_value(cleared).map_err(|_| {
+            let reason = "there is a secret in what the server answered";
+            CallError::Unavailable(reason.to_owned())
+        }))
+    }
+
     /// What a tool says, without the secrets its server may know.
     fn without_secrets(&self, output: Output) -> wasmtime::Result<Output> {
-        const PLACE: &str = "what a tool answered";
         if self.ledger.guard().is_none() {
             return Ok(output);
         }
@@ -310,42 +437,6 @@ impl RunState {
             ..output
         })
     }
-
-    /// Whether what a server sent is within the limit of a result.
-    fn fits(&self, bytes: usize) -> Result<(), wit::ToolError> {
-        let max = self.grants.limits.tool_result_bytes;
-        if bytes as u64 <= max {
-            return Ok(());
-        }
-        let name = "tool-result-bytes";
-        if let Err(error) = self.ledger.audit(Audit::Limit { name, max }) {
-            tracing::warn!(%error, "cannot record that a limit is reached");
-        }
-        Err(CallError::Limit { name, max }.into())
-    }
-}
-
-struct Made {
-    id: String,
-    done: Done,
-}
-
-enum Done {
-    Unasked(wit::ToolError),
-    Failed(CallError),
-    Output(Output),
-}
-
-async fn make(tools: Toolbox, call: Call) -> Made {
-    let done = match call.step {
-        Step::Unasked(error) => Done::Unasked(error),
-        Step::Refused(error) => Done::Failed(error),
-        Step::Ready(ready) => match tools.call(ready).await {
-            Ok(output) => Done::Output(output),
-            Err(error) => Done::Failed(error),
-        },
-    };
-    Made { id: call.id, done }
 }
 
 impl From<CallError> for wit::ToolError {
@@ -358,7 +449,7 @@ impl From<CallError> for wit::ToolError {
                 subject,
                 rule,
             }),
-            CallError::Limit { name, max } => wit::ToolError::Limit(types::Limit {
+            CallError::Limit(LimitHit { name, max }) => wit::ToolError::Limit(types::Limit {
                 name: name.to_owned(),
                 max,
             }),

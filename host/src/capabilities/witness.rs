@@ -1,10 +1,12 @@
 //! What the file system tells, as audit records.
 
-use super::contents::Contents;
+use super::contents::{Contents, is_masked};
 use super::filesystem::{Change, ChangeKind, Content, Denial, FileId, Observer};
 use super::meters::LimitHit;
+use crate::egress::secrets::Guard;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
+use crate::trajectory::search::Rest;
 use crate::trajectory::{Audit, Ledger, Touch};
 
 /// Writes what a guest does to its directories into the run's account.
@@ -64,18 +66,26 @@ impl Observer for Witness {
         bytes: &[u8],
         path: &dyn Fn() -> String,
     ) -> Content {
-        let Some(contents) = &self.contents else {
-            return Content::Passes;
+        let look = |_: &Guard| self.contents.as_ref()?.search(file, offset, bytes);
+        let is_of = |rest: &Rest| is_masked(&rest.0, bytes);
+        let found = match self.ledger.search().check("a file", look, is_of) {
+            Ok(None) => return Content::Passes,
+            Ok(Some(found)) => found,
+            // What cannot be put on the tape is not written: the run ends.
+            Err(error) => return Content::Refused(error.to_string()),
         };
-        let found = contents.search(file, offset, bytes);
-        for (needle, action) in found.leaks {
+        for needle in &found.secrets {
             self.note(Audit::Leak {
                 name: needle.name.to_string(),
                 place: path(),
-                action,
+                action: found.action,
             });
         }
-        found.content
+        match (found.refusal(), found.rest) {
+            (Some(refusal), _) => Content::Refused(refusal),
+            (None, Some(rest)) => Content::Instead(rest.0),
+            (None, None) => Content::Passes,
+        }
     }
 
     fn touched(&self, guest: &str, path: &str, touch: Touch) -> bool {

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod models;
 pub mod network;
 pub mod outside;
+pub mod pattern;
 pub mod protect;
 pub mod recorded;
 pub mod require;

@@ -1,18 +1,20 @@
 //! Grants as a recording keeps them, and back.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::require::{ArtifactEvidence, Require, RequireError};
-use super::{DirSpec, Evidence, FileGrant, FileSpec, GrantError, Grants, GrantsFile};
+use super::{
+    DirSpec, Evidence, FileGrant, FileSpec, GrantError, Grants, GrantsFile, ServerSpec, ToolsGrant,
+};
 use crate::grants::dir::{DEFAULT_GUEST, DirError};
 use crate::schema::Schema;
 
-/// Grants as they stand in a recording: what a replay needs of them. What leads outside (hosts, models, tools,
-/// secrets) is not: a replay has no outside.
+/// Grants as they stand in a recording: what a replay needs of them. What leads outside (hosts, models, where
+/// tool servers are, secrets) is not: a replay has no outside.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 #[derive(Default)]
@@ -27,6 +29,10 @@ struct Recorded {
     require: Require,
     /// The schemas themselves, by the name of the artifact they are for.
     schemas: BTreeMap<String, String>,
+    /// Without where they are: what may be used of them.
+    mcp_servers: Vec<ServerSpec>,
+    /// Components that are tools.
+    tools: Vec<PathBuf>,
 }
 
 /// Grants of a recording cannot be given.
@@ -107,6 +113,23 @@ impl Grants {
             },
             "schemas": schemas,
         });
+        let servers = self.tools.servers.iter().map(ServerSpec::without_place);
+        let servers: Vec<_> = servers.collect();
+        let tools: Vec<_> = self
+            .tools
+            .components
+            .iter()
+            .map(|it| relative(it))
+            .collect();
+        if let Some(map) = json.as_object_mut() {
+            // Most runs have none.
+            if !servers.is_empty() {
+                map.insert("mcp-servers".to_owned(), json!(servers));
+            }
+            if !tools.is_empty() {
+                map.insert("tools".to_owned(), json!(tools));
+            }
+        }
         let guest = self.to_guest_json();
         if let Some(map) = json.as_object_mut() {
             for name in ["protect", "no-protect"] {
@@ -170,6 +193,15 @@ impl Grants {
             file.limits.push((name, value));
         }
         let mut grants = Grants::resolve(file, GrantsFile::default())?;
+        grants.tools = ToolsGrant {
+            servers: recorded
+                .mcp_servers
+                .iter()
+                .map(ServerSpec::without_place)
+                .collect(),
+            commands: Vec::new(),
+            components: recorded.tools,
+        };
         let mut artifacts = Vec::new();
         for artifact in recorded.require.artifacts {
             let schema = match recorded.schemas.get(&artifact.name) {

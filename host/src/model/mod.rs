@@ -13,7 +13,6 @@ pub mod gemini;
 mod media;
 pub mod openai_chat;
 pub mod openai_responses;
-pub mod pattern;
 pub mod price;
 pub mod provider;
 mod provider_error;

@@ -12,7 +12,7 @@ use super::suggest::{guest_of, guest_of_file};
 use crate::egress::HostRule;
 use crate::egress::target::Target;
 use crate::grants::{Access, GrantError, Grants, GrantsFile, dir, limits};
-use crate::model::pattern;
+use crate::grants::pattern;
 use crate::tools::component::name_of;
 use crate::trajectory::used::DirUse;
 

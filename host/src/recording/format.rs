@@ -4,7 +4,7 @@
 //! run got from outside, in the order in which it got it ([`Entry`]). docs/recording.md describes it for
 //! whoever writes a reader.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::inputs::Inventory;
 use super::seed::Seed;
 use crate::digest::Digest;
+use crate::egress::secrets::SecretName;
 use crate::engine::Profile;
 use crate::error::Hint;
 use crate::json::printable;
@@ -61,6 +62,10 @@ pub struct Header {
     pub grants: Value,
     /// What the trajectory says of it.
     pub guest_grants: Value,
+    /// Variables of the guest that have a placeholder of a secret, and which one. The values follow from the
+    /// seed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub placeholders: BTreeMap<String, SecretName>,
     /// The granted directories and files.
     pub inputs: Vec<Inventory>,
     /// The run it goes on from, if it began with what another one got.

@@ -16,11 +16,13 @@
 //! header), listings (sorted), times and identities of files (`filesystem/stable.rs`), the content of granted
 //! directories (their digests are in the header), fuel.
 
+pub(crate) mod bytes;
 pub mod diff;
 pub mod digest;
 pub mod divergence;
 pub mod format;
 pub mod inputs;
+pub(crate) mod marks;
 pub mod onward;
 pub mod request;
 pub mod seed;

@@ -361,6 +361,57 @@ impl Tape {
         self.performed(kind, request, perform())
     }
 
+    /// A check that mostly finds nothing: only what is found is on the tape. A replay finds what was found, at the
+    /// same check, and nothing else; it does not look.
+    ///
+    /// Checks are counted from the entry before, so that the same number of them has to be made every time.
+    ///
+    /// # Errors
+    ///
+    /// See [`TapeError`].
+    pub fn exception<T>(
+        &self,
+        kind: &'static str,
+        place: &str,
+        look: impl FnOnce() -> Option<T>,
+    ) -> Result<Option<T>, TapeError>
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        // Not under the lock: looking may take a while.
+        let check = match self.state().as_deref_mut() {
+            None => return Ok(look()),
+            Some(State::Record(writer, _)) => Some(writer.check()),
+            Some(State::Replay(player)) => {
+                if let Some((call, found)) = player.exception(kind, place)? {
+                    let found = serde_json::from_value(found);
+                    return found.map(Some).map_err(|error| TapeError::Answer {
+                        call,
+                        reason: error.to_string(),
+                    });
+                }
+                if !player.goes_on() {
+                    return Ok(None);
+                }
+                // Whoever goes on has what is looked for, and another secret by now, perhaps. There is no place
+                // for it among what is replayed, but it counts.
+                None
+            }
+        };
+        let Some(found) = look() else {
+            return Ok(None);
+        };
+        let mut state = self.state();
+        if let (Some(check), Some(State::Record(writer, _))) = (check, state.as_deref_mut()) {
+            let result = serde_json::to_value(&found).map_err(|error| TapeError::Answer {
+                call: 0,
+                reason: error.to_string(),
+            })?;
+            writer.call(kind, checked(place, check), Answer::Result(result))?;
+        }
+        Ok(Some(found))
+    }
+
     /// What the tape has for this call; nothing when it is to be performed.
     fn answer<T: DeserializeOwned>(
         &self,
@@ -577,6 +628,11 @@ impl Closing {
             lines,
         }
     }
+}
+
+/// The request of an entry that is only there because something was found.
+fn checked(place: &str, check: u64) -> Value {
+    serde_json::json!({ "place": place, "check": check })
 }
 
 impl Inner {

@@ -32,6 +32,7 @@ fn header() -> Header {
         commission: serde_json::value::RawValue::from_string(raw).unwrap(),
         grants: json!({}),
         guest_grants: json!({}),
+        placeholders: [].into(),
         inputs: Vec::new(),
         parent: None,
         redirects: Vec::new(),
@@ -151,6 +152,36 @@ proptest! {
         }
         text += &(recording.end.unwrap().line() + "\n");
         prop_assert_eq!(text.as_bytes(), bytes.as_slice());
+    }
+
+    #[test]
+    fn checks_find_what_they_found_and_nothing_else(
+        steps in proptest::collection::vec(
+            (deed(), proptest::collection::vec(any::<Option<u32>>(), 0..4)),
+            0..40,
+        ),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.rec");
+        let tape = Tape::record(&header(), Some(Sink::create(&path).unwrap()), None).unwrap();
+        let check = |tape: &Tape, look: &dyn Fn() -> Option<u32>| {
+            tape.exception("secrets.found", "a place", look).unwrap()
+        };
+        for (deed, checks) in &steps {
+            let _ = act(&tape, deed, true);
+            for found in checks {
+                prop_assert_eq!(check(&tape, &|| *found), *found);
+            }
+        }
+        tape.close(closing()).unwrap();
+        let tape = replay(&std::fs::read(&path).unwrap());
+        for (deed, checks) in &steps {
+            let _ = act(&tape, deed, false);
+            for found in checks {
+                prop_assert_eq!(check(&tape, &|| panic!("a replay does not look")), *found);
+            }
+        }
+        prop_assert!(tape.close(closing()).is_ok());
     }
 
     #[test]
@@ -314,6 +345,59 @@ fn what_is_scrubbed_is_neither_written_nor_handed_over() {
     tape.close(closing()).unwrap();
     let text = std::fs::read_to_string(path).unwrap();
     assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn a_check_that_is_not_made_is_a_difference() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.rec");
+    let tape = Tape::record(&header(), Some(Sink::create(&path).unwrap()), None).unwrap();
+    let check = |tape: &Tape, place: &str, found: Option<u8>| {
+        tape.exception("secrets.found", place, || found).unwrap()
+    };
+    check(&tape, "a", None);
+    check(&tape, "b", Some(7));
+    tape.close(closing()).unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    let same = replay(&bytes);
+    assert_eq!(check(&same, "a", None), None);
+    assert_eq!(check(&same, "b", None), Some(7));
+    same.close(closing()).unwrap();
+    for places in [&["b"][..], &["a", "a"], &["a", "c"], &["a", "a", "b"]] {
+        let other = replay(&bytes);
+        for place in places {
+            assert_eq!(check(&other, place, Some(1)), None, "{places:?}");
+        }
+        assert!(other.close(closing()).is_err(), "{places:?}");
+    }
+}
+
+#[test]
+fn a_secret_in_a_request_is_not_needed_to_ask_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.rec");
+    let scrub = |line: &str| {
+        line.contains("hunter2")
+            .then(|| line.replace("hunter2", "[secret:a]"))
+    };
+    let sink = Sink::create(&path).unwrap();
+    let tape = Tape::record(&header(), Some(sink), Some(Arc::new(scrub))).unwrap();
+    let ask = |tape: &Tape, key: &str| {
+        let asked = || json!({ "url": format!("/?key={key}"), "n": 1 });
+        tape.observe("model.next", asked, || Ok(1_u8))
+    };
+    ask(&tape, "hunter2").unwrap();
+    tape.close(closing()).unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    assert_eq!(ask(&replay(&bytes), "hunter2").unwrap(), 1);
+    let other = replay(&bytes);
+    let asked = || json!({ "url": "/?key=hunter2", "n": 2 });
+    assert!(other.observe("model.next", asked, || Ok(1_u8)).is_err());
+    let Some(Stop::Diverged(divergence)) = other.stopped() else {
+        panic!("{:?}", other.stopped());
+    };
+    assert_eq!(divergence.field.as_deref(), Some("n"));
+    assert!(!divergence.to_string().contains("hunter2"), "{divergence}");
 }
 
 #[test]

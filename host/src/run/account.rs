@@ -21,6 +21,7 @@ use crate::recording::format::Parent;
 use crate::trajectory::journal::{Journal, Link};
 use crate::trajectory::ledger::{FactLimits, Ledger};
 use crate::trajectory::recorder::Ids;
+use crate::trajectory::search::Search;
 use crate::trajectory::{Record, Recorder};
 
 /// Records a listener may be behind before the guest has to wait.
@@ -74,7 +75,8 @@ impl Account {
             }
             None => Journal::in_memory(Link::of(run_json.to_string().as_bytes())),
         };
-        let journal = journal.guarded(asked.guard.cloned());
+        let search = Search::new(asked.guard.cloned(), taped.tape.clone());
+        let journal = journal.searched(search);
         let Asked {
             run_id,
             provider,

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::Store;
+use wasmtime::{Store, Trap};
 use wasmtime_wasi::WasiCtx;
 
 use super::caught::caught;
@@ -13,7 +13,7 @@ use super::finish::crash;
 use super::store::{armed, filesystem, table};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
 use super::taping::hermetic_start;
-use super::watchdog::Policy;
+use super::watchdog::{Pacing, Policy};
 use super::workspaces::Workspaces;
 use crate::capabilities::activity::Activity;
 use crate::capabilities::content::Remembered;
@@ -132,21 +132,31 @@ where
         timers: HashMap::new(),
     };
     let store = armed(engine, state, &grants);
+    // There is nothing it could report: only its time counts.
+    let policy = Policy {
+        idle: None,
+        ..Policy::of(&grants.limits)
+    };
+    let policy = match engine.profile() {
+        Profile::Live => policy,
+        // Its computing ends at the same instruction every time.
+        Profile::Hermetic => policy.in_fuel(Pacing::Clock),
+    };
     let supervision = Supervision {
         meters: &meters,
         activity: &activity,
         ledger: &ledger,
         limits: &grants.limits,
-        // There is nothing it could report: only its time counts.
-        policy: Policy {
-            idle: None,
-            ..Policy::of(&grants.limits)
-        },
+        policy,
         interrupt: &Interrupt::default(),
         tape: &tape,
     };
     match supervise(caught(guest(store)), supervision).await {
         Ok(Ok(Ok(answer))) => Ok(answer),
+        Ok(Ok(Err(error))) if matches!(error.downcast_ref(), Some(Trap::OutOfFuel)) => {
+            let max = grants.limits.cpu;
+            Err(failed(format!("limit `cpu` is reached ({max} ms)")))
+        }
         Ok(Ok(Err(error))) => {
             let message = crash(&error).message;
             // Nothing else is kept of what it said.

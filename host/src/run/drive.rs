@@ -11,6 +11,7 @@ use super::agent::{Agent, Entry};
 use super::alone::alone;
 use super::caught::caught;
 use super::convert::{commission_for_guest, descriptor_from_guest};
+use super::equip::equip;
 use super::evidence;
 use super::finish::{
     Finish, answered, by_tape, command_ended, failed, host_fault, interrupted, limit_reached,
@@ -18,10 +19,9 @@ use super::finish::{
 };
 use super::host::Host;
 use super::outcome::{self, Ended, FileChange, Outcome};
-use super::sealed::sealed;
+use super::sealed::{said, sealed};
 use super::store::{FUEL_PER_MS, budget, filesystem, new_store};
 use super::supervise::{Cut, Interrupt, Supervision, supervise};
-use super::tool;
 use super::trees::Trees;
 use super::watchdog::{Pacing, Policy};
 use super::workspaces::Workspaces;
@@ -47,13 +47,12 @@ use crate::recording::{Seed, Tape};
 use crate::schema::Schema;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
-use crate::tools::watch::Watch;
-use crate::tools::{ComponentError, Toolbox};
+use crate::tools::Toolbox;
 use crate::trajectory::audit::Stream;
 use crate::trajectory::event::Origin;
 use crate::trajectory::journal::JournalError;
 use crate::trajectory::ledger::{Ledger, LedgerError};
-use crate::trajectory::opening::{Opening, Reached};
+use crate::trajectory::opening::Opening;
 use crate::trajectory::{Audit, ErrorCode, StopReason};
 
 /// Everything one run needs; owned by its task.
@@ -162,99 +161,19 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         paths => paths,
     };
     let outcome = close(&job, &watched, finish);
-    let outcome = sealed(
-        &job,
-        Outcome {
-            files,
-            trees,
-            to_apply,
-            diagnosis,
-            fuel,
-            recording: job.recording.clone(),
-            ..outcome
-        },
-    );
+    let outcome = Outcome {
+        files,
+        trees,
+        to_apply,
+        diagnosis,
+        fuel,
+        recording: job.recording.clone(),
+        ..outcome
+    };
+    let outcome = sealed(&job, said(&job.ledger, outcome));
     let outcome = end_account(&job.ledger, outcome, disk);
     job.ledger.deliver().await;
     outcome
-}
-
-/// Connects to the tool servers of the run and writes `agent_started`.
-///
-/// # Errors
-///
-/// How the run ends without a guest.
-async fn equip(job: &Job, watched: &Watched) -> Result<Toolbox, Finish> {
-    let body = job.commission.body();
-    if let Entry::Command(_) = job.agent.entry {
-        // Its trajectory opens with its first line.
-        return Ok(Toolbox::default());
-    }
-    let activity = watched.activity.clone();
-    let watch = Watch::new(job.ledger.clone(), move || activity.progress());
-    let own = job.agent.descriptor.tools.iter();
-    let own: Vec<_> = own.map(|tool| tool.name.clone()).collect();
-    let egress = job.egress.clone();
-    let secrets = job.secrets.clone();
-    let opened = caught(async {
-        // Whoever watches sees what is waited for.
-        job.ledger.deliver().await;
-        let mut components = Vec::new();
-        for path in &job.grants.tools.components {
-            let component = tool::load(&job.host, path, &job.grants.limits).await?;
-            let text = format!("component {}", path.display());
-            watch.server(component.name(), "connected", text);
-            components.push(component);
-        }
-        let own = own.into_iter();
-        Ok(Toolbox::open(&job.grants, body, own, components, &egress, &secrets, watch).await)
-    });
-    let (tools, ended) = tokio::select! {
-        biased;
-        () = job.interrupt.requested() => (None, Some(cut_off(Cut::Interrupted.taped(&job.tape)))),
-        opened = opened => match opened {
-            Ok(Ok(tools)) => (Some(tools), None),
-            // What the operator hands over has to work: a run without it is not what was meant.
-            Ok(Err(error)) => (None, Some(cannot_start(&error))),
-            Err(panic) => (None, Some(host_fault(panic.to_string()))),
-        },
-    };
-    let tools = tools.unwrap_or_else(|| {
-        let reason = "the run ended before it was connected";
-        Toolbox::without(reason, &job.grants, body)
-    });
-    job.opening.reached(reached(&tools));
-    let started = job.opening.start(&job.agent.descriptor);
-    match (started, ended) {
-        (_, Some(finish)) => Err(finish),
-        (Err(error), None) => {
-            tools.close().await;
-            Err(host_fault(error.to_string()))
-        }
-        (Ok(()), None) => Ok(tools),
-    }
-}
-
-fn cannot_start(error: &ComponentError) -> Finish {
-    let message = error.to_string();
-    Finish {
-        error: Some((ErrorCode::Unknown, message.clone())),
-        ..refused(Refusal {
-            code: ErrorCode::Unknown,
-            message,
-            // The operator named it: nothing can be run here until he names another.
-            remedy: Some("--tool COMPONENT".to_owned()),
-        })
-    }
-}
-
-/// What `agent_started` says of the host's tools.
-pub(super) fn reached(tools: &Toolbox) -> Reached {
-    Reached {
-        servers: tools.server_decls(),
-        tools: tools.decls(),
-        failures: tools.failures(),
-    }
 }
 
 /// Returning is a claim. What the operator requires to believe it has to be there, or the run is
@@ -433,7 +352,7 @@ async fn run(
 }
 
 /// How a run ends that is ended from outside.
-fn cut_off(cut: Cut) -> Finish {
+pub(super) fn cut_off(cut: Cut) -> Finish {
     match cut {
         Cut::Interrupted => interrupted(),
         Cut::Limit(hit) => limit_reached(hit),

@@ -9,6 +9,7 @@ pub mod compare;
 mod convert;
 pub mod directory;
 mod drive;
+mod equip;
 mod evidence;
 mod finish;
 pub mod history;

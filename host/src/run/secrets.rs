@@ -5,6 +5,7 @@ use crate::egress::Caller;
 use crate::egress::secrets::{Bound, Gathering, SecretError, Secrets, Vault};
 use crate::grants::Grants;
 use crate::model;
+use crate::recording::Seed;
 use crate::tools::plan::rule_of;
 
 /// What the grants name, and what the commission names and the grants have for it, with its values.
@@ -17,8 +18,9 @@ pub(super) fn gather(
     grants: &Grants,
     commission: Option<&Body>,
     models: Option<&mut model::Setup>,
+    seed: Seed,
 ) -> Result<Secrets, SecretError> {
-    let mut gathering = Gathering::new(vault);
+    let mut gathering = Gathering::new(vault, seed);
     gathering.granted(&grants.secrets)?;
     for server in &grants.tools.servers {
         for name in server.env_secrets.values() {

@@ -10,6 +10,7 @@ use super::account::{Account, Asked, RunHandle};
 use super::agent::{Agent, Entry};
 use super::directory::{self, DirectoryError, RunDir, RunsDir};
 use super::drive::{self, Job};
+use super::equip;
 use super::evidence::{self, EvidenceError};
 use super::host::Host;
 use super::kept;
@@ -19,7 +20,7 @@ use super::supervise::Interrupt;
 use super::taping::{Mode, Planned, Taped, copies, copy_files};
 use super::workspaces::{Workspaces, WorkspacesError};
 use crate::commission::{Commission, CommissionError};
-use crate::egress::secrets::{SecretError, Vault};
+use crate::egress::secrets::{SecretError, Secrets};
 use crate::egress::{Egress, EgressOptions};
 use crate::engine::inspect::{self, asks_models};
 use crate::error::{Exit, Hint};
@@ -119,6 +120,13 @@ pub enum StartError {
     Taping(String),
     #[error("cannot record this run: {what} cannot be recorded yet")]
     NotYet { what: &'static str },
+    #[error(
+        "cannot record this run: a secret is in its commission, its arguments, its variables or the names of \
+         its files"
+    )]
+    SecretGiven,
+    #[error("cannot start a hermetic run: it has nothing but its inputs, and {what} are granted")]
+    Outside { what: &'static str },
     #[error("cannot repeat runs on a host that meters guests in time")]
     Profile,
     #[error("cannot make a place for what the run keeps: {0}")]
@@ -167,6 +175,15 @@ impl Hint for StartError {
             StartError::Refused { remedy, .. } => remedy.clone(),
             StartError::NoRecording => Some("name a file".to_owned()),
             StartError::Profile => Some("set `HostOptions::profile` to hermetic".to_owned()),
+            StartError::Outside { .. } => Some(
+                "`--record` keeps what they answer, and a replay gives the same answers without them"
+                    .to_owned(),
+            ),
+            StartError::SecretGiven => Some(
+                "what the agent is given stands in the recording; bind the secret to a host with `--secret` \
+                 instead"
+                    .to_owned(),
+            ),
             StartError::NotYet { .. } | StartError::Taping(_) => None,
             StartError::Tape(TapeError::Diverged(divergence)) => divergence.hint.clone(),
             StartError::Random(_) | StartError::Tape(_) | StartError::Scratch(_) => None,
@@ -243,13 +260,14 @@ impl Host {
                 .map(|setup| setup.redirected(&onward.redirects)),
             _ => model::Setup::of(&grants, &commission),
         };
-        let secrets = if let Mode::Replay(_) = mode {
-            gather(&Vault::default(), &Grants::default(), None, None)?
+        let seed = mode.seed()?;
+        let secrets = if let Mode::Replay(recording) = &mode {
+            Secrets::recorded(&recording.header.placeholders, &seed)
         } else {
             let body = Some(commission.body());
-            gather(&self.inner.vault, &grants, body, setup.as_mut().ok())?
+            let models = setup.as_mut().ok();
+            gather(&self.inner.vault, &grants, body, models, seed)?
         };
-        mode.can_hide(&secrets)?;
         let inputs = mode.inputs(&grants)?;
         let replayed = matches!(mode, Mode::Replay(_));
         if let Some(recording) = mode.recording() {
@@ -292,7 +310,14 @@ impl Host {
             effective: &grants,
         };
         let guard = secrets.guard();
-        let taped = mode.prepare(&planned, inputs, directory, &place.session_id, guard)?;
+        let taped = mode.prepare(
+            &planned,
+            inputs,
+            directory,
+            &place.session_id,
+            seed,
+            &secrets,
+        )?;
         let keeps = keeps.or(scratch.as_ref().map(tempfile::TempDir::path));
         let workspaces = if replayed {
             copies(keeps, &mut grants)?
@@ -332,7 +357,7 @@ impl Host {
             Entry::Command(_) => {
                 let reason = "an agent that speaks over its standard streams cannot use it";
                 let tools = Toolbox::without(reason, &grants, commission.body());
-                opening.reached(drive::reached(&tools));
+                opening.reached(equip::reached(&tools));
             }
         }
         place.keep();
@@ -417,7 +442,8 @@ impl Host {
         runs: Option<&RunsDir>,
     ) -> Result<RunHandle, StartError> {
         let Unsupported { run_id, raw, found } = unsupported;
-        let secrets = gather(&self.inner.vault, grants, None, None)?;
+        let seed = Mode::Live.seed()?;
+        let secrets = gather(&self.inner.vault, grants, None, None, seed)?;
         let place = Place::make(runs)?;
         let asked = Asked {
             profile: self.inner.engine.profile(),
@@ -430,7 +456,7 @@ impl Host {
             parent: None,
             guard: secrets.guard(),
         };
-        let taped = Taped::live(&place.session_id, grants)?;
+        let taped = Taped::live(&place.session_id, grants, seed);
         let directory = place.directory.as_ref();
         let account = Account::open(&asked, directory, &place.session_id, &taped)?;
         let message = format!(

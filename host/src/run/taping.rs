@@ -13,7 +13,7 @@ use super::onward::Continued;
 use super::start::StartError;
 use super::workspaces::{Workspaces, WorkspacesError};
 use crate::commission::Commission;
-use crate::egress::secrets::{Guard, Secrets};
+use crate::egress::secrets::Secrets;
 use crate::engine::Profile;
 use crate::grants::{Access, FileGrant, Grants};
 use crate::recording::format::{ClockKind, Component, FORMAT, Header, Onward, Parent};
@@ -111,24 +111,27 @@ impl Mode {
             Mode::Live | Mode::Replay(_) | Mode::Onward(_) => return Ok(()),
             Mode::Record(_) | Mode::Hermetic { .. } => {}
         }
-        let tools = &grants.tools;
-        if !(tools.servers.is_empty() && tools.components.is_empty() && tools.commands.is_empty()) {
-            return Err(StartError::NotYet {
-                what: "granted tools",
-            });
+        if let Mode::Hermetic { .. } = self {
+            let tools = &grants.tools;
+            if !tools.servers.is_empty() {
+                return Err(StartError::Outside {
+                    what: "MCP servers",
+                });
+            }
+            if !tools.commands.is_empty() {
+                return Err(StartError::Outside { what: "commands" });
+            }
         }
         Ok(())
     }
 
-    /// Refuses to record a run whose guest gets placeholders of secrets: they are others in every run.
-    pub(super) fn can_hide(&self, secrets: &Secrets) -> Result<(), StartError> {
+    /// What everything random in the run follows from.
+    pub(super) fn seed(&self) -> Result<Seed, StartError> {
         match self {
-            Mode::Record(_) | Mode::Hermetic { .. } if !secrets.placeholders().is_empty() => {
-                Err(StartError::NotYet {
-                    what: "placeholders of secrets",
-                })
-            }
-            _ => Ok(()),
+            Mode::Live | Mode::Record(_) => Seed::random().map_err(StartError::Random),
+            Mode::Hermetic { seed, .. } => Ok(*seed),
+            Mode::Replay(recording) => Ok(recording.header.seed),
+            Mode::Onward(onward) => Ok(onward.from.header.seed),
         }
     }
 
@@ -209,29 +212,23 @@ impl Mode {
         inputs: Vec<Inventory>,
         directory: Option<&RunDir>,
         session_id: &str,
-        guard: Option<&Arc<Guard>>,
+        seed: Seed,
+        secrets: &Secrets,
     ) -> Result<Taped, StartError> {
         let guest_grants = planned.effective.to_guest_json();
-        let (seed, start, clock, record) = match self {
+        let (start, clock, record) = match self {
             Mode::Live => {
                 return Ok(Taped {
                     storage: directory.is_some(),
-                    ..Taped::live(session_id, planned.effective)?
+                    ..Taped::live(session_id, planned.effective, seed)
                 });
             }
             Mode::Replay(recording) => return Ok(replayed(recording, planned.agent)),
             Mode::Onward(onward) => {
-                return continued(*onward, planned, inputs, directory, guard);
+                return continued(*onward, planned, inputs, directory, secrets);
             }
-            Mode::Record(to) => {
-                let seed = Seed::random().map_err(StartError::Random)?;
-                (seed, Timestamp::now(), ClockKind::Real, Some(to))
-            }
-            Mode::Hermetic {
-                seed,
-                start,
-                record,
-            } => (seed, start, ClockKind::Virtual, record),
+            Mode::Record(to) => (Timestamp::now(), ClockKind::Real, Some(to)),
+            Mode::Hermetic { start, record, .. } => (start, ClockKind::Virtual, record),
         };
         let known_as = match clock {
             ClockKind::Real => session_id.to_owned(),
@@ -255,16 +252,21 @@ impl Mode {
             commission: planned.commission.raw().to_owned(),
             grants: planned.granted.to_recorded_json(&base())?,
             guest_grants: guest_grants.clone(),
+            placeholders: secrets
+                .placeholders()
+                .iter()
+                .map(|it| (it.variable.clone(), it.name.clone()))
+                .collect(),
             inputs,
             parent: None,
             redirects: Vec::new(),
         };
-        let header = without_secrets(header, guard);
+        let scrub = scrub(secrets, &header)?;
         let recording_name = record.as_ref().map(RecordTo::name);
         let recording = record.map(|to| to.path(directory)).transpose()?;
         let sink = recording.as_deref().map(Sink::create).transpose()?;
         Ok(Taped {
-            tape: Tape::record(&header, sink, guard.map(scrub))?,
+            tape: Tape::record(&header, sink, scrub)?,
             seed,
             header: Some(header),
             known_as,
@@ -276,32 +278,33 @@ impl Mode {
     }
 }
 
-/// Keeps the secrets of a run out of its recording.
-fn scrub(guard: &Arc<Guard>) -> Scrub {
-    let guard = guard.clone();
-    Arc::new(move |line| guard.redact_json(line).map(|redacted| redacted.rest))
+/// Keeps the secrets of a run out of its recording. What stands in its first line is what a replay gives the
+/// guest: nothing can be taken out there.
+fn scrub(secrets: &Secrets, header: &Header) -> Result<Option<Scrub>, StartError> {
+    let Some(guard) = secrets.guard().cloned() else {
+        return Ok(None);
+    };
+    if guard.redact_secrets(&header.line()).is_some() {
+        return Err(StartError::SecretGiven);
+    }
+    let scrub: Scrub = Arc::new(move |line| guard.redact_secrets(line).map(|it| it.rest));
+    Ok(Some(scrub))
 }
 
 impl Taped {
     /// Without a tape, and without storage.
-    pub(super) fn live(session_id: &str, grants: &Grants) -> Result<Taped, StartError> {
-        Ok(Taped {
+    pub(super) fn live(session_id: &str, grants: &Grants, seed: Seed) -> Taped {
+        Taped {
             tape: Tape::off(),
-            seed: Seed::random().map_err(StartError::Random)?,
+            seed,
             header: None,
             known_as: session_id.to_owned(),
             guest_grants: grants.to_guest_json(),
             storage: false,
             recording: None,
             recording_name: None,
-        })
+        }
     }
-}
-
-/// As it stands in the file: the digest of the run is over that.
-fn without_secrets(header: Header, guard: Option<&Arc<Guard>>) -> Header {
-    let redacted = guard.and_then(|guard| guard.redact_value(&header));
-    redacted.map_or(header, |redacted| redacted.rest)
 }
 
 impl RecordTo {
@@ -356,7 +359,7 @@ fn continued(
     planned: &Planned<'_>,
     inputs: Vec<Inventory>,
     directory: Option<&RunDir>,
-    guard: Option<&Arc<Guard>>,
+    secrets: &Secrets,
 ) -> Result<Taped, StartError> {
     let Continued {
         from,
@@ -375,12 +378,12 @@ fn continued(
         redirects,
         ..from.header.clone()
     };
-    let header = without_secrets(header, guard);
     let changed = changed(&from.header, planned.agent);
     let recording_name = Some(record.name());
+    let scrub = scrub(secrets, &header)?;
     let recording = record.path(directory)?;
     let sink = Sink::create(&recording)?;
-    let tape = Tape::go_on(from, changed, miss, &header, Some(sink), guard.map(scrub))?;
+    let tape = Tape::go_on(from, changed, miss, &header, Some(sink), scrub)?;
     Ok(Taped {
         tape,
         seed: header.seed,

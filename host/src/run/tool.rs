@@ -17,7 +17,7 @@ use crate::capabilities::meters::millis;
 use crate::capabilities::state::RunState;
 use crate::engine::Engine;
 use crate::grants::Limits;
-use crate::tools::component::{ComponentError, Instance, name_of};
+use crate::tools::component::{ComponentError, Instance, Loader, name_of};
 use crate::tools::{CallError, Component, Described, Output, Piece};
 
 use exports::wasm_agent::agent::tool_provider::ToolOutput;
@@ -29,13 +29,21 @@ struct Compiled {
     limits: Limits,
 }
 
+/// Loads the tool components of a run.
+pub(super) struct Loading {
+    pub(super) host: Host,
+    pub(super) limits: Limits,
+}
+
+impl Loader for Loading {
+    fn load<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, Result<Component, ComponentError>> {
+        load(&self.host, path, &self.limits).boxed()
+    }
+}
+
 /// Loads the tool component at `path` and asks it for its tools, with nothing granted. Its calls have
 /// `limits`, each anew, except for the computing: that is also the run's.
-pub(super) async fn load(
-    host: &Host,
-    path: &Path,
-    limits: &Limits,
-) -> Result<Component, ComponentError> {
+async fn load(host: &Host, path: &Path, limits: &Limits) -> Result<Component, ComponentError> {
     let wrong = |reason: String| ComponentError {
         path: path.to_owned(),
         reason,

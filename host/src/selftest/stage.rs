@@ -176,7 +176,7 @@ impl Stage {
 
 impl Stage {
     /// Grants and commission of a run with a tool server.
-    fn served(
+    pub(super) fn served(
         &self,
         world: &World,
         setup: &Setup,

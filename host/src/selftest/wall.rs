@@ -114,6 +114,7 @@ walls! {
     ToolAllow, "tool-allow", "A tool of a server that is not granted is neither shown nor called.";
     ToolArguments, "tool-arguments", "Arguments of a tool stay within what the operator says.";
     ToolCalls, "tool-calls", "Calls of tools are bounded in number.";
+    ReplayTools, "replay-tools", "A replay starts no tool server and loads no tool component.";
     ToolResult, "tool-result", "The result of a tool is bounded in size.";
     // The artifact.
     Imports, "imports", "A component that imports what the host does not offer is not started.";

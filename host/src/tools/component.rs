@@ -27,6 +27,12 @@ impl Hint for ComponentError {
     }
 }
 
+/// Loads components that are tools. `run/` knows how.
+pub(crate) trait Loader: Send + Sync {
+    /// Loads the one at `path`, and asks it for its tools.
+    fn load<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, Result<Component, ComponentError>>;
+}
+
 /// Runs one call of a component in an instance of its own. `run/` knows how: it makes the stores.
 pub(crate) trait Instance: Send + Sync {
     /// Calls `tool`.

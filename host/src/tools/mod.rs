@@ -1,12 +1,14 @@
 //! Tools the operator granted: MCP servers, and components that are tools.
 //!
-//! Servers are connected to before a run starts, and its tools are those they have then. Nothing here knows
-//! a guest; `capabilities/tools.rs` does.
+//! Servers are connected to before a run starts, and its tools are those they have then. What is offered
+//! (`opened.rs`) is apart from how it is reached: a replay has only the one. Nothing here knows a guest;
+//! `capabilities/tools.rs` does.
 
 mod catalog;
 pub mod component;
 mod mcp;
 mod names;
+mod opened;
 pub(crate) mod plan;
 pub mod result;
 pub(crate) mod watch;
@@ -17,17 +19,18 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use rmcp::model::{Prompt, PromptMessage, Resource, ResourceContents};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use self::catalog::{Catalog, Entry, Refusal, RunBy};
-use self::mcp::{Connection, Reach};
-use self::plan::{NotTried, Wanted};
+use self::mcp::Connection;
+use self::opened::{Dialled, Link, OpenedServer, not_granted};
 use self::watch::Watch;
+use crate::capabilities::meters::LimitHit;
 use crate::commission::{Body, McpServer};
 use crate::descriptor::{DialStatus, McpServerDecl, ToolDecl};
-use crate::egress::Egress;
-use crate::egress::secrets::Secrets;
 use crate::grants::{Grants, Limits, ServerSpec};
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
@@ -36,19 +39,25 @@ use crate::trajectory::{Audit, Use};
 
 pub(crate) use catalog::Described;
 pub use component::{Component, ComponentError};
+pub(crate) use opened::{Connector, Links, Opened, asked};
 pub use result::{Output, Piece};
 
 /// What the agent is told of a call that was under way when its run was ended, as it stands on a tape.
 pub(crate) fn in_doubt(_kind: &str) -> Value {
-    serde_json::json!({ "Err": { "unavailable":
-        "the run was ended while this call was under way; whether it was done is not known" } })
+    let told = "the run was ended while this call was under way; whether it was done is not known";
+    let came: Result<Output, _> = Err(CallError::Unavailable(told.to_owned()));
+    serde_json::to_value(came).unwrap_or_default()
 }
 
 /// Calls that are made at the same time, at most.
 pub(crate) const MAX_PARALLEL: usize = 16;
 
+/// Why a server is not reached in a run that reaches nobody.
+const NOBODY: &str = "a replay reaches nobody";
+
 /// Why a call has no result of its tool.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case")]
 pub enum CallError {
     /// No granted tool or server has this name.
     #[error("there is no tool or server `{0}` in this run")]
@@ -65,13 +74,8 @@ pub enum CallError {
         rule: String,
     },
     /// A limit of the run is reached.
-    #[error("limit `{name}` is reached ({max})")]
-    Limit {
-        /// Its name.
-        name: &'static str,
-        /// The greatest value allowed.
-        max: u64,
-    },
+    #[error("limit `{}` is reached ({})", .0.name, .0.max)]
+    Limit(LimitHit),
     /// It took too long; milliseconds.
     #[error("the tool took longer than {0} ms")]
     TimedOut(u64),
@@ -89,18 +93,53 @@ pub struct Toolbox {
 #[derive(Default)]
 struct Inner {
     servers: Vec<Server>,
-    components: Vec<Component>,
+    components: Vec<Loadable>,
+    /// Nothing where nothing may be reached.
+    connector: Option<Connector>,
     catalog: Catalog,
     watch: Option<Watch>,
     limits: Limits,
     calls: AtomicU64,
 }
 
+struct Loadable {
+    name: String,
+    /// Loaded when it is first called, in a run that has been told already what it offers.
+    component: OnceCell<Result<Component, String>>,
+}
+
 struct Server {
     id: String,
     timeout_ms: Option<u64>,
-    /// Why it cannot be used, in words, where it cannot.
-    connection: Result<Connection, String>,
+    /// What it says of itself, or why it cannot be used, in words.
+    offer: Result<Said, String>,
+    /// Connected to when it is first needed, in a run that has been told already what it offers.
+    link: OnceCell<Result<Link, String>>,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Default)]
+struct Said {
+    title: Option<String>,
+    instructions: Option<String>,
+}
+
+/// What a toolbox is made of.
+pub(crate) struct Parts<'a> {
+    /// What the operator says of each server, in order.
+    pub(crate) specs: Vec<ServerSpec>,
+    /// What came of connecting to them.
+    pub(crate) opened: Opened,
+    /// The connections, where there are some already.
+    pub(crate) links: Option<Links>,
+    /// How they are reached otherwise; nothing in a replay.
+    pub(crate) connector: Option<Connector>,
+    /// Who is told of servers.
+    pub(crate) watch: Watch,
+    /// Limits of the run.
+    pub(crate) limits: &'a Limits,
+    /// Names of the agent's own tools.
+    pub(crate) own: Vec<String>,
 }
 
 /// A call that may be made.
@@ -134,87 +173,91 @@ impl Toolbox {
         let servers = own.chain(handed).map(|id| Server {
             id: id.to_owned(),
             timeout_ms: None,
-            connection: Err(reason.to_owned()),
+            offer: Err(reason.to_owned()),
+            link: OnceCell::new(),
         });
         Toolbox {
             inner: Arc::new(Inner {
                 servers: servers.collect(),
-                components: Vec::new(),
-                catalog: Catalog::default(),
-                watch: None,
                 limits: grants.limits.clone(),
-                calls: AtomicU64::new(0),
+                ..Inner::default()
             }),
         }
     }
 
-    /// Connects to all servers at once. A server that cannot be used is there as failed; that is no error
-    /// of the run. `own` are the names of the agent's own tools.
-    ///
-    /// Dropping the future ends what has been started.
-    pub(crate) async fn open(
-        grants: &Grants,
-        commission: &Body,
-        own: impl Iterator<Item = String>,
-        components: Vec<Component>,
-        egress: &Egress,
-        secrets: &Secrets,
-        watch: Watch,
-    ) -> Toolbox {
-        let wanted = plan::plan(grants, commission, egress, secrets);
-        let time = Duration::from_millis(grants.limits.tool_dial);
-        let dialled = join_all(wanted.iter().map(|wanted| dial(wanted, time, &watch))).await;
-        let mut catalog = Catalog::new(grants.limits.tools, own);
-        let mut servers = Vec::with_capacity(wanted.len());
-        for (wanted, dialled) in wanted.into_iter().zip(dialled) {
-            let (id, place) = (wanted.id, RunBy::Server(servers.len()));
-            let connection = match dialled {
-                Ok((connection, tools)) => {
-                    let tools = tools.into_iter().map(Into::into).collect();
-                    match catalog.add(&wanted.spec, place, tools) {
-                        Ok(left_out) => {
-                            tell_left_out(&watch, &id, &left_out);
-                            Ok(connection)
-                        }
-                        Err(reason) => {
-                            connection.close().await;
-                            Err(reason)
-                        }
-                    }
+    /// The tools of a run: those that are offered, as far as they are granted.
+    pub(crate) async fn new(parts: Parts<'_>) -> Toolbox {
+        let Parts {
+            specs,
+            opened,
+            links,
+            connector,
+            watch,
+            limits,
+            own,
+        } = parts;
+        let is_live = links.is_some();
+        let links = links.unwrap_or_default();
+        let mut catalog = Catalog::new(limits.tools, own.into_iter());
+        let mut servers = Vec::with_capacity(specs.len());
+        let mut opened_servers = opened.servers.into_iter();
+        let mut links_of_servers = links.servers.into_iter();
+        for spec in specs {
+            let opened = opened_servers.next();
+            let link = links_of_servers.next().flatten();
+            let place = RunBy::Server(servers.len());
+            let offer = offered(&mut catalog, &spec, place, opened, &watch);
+            match (&offer, is_live) {
+                (_, false) => {}
+                (Ok(said), true) => {
+                    watch.server(
+                        &spec.id,
+                        "connected",
+                        said.title.clone().unwrap_or_default(),
+                    );
                 }
-                Err(reason) => Err(reason),
-            };
-            match &connection {
-                Ok(connection) => {
-                    let title = connection.title.clone().unwrap_or_default();
-                    watch.server(&id, "connected", title);
-                }
-                Err(reason) => watch.server(&id, "failed", reason.clone()),
+                (Err(reason), true) => watch.server(&spec.id, "failed", reason.clone()),
             }
+            let link = match (link, &offer) {
+                (Some(link), Ok(_)) => OnceCell::new_with(Some(Ok(link))),
+                (Some(link), Err(_)) => {
+                    link.connection.close().await;
+                    OnceCell::new()
+                }
+                (None, _) => OnceCell::new(),
+            };
             servers.push(Server {
-                id,
-                timeout_ms: wanted.spec.timeout_ms(),
-                connection,
+                timeout_ms: spec.timeout_ms(),
+                id: spec.id,
+                offer,
+                link,
             });
         }
-        for (place, component) in components.iter().enumerate() {
+        let mut components = Vec::with_capacity(opened.components.len());
+        let mut loaded = links.components.into_iter();
+        for component in opened.components {
             let spec = ServerSpec {
-                id: component.name().to_owned(),
+                id: component.name,
                 ..ServerSpec::default()
             };
-            let tools = component.tools().to_vec();
-            match catalog.add(&spec, RunBy::Component(place), tools) {
-                Ok(left_out) => tell_left_out(&watch, component.name(), &left_out),
-                Err(reason) => watch.server(component.name(), "failed", reason),
+            let place = RunBy::Component(components.len());
+            match catalog.add(&spec, place, component.tools) {
+                Ok(left_out) => tell_left_out(&watch, &spec.id, &left_out),
+                Err(reason) => watch.server(&spec.id, "failed", reason),
             }
+            components.push(Loadable {
+                name: spec.id,
+                component: OnceCell::new_with(loaded.next().map(Ok)),
+            });
         }
         Toolbox {
             inner: Arc::new(Inner {
                 servers,
                 components,
+                connector,
                 catalog,
                 watch: Some(watch),
-                limits: grants.limits.clone(),
+                limits: limits.clone(),
                 calls: AtomicU64::new(0),
             }),
         }
@@ -239,12 +282,8 @@ impl Toolbox {
         let servers = self.inner.servers.iter();
         let decl = |server: &Server| McpServerDecl {
             id: server.id.clone(),
-            name: server
-                .connection
-                .as_ref()
-                .ok()
-                .and_then(|connection| connection.title.clone()),
-            status: Some(match server.connection {
+            name: server.offer.as_ref().ok().and_then(|it| it.title.clone()),
+            status: Some(match server.offer {
                 Ok(_) => DialStatus::Connected,
                 Err(_) => DialStatus::Failed,
             }),
@@ -253,25 +292,42 @@ impl Toolbox {
         servers.map(decl).collect()
     }
 
-    /// The servers as they are now.
+    /// Which of the servers answer, as far as is known.
     #[must_use]
-    pub fn servers(&self) -> Vec<ServerState> {
-        let state = |server: &Server| {
-            let connection = server.connection.as_ref().ok();
+    pub fn connected(&self) -> Vec<bool> {
+        let connected = |server: &Server| match server.link.get() {
+            Some(Ok(link)) => link.connection.is_open(),
+            Some(Err(_)) => false,
+            None => server.offer.is_ok(),
+        };
+        self.inner.servers.iter().map(connected).collect()
+    }
+
+    /// The servers, with which of them answer.
+    #[must_use]
+    pub fn servers(&self, connected: &[bool]) -> Vec<ServerState> {
+        let connected = connected.iter().copied().chain(std::iter::repeat(false));
+        let state = |(server, connected): (&Server, bool)| {
+            let said = server.offer.as_ref().ok();
             ServerState {
                 id: server.id.clone(),
-                connected: connection.is_some_and(Connection::is_open),
-                title: connection.and_then(|it| it.title.clone()),
-                instructions: connection.and_then(|it| it.instructions.clone()),
+                connected,
+                title: said.and_then(|it| it.title.clone()),
+                instructions: said.and_then(|it| it.instructions.clone()),
             }
         };
-        self.inner.servers.iter().map(state).collect()
+        self.inner
+            .servers
+            .iter()
+            .zip(connected)
+            .map(state)
+            .collect()
     }
 
     /// The servers that cannot be used, and why.
     #[must_use]
     pub fn failures(&self) -> Failures {
-        let failed = |server: &Server| match &server.connection {
+        let failed = |server: &Server| match &server.offer {
             Ok(_) => None,
             Err(reason) => Some((server.id.clone(), reason.clone())),
         };
@@ -313,7 +369,7 @@ impl Toolbox {
         if self.inner.calls.fetch_add(1, Ordering::Relaxed) >= max {
             let name = "tool-calls";
             self.note(Audit::Limit { name, max });
-            return Err(CallError::Limit { name, max });
+            return Err(CallError::Limit(LimitHit { name, max }));
         }
         self.used(entry);
         Ok(Ready {
@@ -336,24 +392,24 @@ impl Toolbox {
     /// # Errors
     ///
     /// The time is over, or there is no answer.
-    pub async fn call(&self, ready: Ready) -> Result<Output, CallError> {
+    pub async fn call(&self, ready: &Ready) -> Result<Output, CallError> {
         let Ready { entry, arguments } = ready;
+        let arguments = arguments.clone();
         let output = match entry.run_by {
             RunBy::Server(place) => {
-                let server = self.inner.servers.get(place);
-                let (server, connection) = server
-                    .and_then(|it| Some((it, it.connection.as_ref().ok()?)))
-                    .ok_or_else(|| CallError::Unknown(entry.decl.name.clone()))?;
-                let time = self.time(server);
+                let (link, time) = self.link(place, &entry.decl.name).await?;
+                if !link.names.contains(&entry.own_name) {
+                    let gone = format!("the server has no tool `{}` any more", entry.own_name);
+                    return Err(CallError::Unavailable(gone));
+                }
+                let connection = &link.connection;
                 connection
                     .call(&entry.own_name, arguments, time)
                     .await?
                     .into()
             }
             RunBy::Component(place) => {
-                let component = self.inner.components.get(place);
-                let component =
-                    component.ok_or_else(|| CallError::Unknown(entry.decl.name.clone()))?;
+                let component = self.component(place, &entry.decl.name).await?;
                 let time = Duration::from_millis(self.inner.limits.tool_call);
                 component.call(&entry.own_name, arguments, time).await?
             }
@@ -369,7 +425,7 @@ impl Toolbox {
     ///
     /// There is no such server, or it does not answer.
     pub async fn resources(&self, server: &str) -> Result<Vec<Resource>, CallError> {
-        let (connection, time) = self.server(server)?;
+        let (connection, time) = self.server(server).await?;
         in_all(time, connection.resources(time)).await
     }
 
@@ -379,7 +435,7 @@ impl Toolbox {
     ///
     /// As [`Toolbox::resources`].
     pub async fn read(&self, server: &str, uri: &str) -> Result<Vec<ResourceContents>, CallError> {
-        let (connection, time) = self.server(server)?;
+        let (connection, time) = self.server(server).await?;
         Ok(connection.read(uri, time).await?.contents)
     }
 
@@ -389,7 +445,7 @@ impl Toolbox {
     ///
     /// As [`Toolbox::resources`].
     pub async fn prompts(&self, server: &str) -> Result<Vec<Prompt>, CallError> {
-        let (connection, time) = self.server(server)?;
+        let (connection, time) = self.server(server).await?;
         in_all(time, connection.prompts(time)).await
     }
 
@@ -404,27 +460,58 @@ impl Toolbox {
         name: &str,
         arguments: Map<String, Value>,
     ) -> Result<Vec<PromptMessage>, CallError> {
-        let (connection, time) = self.server(server)?;
+        let (connection, time) = self.server(server).await?;
         Ok(connection.prompt(name, arguments, time).await?.messages)
     }
 
     /// Closes every connection, all at once, and ends the servers the host has started. Bounded.
     pub async fn close(&self) {
         let open = self.inner.servers.iter();
-        let open = open.filter_map(|server| server.connection.as_ref().ok());
-        join_all(open.map(Connection::close)).await;
+        let open = open.filter_map(|server| server.link.get()?.as_ref().ok());
+        join_all(open.map(|link| link.connection.close())).await;
     }
 
-    fn server(&self, id: &str) -> Result<(&Connection, Duration), CallError> {
-        let server = self.inner.servers.iter().find(|server| server.id == id);
-        let server = server.ok_or_else(|| CallError::Unknown(id.to_owned()))?;
-        match &server.connection {
-            Ok(connection) => {
-                if let Some(watch) = &self.inner.watch {
-                    watch.used(Use::Server(id));
-                }
-                Ok((connection, self.time(server)))
+    async fn server(&self, id: &str) -> Result<(&Connection, Duration), CallError> {
+        let place = self.inner.servers.iter().position(|it| it.id == id);
+        let place = place.ok_or_else(|| CallError::Unknown(id.to_owned()))?;
+        let (link, time) = self.link(place, id).await?;
+        if let Some(watch) = &self.inner.watch {
+            watch.used(Use::Server(id));
+        }
+        Ok((&link.connection, time))
+    }
+
+    /// The connection to a server, which is made now unless there is one.
+    async fn link(&self, place: usize, name: &str) -> Result<(&Link, Duration), CallError> {
+        let unknown = || CallError::Unknown(name.to_owned());
+        let server = self.inner.servers.get(place).ok_or_else(unknown)?;
+        if let Err(reason) = &server.offer {
+            return Err(CallError::Unavailable(reason.clone()));
+        }
+        let link = server.link.get_or_init(|| async {
+            match &self.inner.connector {
+                Some(connector) => connector.link(place).await,
+                None => Err(NOBODY.to_owned()),
             }
+        });
+        match link.await {
+            Ok(link) => Ok((link, self.time(server))),
+            Err(reason) => Err(CallError::Unavailable(reason.clone())),
+        }
+    }
+
+    /// A component, which is loaded now unless it is already.
+    async fn component(&self, place: usize, name: &str) -> Result<&Component, CallError> {
+        let unknown = || CallError::Unknown(name.to_owned());
+        let component = self.inner.components.get(place).ok_or_else(unknown)?;
+        let component = component.component.get_or_init(|| async {
+            match &self.inner.connector {
+                Some(connector) => connector.component(place).await,
+                None => Err(NOBODY.to_owned()),
+            }
+        });
+        match component.await {
+            Ok(component) => Ok(component),
             Err(reason) => Err(CallError::Unavailable(reason.clone())),
         }
     }
@@ -452,7 +539,7 @@ impl Toolbox {
             }
             RunBy::Component(place) => {
                 let component = self.inner.components.get(place);
-                component.map(|component| ToolFrom::Component(component.name()))
+                component.map(|component| ToolFrom::Component(&component.name))
             }
         };
         if let (Some(watch), Some(from)) = (&self.inner.watch, from) {
@@ -477,30 +564,37 @@ async fn in_all<T>(
     all.unwrap_or(Err(CallError::TimedOut(millis)))
 }
 
-async fn dial(
-    wanted: &Wanted,
-    time: Duration,
+/// Puts what a server offers into the catalogue, as far as it is granted.
+fn offered(
+    catalog: &mut Catalog,
+    spec: &ServerSpec,
+    place: RunBy,
+    opened: Option<OpenedServer>,
     watch: &Watch,
-) -> Result<(Connection, Vec<rmcp::model::Tool>), String> {
-    let reach: Reach = match &wanted.reach {
-        Ok(reach) => reach.clone(),
-        Err(NotTried::Unusable(reason)) => return Err(reason.clone()),
-        Err(NotTried::Denied { subject, rule }) => {
-            watch.note(Audit::Denied {
-                capability: "tools",
-                subject: subject.clone(),
-                rule: rule.clone(),
-            });
-            return Err(format!("`{subject}` is not granted: {rule}"));
+) -> Result<Said, String> {
+    match opened.map(|opened| opened.came) {
+        None => Err("nothing is known of it".to_owned()),
+        Some(Dialled::Failed(reason)) => Err(reason),
+        Some(Dialled::Denied { subject, rule }) => {
+            watch.denied(&subject, &rule);
+            Err(not_granted(&subject, &rule))
         }
-    };
-    let dialled = timeout(time, mcp::dial(&wanted.id, reach, watch)).await;
-    dialled.unwrap_or_else(|_| {
-        Err(format!(
-            "it is not ready after {} ms (limit `tool-dial`)",
-            time.as_millis()
-        ))
-    })
+        Some(Dialled::Connected(offer)) => {
+            let left_out = catalog.add(spec, place, offer.tools)?;
+            tell_left_out(watch, &spec.id, &left_out);
+            Ok(Said {
+                title: offer.title,
+                instructions: offer.instructions,
+            })
+        }
+    }
+}
+
+impl Ready {
+    /// What is asked, as it stands on the tape.
+    pub(crate) fn asked(&self) -> Value {
+        json!({ "tool": self.entry.decl.name, "arguments": self.arguments })
+    }
 }
 
 fn tell_left_out(watch: &Watch, server: &str, left_out: &[String]) {

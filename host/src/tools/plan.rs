@@ -20,6 +20,25 @@ pub(crate) struct Wanted {
     pub(crate) reach: Result<Reach, NotTried>,
 }
 
+impl Wanted {
+    /// The same, not tried for this reason.
+    pub(crate) fn not_tried(self, reason: &str) -> Wanted {
+        Wanted {
+            reach: Err(NotTried::Unusable(reason.to_owned())),
+            ..self
+        }
+    }
+}
+
+/// What the operator says of the servers of a run, in the order of [`plan`].
+pub(crate) fn specs(grants: &Grants, commission: &Body) -> Vec<ServerSpec> {
+    let handed = commission.mcp_servers.iter().map(|server| ServerSpec {
+        id: server.id().to_owned(),
+        ..ServerSpec::default()
+    });
+    grants.tools.servers.iter().cloned().chain(handed).collect()
+}
+
 /// Why a server is not connected to.
 pub(crate) enum NotTried {
     /// The operator has not granted it.

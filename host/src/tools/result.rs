@@ -3,23 +3,27 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::mcp::cut;
 
 /// The result of a call.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Output {
     /// What the model gets to read.
     pub content: Vec<Piece>,
     /// A JSON object for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub structured: Option<Value>,
     /// The tool says that it failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_error: bool,
 }
 
 /// A part of a result.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Piece {
     /// Text.
     Text(String),
@@ -28,6 +32,7 @@ pub enum Piece {
         /// For example `image/png`.
         media_type: String,
         /// Its bytes.
+        #[serde(with = "crate::recording::bytes")]
         data: Vec<u8>,
     },
     /// Anything else.
@@ -35,8 +40,10 @@ pub enum Piece {
         /// For example `audio/wav`.
         media_type: String,
         /// Its bytes.
+        #[serde(with = "crate::recording::bytes")]
         data: Vec<u8>,
         /// Where it is from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         title: Option<String>,
     },
 }

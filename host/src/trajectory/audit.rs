@@ -2,7 +2,7 @@
 //!
 //! They share the hash chain and the sequence of `events.ndjson` with the trajectory.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::used::Used;
@@ -217,7 +217,7 @@ pub enum Audit {
 }
 
 /// What became of something a secret was found in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LeakAction {
     /// It went nowhere.

@@ -27,9 +27,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::audit::Audit;
 use super::event::{Event, Rfc3339};
+use super::search::Search;
 use crate::egress::secrets::{Guard, Needle, Redacted};
 use crate::error::Hint;
-use crate::recording::TapeError;
+use crate::recording::{Tape, TapeError};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 
@@ -163,7 +164,7 @@ pub struct Journal {
     seq: u64,
     file: Option<LogFile>,
     buffer: Vec<u8>,
-    guard: Option<Arc<Guard>>,
+    search: Search,
 }
 
 #[derive(Debug)]
@@ -220,20 +221,32 @@ impl Journal {
             seq: 0,
             file: None,
             buffer: Vec::with_capacity(1024),
-            guard: None,
+            search: Search::new(None, Tape::off()),
         }
     }
 
     /// The same, keeping what `guard` looks for out of every record.
     #[must_use]
     pub fn guarded(self, guard: Option<Arc<Guard>>) -> Journal {
-        Journal { guard, ..self }
+        self.searched(Search::new(guard, Tape::off()))
+    }
+
+    /// The same for a run that may be recorded or repeated.
+    #[must_use]
+    pub fn searched(self, search: Search) -> Journal {
+        Journal { search, ..self }
+    }
+
+    /// What looks for the secrets of the run.
+    #[must_use]
+    pub fn search(&self) -> &Search {
+        &self.search
     }
 
     /// What is kept out of every record.
     #[must_use]
     pub fn guard(&self) -> Option<&Arc<Guard>> {
-        self.guard.as_ref()
+        self.search.guard()
     }
 
     /// A chain that is appended to a new file.
@@ -302,9 +315,15 @@ impl Journal {
                 return Err(Box::new(Unwritten { entry, error }));
             }
         };
-        let redacted = match &self.guard {
-            Some(guard) if !down(Wall::SecretRecord) => guard.redact_json(&json),
-            _ => None,
+        let redacted = match (&entry, self.guard()) {
+            _ if down(Wall::SecretRecord) => Ok(None),
+            // Audit records are no part of what is repeated.
+            (Entry::Audit(_), guard) => Ok(guard.and_then(|guard| guard.redact_json(&json))),
+            (Entry::Avp(event), _) => self.search.event(event.body.type_name(), &json),
+        };
+        let redacted = match redacted {
+            Ok(redacted) => redacted,
+            Err(error) => return Err(Box::new(Unwritten { entry, error })),
         };
         let (json, redacted) = match redacted {
             None => (json, Vec::new()),

@@ -21,10 +21,11 @@ use super::fact::{SubagentCall, SubagentResult, ToolResult, Turn, Usage};
 use super::fold::Totals;
 use super::journal::{Entry, Journal, JournalError, Link, Record};
 use super::recorder::{Receipt, Recorder, Rejected};
+use super::search::{Found, Search};
 use super::used::{Collector, Touch, Use};
 use super::vocabulary::{ErrorCode, StopReason};
 use crate::digest::Digest;
-use crate::egress::secrets::{Guard, Needle, Redacted, Verdict};
+use crate::egress::secrets::{Guard, Needle, Redacted};
 use crate::grants::secrets::Leaks;
 use crate::selftest::sabotage;
 use crate::selftest::wall::Wall;
@@ -56,7 +57,7 @@ pub enum LedgerError {
 pub struct Ledger {
     inner: Arc<Mutex<Inner>>,
     listener: Option<mpsc::Sender<Arc<Record>>>,
-    guard: Option<Arc<Guard>>,
+    search: Search,
     /// What the run uses of its grants. Locked by itself: a file that is opened is no record.
     used: Arc<Mutex<Collector>>,
 }
@@ -114,7 +115,7 @@ impl Ledger {
         listener: Option<mpsc::Sender<Arc<Record>>>,
         clock: Arc<dyn EventClock>,
     ) -> Ledger {
-        let guard = journal.guard().cloned();
+        let search = journal.search().clone();
         let used = Arc::default();
         let inner = Inner {
             recorder,
@@ -137,7 +138,7 @@ impl Ledger {
         Ledger {
             inner: Arc::new(Mutex::new(inner)),
             listener,
-            guard,
+            search,
             used,
         }
     }
@@ -157,7 +158,13 @@ impl Ledger {
     /// What looks for the secrets of the run; nothing when it has none.
     #[must_use]
     pub fn guard(&self) -> Option<&Arc<Guard>> {
-        self.guard.as_ref()
+        self.search.guard()
+    }
+
+    /// What looks for them in a run that may be recorded or repeated.
+    #[must_use]
+    pub fn search(&self) -> &Search {
+        &self.search
     }
 
     /// Lets something leave the guest: as it is, or without the secrets in it. What was found is told of.
@@ -166,26 +173,9 @@ impl Ledger {
     ///
     /// [`Rejected::Invalid`]: a secret is in it, and the policy is to block; or the journal cannot be written.
     pub fn leaving(&self, place: &str, bytes: Vec<u8>) -> Result<Vec<u8>, LedgerError> {
-        let Some(guard) = &self.guard else {
-            return Ok(bytes);
-        };
-        match guard.judge(&bytes) {
-            Verdict::Clean => Ok(bytes),
-            Verdict::Blocked(needle) => {
-                self.leak(&needle, place, LeakAction::Blocked)?;
-                Err(withheld(&needle).into())
-            }
-            Verdict::Redacted(Redacted { rest, found }) => {
-                for needle in &found {
-                    self.leak(needle, place, LeakAction::Redacted)?;
-                }
-                Ok(rest)
-            }
-            Verdict::Warned(needle) => {
-                self.leak(&needle, place, LeakAction::Passed)?;
-                Ok(bytes)
-            }
-        }
+        let found = self.search.bytes(place, &bytes)?;
+        let rest = self.judged(place, found)?;
+        Ok(rest.map_or(bytes, |rest| rest.0))
     }
 
     /// As [`Ledger::leaving`], for a JSON document.
@@ -194,38 +184,21 @@ impl Ledger {
     ///
     /// As [`Ledger::leaving`].
     pub fn leaving_json(&self, place: &str, value: Value) -> Result<Value, LedgerError> {
-        let redacted = self
-            .guard
-            .as_ref()
-            .and_then(|guard| Some((guard.policy(), guard.redact_value(&value)?)));
-        let Some((policy, Redacted { rest, found })) = redacted else {
-            return Ok(value);
-        };
-        let action = match policy {
-            Leaks::Block => LeakAction::Blocked,
-            Leaks::Redact => LeakAction::Redacted,
-            Leaks::Warn => LeakAction::Passed,
-        };
-        for needle in &found {
-            self.leak(needle, place, action)?;
-        }
-        match (policy, found.first()) {
-            (Leaks::Block, Some(needle)) => Err(withheld(needle).into()),
-            (Leaks::Redact, _) => Ok(rest),
-            _ => Ok(value),
-        }
+        let found = self.search.document(place, &value)?;
+        let rest = self.judged(place, found)?;
+        Ok(rest.unwrap_or(value))
     }
 
     /// Lets text of somebody else's reach the guest, such as what a tool says that knows a secret. It is there
-    /// already, so that nothing is left to do but to cut the secret out.
+    /// already, so that nothing is left to do but to cut the secret out. What comes of it is part of an answer on
+    /// the tape, where there is one.
     ///
     /// # Errors
     ///
     /// The journal cannot be written.
     pub fn arriving(&self, place: &str, text: String) -> Result<String, JournalError> {
         let redacted = self
-            .guard
-            .as_ref()
+            .guard()
             .and_then(|guard| Some((guard.policy(), guard.redact_text(&text)?)));
         let Some((policy, Redacted { rest, found })) = redacted else {
             return Ok(text);
@@ -240,6 +213,28 @@ impl Ledger {
         Ok(text)
     }
 
+    /// As [`Ledger::arriving`], for a JSON document.
+    ///
+    /// # Errors
+    ///
+    /// The journal cannot be written.
+    pub fn arriving_json(&self, place: &str, value: Value) -> Result<Value, JournalError> {
+        let redacted = self
+            .guard()
+            .and_then(|guard| Some((guard.policy(), guard.redact_value(&value)?)));
+        let Some((policy, Redacted { rest, found })) = redacted else {
+            return Ok(value);
+        };
+        let (value, action) = match policy {
+            Leaks::Warn => (value, LeakAction::Passed),
+            Leaks::Block | Leaks::Redact => (rest, LeakAction::Redacted),
+        };
+        for needle in &found {
+            self.leak(needle, place, action)?;
+        }
+        Ok(value)
+    }
+
     /// As [`Ledger::leaving`], for what ends in the account only, which never has a secret in it: there is
     /// nothing to do but to refuse it.
     ///
@@ -247,21 +242,21 @@ impl Ledger {
     ///
     /// As [`Ledger::leaving`].
     pub fn claimable<T: Serialize>(&self, place: &str, report: &T) -> Result<(), LedgerError> {
-        let Some(guard) = &self.guard else {
-            return Ok(());
+        let found = self.search.report(place, report)?;
+        self.judged(place, found).map(drop)
+    }
+
+    /// Tells of what a check found; what may pass instead.
+    fn judged<T>(&self, place: &str, found: Option<Found<T>>) -> Result<Option<T>, LedgerError> {
+        let Some(found) = found else {
+            return Ok(None);
         };
-        if guard.policy() != Leaks::Block {
-            return Ok(());
+        for needle in &found.secrets {
+            self.leak(needle, place, found.action)?;
         }
-        let found = serde_json::to_string(report)
-            .ok()
-            .and_then(|json| guard.redact_json(&json));
-        match found.as_ref().and_then(|redacted| redacted.found.first()) {
-            None => Ok(()),
-            Some(needle) => {
-                self.leak(needle, place, LeakAction::Blocked)?;
-                Err(withheld(needle).into())
-            }
+        match found.refusal() {
+            Some(refusal) => Err(Rejected::Invalid(refusal).into()),
+            None => Ok(found.rest),
         }
     }
 
@@ -769,11 +764,6 @@ impl Inner {
 /// A panic has left less noted at worst.
 fn collector(used: &Mutex<Collector>) -> MutexGuard<'_, Collector> {
     used.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn withheld(needle: &Needle) -> Rejected {
-    let what = needle.kind.as_str();
-    Rejected::Invalid(format!("it contains the {what} `{}`", needle.name))
 }
 
 fn to_value<T: Serialize>(report: &T) -> Value {

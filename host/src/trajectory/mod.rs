@@ -18,6 +18,7 @@ pub mod journal;
 pub mod ledger;
 pub mod opening;
 pub mod recorder;
+pub mod search;
 pub mod used;
 pub mod verify;
 pub mod vocabulary;

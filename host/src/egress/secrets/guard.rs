@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
-use super::scan::{Hit, Needle, Scan, Scanner};
+use super::scan::{Hit, Kind, Needle, Scan, Scanner};
 use crate::grants::secrets::Leaks;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
@@ -98,7 +98,12 @@ impl Guard {
     /// `bytes` without what is looked for; nothing when there is none in it.
     #[must_use]
     pub fn redact(&self, bytes: &[u8]) -> Option<Redacted<Vec<u8>>> {
-        let hits = self.scanner.find(bytes);
+        self.cut_out(bytes, |_| true)
+    }
+
+    fn cut_out(&self, bytes: &[u8], counts: impl Fn(&Needle) -> bool) -> Option<Redacted<Vec<u8>>> {
+        let mut hits = self.scanner.find(bytes);
+        hits.retain(|hit| self.scanner.needle(hit.needle).is_some_and(&counts));
         (!hits.is_empty()).then(|| {
             let mut found = Vec::new();
             let mut rest = Vec::with_capacity(bytes.len());
@@ -120,7 +125,15 @@ impl Guard {
     /// As [`Guard::redact`], for text.
     #[must_use]
     pub fn redact_text(&self, text: &str) -> Option<Redacted<String>> {
-        let Redacted { rest, found } = self.redact(text.as_bytes())?;
+        self.cut_out_of_text(text, |_| true)
+    }
+
+    fn cut_out_of_text(
+        &self,
+        text: &str,
+        counts: impl Fn(&Needle) -> bool,
+    ) -> Option<Redacted<String>> {
+        let Redacted { rest, found } = self.cut_out(text.as_bytes(), counts)?;
         let rest = String::from_utf8_lossy(&rest).into_owned();
         Some(Redacted { rest, found })
     }
@@ -129,6 +142,21 @@ impl Guard {
     /// say, and a number that says a secret becomes a string.
     #[must_use]
     pub fn redact_json(&self, json: &str) -> Option<Redacted<String>> {
+        self.cut_out_of_json(json, |_| true)
+    }
+
+    /// As [`Guard::redact_json`], leaving the placeholders: they follow from the seed of the run, where that is
+    /// kept as well.
+    #[must_use]
+    pub fn redact_secrets(&self, json: &str) -> Option<Redacted<String>> {
+        self.cut_out_of_json(json, |needle| needle.kind == Kind::Secret)
+    }
+
+    fn cut_out_of_json(
+        &self,
+        json: &str,
+        counts: impl Fn(&Needle) -> bool,
+    ) -> Option<Redacted<String>> {
         let mut rest = String::new();
         let mut found = Vec::new();
         let mut copied = 0;
@@ -141,7 +169,7 @@ impl Guard {
                 // A number, or a string no program can read, such as half a surrogate pair.
                 Err(_) => token.trim_matches('"').to_owned(),
             };
-            if let Some(redacted) = self.redact_text(&text) {
+            if let Some(redacted) = self.cut_out_of_text(&text, &counts) {
                 rest.push_str(json.get(copied..start).unwrap_or_default());
                 rest.push_str(&serde_json::Value::from(redacted.rest).to_string());
                 copied = end;
@@ -336,7 +364,6 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::super::scan::Kind;
     use super::*;
 
     fn guard(policy: Leaks) -> Guard {

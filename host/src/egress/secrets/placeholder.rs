@@ -1,11 +1,12 @@
 //! Placeholders: what the agent finds where a library insists on a key.
 //!
-//! A placeholder looks like a key, is made anew for each run, and is worth nothing: in the place its secret is
+//! A placeholder looks like a key, follows from the seed of its run, and is worth nothing: in the place its secret is
 //! bound to it is replaced, as anything else there is, and nowhere else does it leave the guest.
 
 use std::fmt;
 
 use super::value::SecretName;
+use crate::recording::Seed;
 
 /// What every placeholder begins with.
 pub const PREFIX: &str = "wa-placeholder-";
@@ -26,14 +27,10 @@ pub struct Placeholder {
 }
 
 impl Placeholder {
-    /// A new one.
-    ///
-    /// # Errors
-    ///
-    /// The operating system has no random numbers.
-    pub fn new(name: SecretName, variable: String) -> Result<Placeholder, getrandom::Error> {
-        let mut random = [0; RANDOM];
-        getrandom::fill(&mut random)?;
+    /// The one of a run with this seed: a replay has the same.
+    #[must_use]
+    pub fn new(name: SecretName, variable: String, seed: &Seed) -> Placeholder {
+        let random: [u8; RANDOM] = seed.bytes(&format!("placeholder {variable}"));
         let digits = random
             .iter()
             .filter_map(|byte| ALPHABET.get(usize::from(byte & 31)));
@@ -41,11 +38,11 @@ impl Placeholder {
             .chars()
             .chain(digits.map(|digit| char::from(*digit)))
             .collect();
-        Ok(Placeholder {
+        Placeholder {
             name,
             variable,
             text,
-        })
+        }
     }
 
     /// As the agent finds it.
@@ -67,9 +64,17 @@ mod tests {
 
     #[test]
     fn each_is_different_and_recognised() {
-        let new = || Placeholder::new("a".parse().unwrap(), "KEY".to_owned()).unwrap();
-        let (a, b) = (new(), new());
+        let new = |variable: &str, seed| {
+            Placeholder::new(
+                "a".parse().unwrap(),
+                variable.to_owned(),
+                &Seed::numbered(seed),
+            )
+        };
+        let (a, b) = (new("KEY", 1), new("KEY", 2));
         assert_ne!(a.as_str(), b.as_str());
+        assert_ne!(a.as_str(), new("OTHER", 1).as_str());
+        assert_eq!(a, new("KEY", 1));
         assert_eq!(a.as_str().len(), PREFIX.len() + RANDOM);
         assert!(a.as_str().starts_with(PREFIX));
     }

@@ -17,6 +17,7 @@ use super::store::{SecretStore, StoreError};
 use super::value::{Secret, SecretName, ValueError};
 use crate::error::Hint;
 use crate::grants::secrets::{Leaks, SecretsGrant};
+use crate::recording::Seed;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::trajectory::audit::LeakAction;
@@ -150,14 +151,16 @@ pub struct Gathering<'a> {
     values: BTreeMap<SecretName, Secret>,
     bounds: Vec<Bound>,
     placeholders: Vec<Placeholder>,
+    seed: Seed,
 }
 
 impl<'a> Gathering<'a> {
-    /// None yet.
+    /// None yet. Placeholders follow from the seed of the run.
     #[must_use]
-    pub fn new(vault: &'a Vault) -> Gathering<'a> {
+    pub fn new(vault: &'a Vault, seed: Seed) -> Gathering<'a> {
         Gathering {
             vault,
+            seed,
             values: BTreeMap::new(),
             bounds: Vec::new(),
             placeholders: Vec::new(),
@@ -224,7 +227,7 @@ impl<'a> Gathering<'a> {
             if let Some(variable) = &granted.variable {
                 let name = granted.bound.name.clone();
                 self.placeholders
-                    .push(Placeholder::new(name, variable.clone())?);
+                    .push(Placeholder::new(name, variable.clone(), &self.seed));
             }
         }
         Ok(())
@@ -241,6 +244,7 @@ impl<'a> Gathering<'a> {
             values,
             bounds,
             placeholders,
+            seed: _,
         } = self;
         if values.is_empty() {
             return Ok(Secrets::default());
@@ -290,6 +294,18 @@ pub struct Secrets {
 }
 
 impl Secrets {
+    /// Those of a replay: the placeholders its guest had, and nothing they stand for.
+    #[must_use]
+    pub fn recorded(placeholders: &BTreeMap<String, SecretName>, seed: &Seed) -> Secrets {
+        let placeholders = placeholders
+            .iter()
+            .map(|(variable, name)| Placeholder::new(name.clone(), variable.clone(), seed));
+        Secrets {
+            placeholders: placeholders.collect(),
+            ..Secrets::default()
+        }
+    }
+
     /// What looks for them; nothing when there is none.
     #[must_use]
     pub fn guard(&self) -> Option<&Arc<Guard>> {

@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::egress::{Body, Caller, Egress, EgressOptions, Refused, Way};
 use crate::grants::secrets::{Leaks, SecretSpec, SecretsGrant};
+use crate::recording::Seed;
 use crate::trajectory::journal::{Journal, Link};
 use crate::trajectory::ledger::FactLimits;
 use crate::trajectory::recorder::Ids;
@@ -131,7 +132,7 @@ fn granted(specs: Vec<SecretSpec>) -> SecretsGrant {
 impl Lab {
     fn new(server: &Server, leaks: Leaks, specs: Vec<SecretSpec>) -> Lab {
         let vault = vault();
-        let mut gathering = Gathering::new(&vault);
+        let mut gathering = Gathering::new(&vault, Seed::numbered(0));
         gathering.granted(&granted(specs)).unwrap();
         gathering.value(&name("other")).unwrap();
         let secrets = gathering.finish(leaks).unwrap();
@@ -468,7 +469,7 @@ async fn a_stream_is_handed_on_as_it_comes() {
 fn what_is_not_set_or_clashes_is_an_error_before_the_run() {
     let vault = vault();
     let gather = |specs: Vec<SecretSpec>| {
-        let mut gathering = Gathering::new(&vault);
+        let mut gathering = Gathering::new(&vault, Seed::numbered(0));
         gathering.granted(&granted(specs))
     };
     let bare = |name: &str, host: &str| SecretSpec {
@@ -487,6 +488,8 @@ fn what_is_not_set_or_clashes_is_an_error_before_the_run() {
 
 #[test]
 fn a_run_without_secrets_looks_for_nothing() {
-    let secrets = Gathering::new(&vault()).finish(Leaks::Block).unwrap();
+    let secrets = Gathering::new(&vault(), Seed::numbered(0))
+        .finish(Leaks::Block)
+        .unwrap();
     assert!(secrets.guard().is_none() && secrets.placeholders().is_empty());
 }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::writer::Writer;
-use super::{Closing, Stop, TapeError};
+use super::{Closing, Stop, TapeError, checked};
 use crate::digest::Digest;
 use crate::recording::Recording;
 use crate::recording::divergence::{Divergence, shown};
 use crate::recording::format::{Answer, Entry, Reader};
+use crate::recording::marks::{covers, marked};
 
 /// Entries before and after a divergence that are shown.
 const NEARBY: usize = 2;
@@ -62,6 +63,8 @@ pub(super) struct Player {
     /// How many readings of it are taken.
     within: usize,
     now: u64,
+    /// Checks that found nothing since the last call, reading or cut.
+    checks: u64,
     /// The last reading: the next one is relative to it.
     read: u64,
     stop: Option<Stop>,
@@ -82,6 +85,7 @@ impl Player {
             at: 0,
             within: 0,
             now: 0,
+            checks: 0,
             read: 0,
             stop: None,
         }
@@ -115,7 +119,10 @@ impl Player {
         if self.stop.is_some() {
             return None;
         }
-        self.onward.take().map(|onward| onward.writer)
+        let mut writer = self.onward.take()?.writer;
+        // What follows is counted on from the same entry.
+        writer.checked(self.checks);
+        Some(writer)
     }
 
     /// Whether a run may end before all of the recording is replayed.
@@ -168,15 +175,23 @@ impl Player {
     }
 
     pub(super) fn at_cut(&self) -> bool {
-        matches!(self.recording.entries.get(self.at), Some(Entry::Cut { .. }))
+        let mut left = self.recording.entries.iter().skip(self.at);
+        // Answers that came before it have been given already.
+        let next = left.find(|entry| !matches!(entry, Entry::Answered { .. }));
+        matches!(next, Some(Entry::Cut { .. }))
     }
 
     pub(super) fn take_cut(&mut self) {
+        if self.at_cut() {
+            // A failure to write is remembered by the writer.
+            let _ = self.pass_answers();
+        }
         if let (None, Some(Entry::Cut { ended, .. })) =
             (&self.stop, self.recording.entries.get(self.at))
         {
             self.stop = Some(Stop::Cut(ended.clone()));
             self.at += 1;
+            self.checks = 0;
         }
     }
 
@@ -200,6 +215,7 @@ impl Player {
             self.read = self.read.saturating_add(*delta);
             self.now = self.read;
             self.within += 1;
+            self.checks = 0;
             if self.within == letters.len() {
                 self.at += 1;
                 self.within = 0;
@@ -232,11 +248,13 @@ impl Player {
                 request: asked,
                 answer,
             }) if recorded == kind => {
-                if asked == request {
+                if asked == request || covers(asked, request) {
                     self.pass()?;
+                    self.checks = 0;
                     return Ok(Some((*n, answer.clone())));
                 }
-                self.missed(found(), Some((asked, request)))
+                let request = &marked(asked, request);
+                self.missed(called(kind, request), Some((asked, request)))
             }
             _ => self.missed(found(), None),
         }
@@ -258,10 +276,13 @@ impl Player {
                 kind: recorded,
                 request: asked,
             }) if recorded == kind => {
-                if asked != request {
-                    return self.missed(found(), Some((asked, request))).map(|()| None);
+                if asked != request && !covers(asked, request) {
+                    let request = &marked(asked, request);
+                    let found = called(kind, request);
+                    return self.missed(found, Some((asked, request))).map(|()| None);
                 }
                 self.pass()?;
+                self.checks = 0;
                 let answer = self
                     .answers
                     .get(n)
@@ -273,6 +294,34 @@ impl Player {
                 }
             }
             _ => self.missed(found(), None).map(|()| None),
+        }
+    }
+
+    /// What this check found when it was recorded, and the number of the call; nothing if it found nothing.
+    pub(super) fn exception(
+        &mut self,
+        kind: &str,
+        place: &str,
+    ) -> Result<Option<(u64, Value)>, TapeError> {
+        if let Some(Stop::Diverged(_) | Stop::Failed(_)) = self.stop {
+            return Ok(None);
+        }
+        self.pass_answers()?;
+        self.checks += 1;
+        let due = checked(place, self.checks);
+        let recording = self.recording.clone();
+        match recording.entries.get(self.at) {
+            Some(Entry::Call {
+                n,
+                kind: recorded,
+                request,
+                answer: Answer::Result(found),
+            }) if recorded == kind && *request == due => {
+                self.pass()?;
+                self.checks = 0;
+                Ok(Some((*n, found.clone())))
+            }
+            _ => Ok(None),
         }
     }
 

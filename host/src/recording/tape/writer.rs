@@ -59,6 +59,8 @@ pub(super) struct Writer {
     /// Readings that are not written yet.
     by: Vec<Reader>,
     us: Vec<u64>,
+    /// Checks that found nothing since the last call, reading or cut.
+    checks: u64,
     was_cut: bool,
     failed: Option<String>,
 }
@@ -88,6 +90,7 @@ impl Writer {
             last: 0,
             by: Vec::new(),
             us: Vec::new(),
+            checks: 0,
             was_cut: false,
             failed: None,
         }
@@ -110,10 +113,22 @@ impl Writer {
         self.by.push(by);
         self.us.push(now.saturating_sub(self.last));
         self.last = now;
+        self.checks = 0;
         if self.by.len() == READINGS_MAX {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Has the checks counted on from `checks`.
+    pub(super) fn checked(&mut self, checks: u64) {
+        self.checks = checks;
+    }
+
+    /// Number of a check, from 1.
+    pub(super) fn check(&mut self) -> u64 {
+        self.checks += 1;
+        self.checks
     }
 
     pub(super) fn call(
@@ -123,6 +138,7 @@ impl Writer {
         answer: Answer,
     ) -> Result<(), TapeError> {
         self.flush()?;
+        self.checks = 0;
         let entry = Entry::Call {
             n: self.next,
             kind: kind.to_owned(),
@@ -135,6 +151,7 @@ impl Writer {
     /// A call is begun. Returns its number.
     pub(super) fn asked(&mut self, kind: &str, request: Value) -> Result<u64, TapeError> {
         self.flush()?;
+        self.checks = 0;
         let n = self.next;
         let kind = kind.to_owned();
         self.entry(&Entry::Asked { n, kind, request })?;
@@ -156,6 +173,7 @@ impl Writer {
     pub(super) fn cut(&mut self, ended: Value) -> Result<(), TapeError> {
         self.was_cut = true;
         self.flush()?;
+        self.checks = 0;
         self.entry(&Entry::Cut {
             n: self.next,
             ended,

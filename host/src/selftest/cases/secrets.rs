@@ -16,6 +16,7 @@ use super::super::web::Server;
 use crate::egress::secrets::{Bound, Gathering, Guard, Placeholder, Secret, SecretName, Vault};
 use crate::egress::{Body, Caller, Egress, EgressOptions, HostRule, Refused};
 use crate::grants::secrets::{Leaks, SecretGrant, SecretsGrant};
+use crate::recording::Seed;
 use crate::trajectory::journal::{Journal, Link};
 use crate::trajectory::ledger::FactLimits;
 use crate::trajectory::recorder::Ids;
@@ -107,7 +108,7 @@ impl Set {
         let name: SecretName = "selftest".parse().map_err(|error| broken(&error))?;
         let secret = Secret::new(&name, VALUE.to_owned()).map_err(|error| broken(&error))?;
         let vault = Vault::default().with(name.clone(), secret);
-        let mut gathering = Gathering::new(&vault);
+        let mut gathering = Gathering::new(&vault, Seed::numbered(0));
         let granted = SecretsGrant {
             bindings: vec![SecretGrant {
                 bound: Bound::bearer(Caller::Guest, name, bound),

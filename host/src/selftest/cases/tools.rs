@@ -1,9 +1,21 @@
 //! Tools of servers, which run outside the sandbox: what is started, what is called, and what comes back.
 
-use super::super::case::{Case, guest};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::super::case::{Case, Trying, Verdict, guest, host};
 use super::super::evidence::Evidence;
+use super::super::guests;
 use super::super::setup::{Dirs, Server, Setup, Trace};
+use super::super::stage::{self, Stage};
 use super::super::wall::Wall;
+use crate::digest::Digest;
+use crate::engine::{Cache, Profile};
+use crate::recording::format::{Answer, ClockKind, Component, End, Entry, FORMAT, Header, Reader};
+use crate::recording::{Recording, Seed};
+use crate::run::{Host, HostOptions, Mode, RunRequest};
+use crate::trajectory::{Audit, journal};
 
 const ALL: Server = Server::Granted {
     tools: None,
@@ -81,7 +93,128 @@ pub(super) const CASES: &[Case] = &[
             .limits(&[("tool-result-bytes", "4KiB")])
             .check(results_are_short),
     ),
+    host(
+        "tool-replayed",
+        Wall::ReplayTools,
+        "CWE-669",
+        "A replay starts no tool server, even if it is told of one that it could start.",
+        replayed,
+    ),
 ];
+
+fn replayed(stage: &Stage) -> Trying<'_> {
+    Box::pin(async { replay(stage).await.into() })
+}
+
+/// Replays a recording of a run that had a tool server, with grants that say where it is.
+async fn replay(stage: &Stage) -> Result<String, String> {
+    let told = |error: &dyn std::fmt::Display| error.to_string();
+    let host = Host::new(HostOptions {
+        cache: Cache::disabled(),
+        profile: Profile::Hermetic,
+        ..HostOptions::default()
+    });
+    let host = host.map_err(|error| told(&error))?;
+    let agent = stage::load(&host, guests::ESCAPE).await?;
+    let world = stage
+        .world(&SERVED)
+        .await
+        .map_err(|verdict| match verdict {
+            Verdict::Broken { why } => why.join("; "),
+            other => format!("{other:?}"),
+        })?;
+    let (grants, commission) =
+        stage.served(&world, &SERVED, ALL, "escape-tool-replayed", "tool-unasked")?;
+    let header = Header {
+        format: FORMAT.to_owned(),
+        host: env!("CARGO_PKG_VERSION").to_owned(),
+        component: Component {
+            digest: agent.artifact().digest(),
+            name: agent.descriptor().agent_name.clone(),
+            path: None,
+        },
+        profile: Profile::Hermetic,
+        clock: ClockKind::Real,
+        seed: Seed::numbered(0),
+        start: "2026-01-01T00:00:00.000000Z".to_owned(),
+        session_id: "escape".to_owned(),
+        storage: false,
+        commission: commission.raw().to_owned(),
+        grants: json!({}),
+        guest_grants: grants.to_guest_json(),
+        placeholders: [].into(),
+        inputs: Vec::new(),
+        parent: None,
+        redirects: Vec::new(),
+    };
+    let opening = vec![Reader::Event; 2];
+    let offer = json!({ "tools": [{ "name": "echo" }] });
+    let servers = json!([{ "id": "s", "came": { "connected": offer } }]);
+    let entries = vec![
+        Entry::Readings {
+            n: 1,
+            us: vec![1; opening.len()],
+            by: opening,
+        },
+        Entry::Call {
+            n: 3,
+            kind: "tools.open".to_owned(),
+            request: json!({ "servers": ["s"], "components": [] }),
+            answer: Answer::Result(json!({ "opened": { "servers": servers, "components": [] } })),
+        },
+        Entry::Readings {
+            n: 4,
+            by: vec![Reader::Event],
+            us: vec![1],
+        },
+    ];
+    let nothing = Digest::of(b"");
+    let recording = Recording {
+        header,
+        entries,
+        // It is left before it is compared.
+        end: Some(End {
+            calls: 3,
+            ended: json!(null),
+            output: None,
+            trajectory: nothing,
+            fuel: None,
+            run: nothing,
+            lines: nothing,
+        }),
+        entries_digest: nothing,
+    };
+    let request = RunRequest {
+        agent,
+        commission,
+        grants,
+        runs: None,
+    };
+    let run = host.start_in(Mode::Replay(Arc::new(recording)), request);
+    let mut run = run.map_err(|error| told(&error))?;
+    let (mut knows, mut started) = (false, false);
+    while let Some(record) = run.next().await {
+        match &record.entry {
+            journal::Entry::Avp(_) => {
+                knows |=
+                    record.line().contains("agent_started") && record.line().contains("s__echo");
+            }
+            journal::Entry::Audit(Audit::ToolServer { notice, .. }) => {
+                started |= *notice == "started";
+            }
+            journal::Entry::Audit(_) => {}
+        }
+    }
+    let outcome = run.outcome().await;
+    match (started, knows) {
+        (true, _) => Err("the server was started".to_owned()),
+        (false, true) => Ok("its tools are those of the recording".to_owned()),
+        (false, false) => Err(format!(
+            "the tools are not those of the recording: {:?}",
+            outcome.ended
+        )),
+    }
+}
 
 fn notices<'a>(evidence: &'a Evidence<'_>, notice: &'a str) -> usize {
     let audits = evidence.audits();
