@@ -16,7 +16,7 @@ use wasm_agent_test_artifacts as guests;
 use crate::harness::{Done, Lab, skipped, snapshot};
 
 /// A run of a guest that claims five calls, some of which left a trace, in the folder `work`.
-fn claiming<'a>(lab: &'a Lab, task: &str, args: &[&str]) -> Done {
+fn claiming(lab: &Lab, task: &str, args: &[&str]) -> Done {
     fs::remove_dir_all(lab.path("work")).ok();
     lab.folder("work");
     lab.run(guests::CLAIMS_WHAT_IT_DID, task)

@@ -42,6 +42,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         &[
             "run",
             "replay",
+            "fork",
             "runs",
             "apply",
             "verify",
