@@ -118,8 +118,6 @@ pub enum StartError {
     NoRecording,
     #[error("cannot go on with the tape: {0}")]
     Taping(String),
-    #[error("cannot record this run: {what} cannot be recorded yet")]
-    NotYet { what: &'static str },
     #[error(
         "cannot record this run: a secret is in its commission, its arguments, its variables or the names of \
          its files"
@@ -184,7 +182,7 @@ impl Hint for StartError {
                  instead"
                     .to_owned(),
             ),
-            StartError::NotYet { .. } | StartError::Taping(_) => None,
+            StartError::Taping(_) => None,
             StartError::Tape(TapeError::Diverged(divergence)) => divergence.hint.clone(),
             StartError::Random(_) | StartError::Tape(_) | StartError::Scratch(_) => None,
             StartError::Secrets(error) => error.hint(),
