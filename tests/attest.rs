@@ -214,29 +214,6 @@ fn with_input(recording: &str) -> String {
     format!("{before}{end}\n")
 }
 
-/// The digests are over what is kept, which is without secrets.
-#[test]
-fn what_is_taken_out_of_a_run_is_taken_out_of_its_recording() {
-    for leaks in ["redact", "warn"] {
-        let lab = Lab::new();
-        lab.folder("work");
-        let done = lab
-            .run(guests::CLAIMS_WHAT_IT_DID, "say abcdefgh-secret-12345")
-            .args(["--dir", "work:rw", "--record", "--quiet", "--leaks", leaks])
-            .args([
-                "--allow-host",
-                "api.github.com",
-                "--secret",
-                "github@api.github.com",
-            ])
-            .env("WASM_AGENT_SECRET_GITHUB", "abcdefgh-secret-12345")
-            .done()
-            .exits_with(0);
-        let report = verify(&lab, &last(&lab), &["--json"]).exits_with(0).json();
-        assert_eq!(report["recording"]["state"], "compared", "{}", done.shown());
-    }
-}
-
 #[test]
 fn a_recording_in_another_place_is_found_and_may_be_gone() {
     let lab = Lab::new();

@@ -166,7 +166,12 @@ impl RecordingCheck {
         let said = account.report.trajectory.clone();
         self.same("trajectory", said, Some(trajectory.to_string()));
         self.same("ended", Some(outcome.ended.get()), Some(&ended.to_string()));
-        let said = outcome.output.as_deref().map(digest_of_json);
+        // Where secrets may pass, the output is recorded as it was returned, and the account is without them.
+        let passed = lets_secrets_pass(run) && outcome.output.is_some() && output.is_some();
+        let said = match &outcome.output {
+            Some(text) if passed && text.get().contains("[secret:") => *output,
+            output => output.as_deref().map(digest_of_json),
+        };
         self.same("output", said, *output);
         self.same("fuel", outcome.fuel, *fuel);
         self.same("run digest", outcome.run_digest, Some(*run_digest));
@@ -179,14 +184,20 @@ impl RecordingCheck {
     }
 }
 
+/// Whether the operator has let secrets leave the agent.
+fn lets_secrets_pass(run: &RunFile) -> bool {
+    let grants: Value = serde_json::from_str(run.grants.get()).unwrap_or_default();
+    grants.get("leaks").and_then(Value::as_str) == Some("warn")
+}
+
 /// The run digest from the recording and what the account says came of the run.
 fn digest_anew(component: &Digest, outcome: &OutcomeText, of: &Recording, end: &End) -> Digest {
     let mut digest = RunDigest::new(&of.header, component);
     digest.line("recording", of.entries_digest);
     digest.line("trajectory", end.trajectory);
     digest.line("ended", digest_of_json(&outcome.ended));
-    if let Some(output) = &outcome.output {
-        digest.line("output", digest_of_json(output));
+    if let Some(output) = &end.output {
+        digest.line("output", output);
     }
     for file in &outcome.files {
         digest.line("file", file);

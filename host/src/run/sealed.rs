@@ -27,14 +27,8 @@ pub(super) fn sealed(job: &Job, outcome: Outcome) -> Outcome {
         return outcome;
     }
     let text = |value: &Value| Digest::of(value.to_string().as_bytes());
-    // The digests are over what the account will say, which is without secrets.
-    let guard = job.ledger.guard();
-    let said = |value: Value| match guard.and_then(|guard| guard.redact_value(&value)) {
-        Some(redacted) => redacted.rest,
-        None => value,
-    };
-    let ended = said(serde_json::to_value(&outcome.ended).unwrap_or_default());
-    let output = outcome.output.clone().map(|output| text(&said(output)));
+    let ended = serde_json::to_value(&outcome.ended).unwrap_or_default();
+    let output = outcome.output.as_ref().map(text);
     let mut digest = RunDigest::new(header, &job.agent.artifact.digest());
     digest.line("recording", entries);
     digest.line("trajectory", trajectory);
@@ -43,12 +37,12 @@ pub(super) fn sealed(job: &Job, outcome: Outcome) -> Outcome {
         digest.line("output", output);
     }
     for file in &outcome.files {
-        digest.line("file", said(serde_json::to_value(file).unwrap_or_default()));
+        digest.line("file", serde_json::to_value(file).unwrap_or_default());
     }
     for artifact in &outcome.artifacts {
         digest.line(
             "artifact",
-            said(serde_json::to_value(artifact).unwrap_or_default()),
+            serde_json::to_value(artifact).unwrap_or_default(),
         );
     }
     if let Some(fuel) = outcome.fuel {
