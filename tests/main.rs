@@ -20,6 +20,7 @@ mod crashes;
 mod crowd;
 mod describe;
 mod evidence;
+mod examples;
 mod grants;
 mod harness;
 mod http;

@@ -1,18 +1,22 @@
-//! `wasm-agent recording`: what is in a recording, and how two of them differ.
+//! `wasm-agent recording`: what is in a recording, how two of them differ, and what others may have of one.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
+use anyhow::Context as _;
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use wasm_agent::error::Exit;
 use wasm_agent::recording::format::{Answer, Entry};
 use wasm_agent::recording::request::FirstDifference;
 use wasm_agent::recording::{Difference, Recording, differences};
 
+use tempfile::NamedTempFile;
+
 use super::Done;
 use super::failure::Failure;
-use super::out::{DIM, Out, print_json, styled};
+use super::out::{DIM, Out, print, print_json, styled};
 use super::text::{clipped, plural};
 
 /// Characters of an entry that are shown.
@@ -24,6 +28,10 @@ pub(super) enum Command {
     Show(Show),
     /// Compare two recordings, whatever time it was
     Diff(Diff),
+    /// Take out names of files and places of the machine, which a replay can do without
+    Prune(Prune),
+    /// Print a recording as one JSON document, or as Markdown to review
+    Export(Export),
 }
 
 #[derive(clap::Args)]
@@ -48,11 +56,66 @@ pub(super) struct Diff {
     other: PathBuf,
 }
 
+#[derive(clap::Args)]
+pub(super) struct Prune {
+    /// The recording
+    file: PathBuf,
+
+    /// Where to write it; to the recording itself if left out
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+pub(super) struct Export {
+    /// The recording
+    file: PathBuf,
+
+    /// What to print
+    #[arg(long, value_enum, default_value_t = Form::Markdown)]
+    format: Form,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Form {
+    /// A heading a call, with its request and its answer
+    Markdown,
+    /// One document with `header`, `calls` and `end`
+    Json,
+}
+
 pub(super) fn recording(command: &Command) -> Done {
     match command {
         Command::Show(args) => show(args),
         Command::Diff(args) => diff(args),
+        Command::Prune(args) => prune(args),
+        Command::Export(args) => export(args),
     }
+}
+
+/// All of it or nothing: the file is there before it takes the place of another.
+fn prune(args: &Prune) -> Done {
+    let text = Recording::read(&args.file)?.pruned().to_text();
+    let path = args.out.as_ref().unwrap_or(&args.file);
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let written = NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.persist(path)?;
+        Ok(())
+    });
+    written
+        .with_context(|| format!("cannot write the recording `{}`", path.display()))
+        .map_err(Failure::new)?;
+    Ok(Exit::Success)
+}
+
+fn export(args: &Export) -> Done {
+    let recording = Recording::read(&args.file)?;
+    match args.format {
+        Form::Markdown => print(recording.to_markdown().trim_end())?,
+        Form::Json => print_json(&recording.to_json()?)?,
+    }
+    Ok(Exit::Success)
 }
 
 fn show(args: &Show) -> Done {

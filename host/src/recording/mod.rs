@@ -24,6 +24,7 @@ pub mod format;
 pub mod inputs;
 pub(crate) mod marks;
 pub mod onward;
+pub mod publish;
 pub mod request;
 pub mod seed;
 pub mod tape;
