@@ -11,8 +11,9 @@ use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, StreamErro
 use wasmtime_wasi_io::bindings::wasi::io::error;
 use wasmtime_wasi_io::bindings::wasi::io::streams::{self, HostInputStream, HostOutputStream};
 
-use super::http::{Octets, sent};
+use super::http::sent;
 use super::state::RunState;
+use crate::recording::bytes::Octets;
 
 /// Most bytes of one blocking write, as the interface has it.
 const BLOCKING_MAX: usize = 4096;

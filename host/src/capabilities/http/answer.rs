@@ -3,52 +3,15 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wasmtime_wasi::p2::{StreamError, StreamResult};
 use wasmtime_wasi_http::FieldMap;
 
 use super::code::Code;
 use crate::digest::Digest;
+use crate::recording::bytes::Octets;
 use crate::recording::request::TEXT_MAX;
-
-/// Bytes: a text where they are one, and otherwise `{"base64":"…"}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in super::super) struct Octets(pub(in super::super) Vec<u8>);
-
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Written<T> {
-    Text(T),
-    #[serde(rename_all = "lowercase")]
-    Other {
-        base64: T,
-    },
-}
-
-impl Serialize for Octets {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(&self.0) {
-            Ok(text) => serializer.serialize_str(text),
-            Err(_) => Written::Other {
-                base64: STANDARD.encode(&self.0),
-            }
-            .serialize(serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Octets {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Octets, D::Error> {
-        match Written::<String>::deserialize(deserializer)? {
-            Written::Text(text) => Ok(Octets(text.into_bytes())),
-            Written::Other { base64 } => {
-                let bytes = STANDARD.decode(base64).map_err(de::Error::custom)?;
-                Ok(Octets(bytes))
-            }
-        }
-    }
-}
 
 /// Bytes as a part of what is asked: whole where they are few, and otherwise their length and digest.
 pub(in super::super) fn sent(bytes: &[u8]) -> Value {

@@ -30,7 +30,7 @@ use crate::egress::{self, Part, Refused, Timeouts, Waiting, Way};
 use crate::grants::Limits;
 use crate::selftest::sabotage::{self, down};
 use crate::selftest::wall::Wall;
-pub(super) use answer::{Octets, Streamed, sent};
+pub(super) use answer::{Streamed, sent};
 use code::Code;
 pub(super) use exchange::Exchange;
 use exchange::{Exchanges, Role};

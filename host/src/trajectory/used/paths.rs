@@ -10,6 +10,10 @@ const MAX: usize = 1000;
 /// Bytes of their names. A name has up to 4 KiB.
 const MAX_BYTES: usize = 128 << 10;
 
+/// Names of a path that are told apart. What lies deeper is told of by the directory that deep: looking for the
+/// directories a path is in costs as much as it has names, and a guest can make it have thousands.
+const DEPTH: usize = 32;
+
 /// Paths that are left when there were too many: fewer, so that there is no reason to begin anew with the next.
 const KEPT: usize = 750;
 
@@ -43,6 +47,10 @@ impl Paths {
         if touch == Touch::Link {
             return !std::mem::replace(&mut self.links, true);
         }
+        let dir = upto(path, DEPTH);
+        if dir.len() < path.len() {
+            return self.note_below(dir, bit);
+        }
         if touch == Touch::Identity {
             let listed = |bits: &u8| bits & self::bit(Touch::Listed) != 0;
             if parent(path)
@@ -63,12 +71,29 @@ impl Paths {
             *bits |= bit;
             return news;
         }
-        self.bytes += path.len();
         self.known.insert(path.into(), bit);
-        if self.known.len() > MAX || self.bytes > MAX_BYTES {
+        self.grown_by(path);
+        true
+    }
+
+    fn note_below(&mut self, dir: &str, bit: u8) -> bool {
+        let known = std::iter::successors(Some(dir), |dir| parent(dir));
+        let known = known.into_iter().find(|dir| self.below.contains_key(*dir));
+        if let Some(bits) = known.and_then(|dir| self.below.get_mut(dir)) {
+            let news = *bits & bit == 0;
+            *bits |= bit;
+            return news;
+        }
+        self.below.insert(dir.into(), bit);
+        self.grown_by(dir);
+        true
+    }
+
+    fn grown_by(&mut self, name: &str) {
+        self.bytes += name.len();
+        if self.known.len() + self.below.len() > MAX || self.bytes > MAX_BYTES {
             self.fold();
         }
-        true
     }
 
     /// Keeps directories instead of the paths in them, the deepest first.
@@ -180,6 +205,21 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_very_deep_is_told_of_by_a_directory() {
+        let mut paths = Paths::default();
+        let deep = vec!["d"; 1000].join("/");
+        assert!(paths.note(&deep, Touch::Read));
+        assert!(
+            !paths.note(&format!("{deep}/d"), Touch::Read),
+            "it is no news"
+        );
+        assert!(paths.note(&deep, Touch::Written));
+        let dir = format!("{}/", vec!["d"; DEPTH].join("/"));
+        let told = paths.told("/work");
+        assert_eq!((told.read, told.written), (vec![dir.clone()], vec![dir]));
+    }
+
+    #[test]
     fn a_flat_directory_becomes_itself() {
         let mut paths = Paths::default();
         for n in 0..=MAX {
@@ -216,7 +256,7 @@ mod tests {
                     paths.note(&format!("{name}{n}"), touch);
                 }
             }
-            prop_assert!(paths.known.len() + paths.below.len() <= MAX + KEPT);
+            prop_assert!(paths.known.len() + paths.below.len() <= MAX);
             prop_assert!(paths.bytes <= MAX_BYTES);
             let told = paths.told("/work");
             for n in 0..times {
