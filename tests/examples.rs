@@ -88,7 +88,7 @@ fn every_example_is_repeated_from_its_recording() {
 fn another_agent_is_noticed() {
     let lab = Lab::new();
     let file = examples().join("assistant").join(RECORDED);
-    let component = build(&examples().join("hello"));
+    let component = build(&examples().join("repo-audit"));
     let done = replayed(&lab, &file, &component).exits_with(4);
     assert!(done.stderr().contains("another"), "{}", done.shown());
 }

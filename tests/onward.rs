@@ -482,6 +482,138 @@ fn what_cannot_be_resumed_is_said() {
     assert!(said.contains("does not go with"), "{said}");
 }
 
+/// Whoever goes on twice from the same point would do twice what was done since.
+#[test]
+fn a_run_is_gone_on_with_once() {
+    let lab = Lab::new();
+    slow(&lab);
+    let mut running = recorded(&lab);
+    wait_for_lines(&lab, 10);
+    running.child.kill().unwrap();
+    running.wait();
+    let first = newest(&lab)
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    has_come_to_its_end(&lab, &resumed(&lab));
+    let again = lab.call(["run", "--resume", &first]).done();
+    snapshot!(again, @r#"
+    $ wasm-agent run --resume [SESSION]
+    exit 2
+    ----- stdout -----
+    ----- stderr -----
+    error: cannot resume run `[SESSION]`: run `[SESSION]` goes on from it already
+    hint: `wasm-agent run --resume [SESSION]` goes on with that one
+    "#);
+    let read = |name| fs::read_to_string(lab.path(name)).unwrap();
+    assert_eq!(read("w/new"), "begun, one, two", "nothing was put back");
+}
+
+/// A secret that stands in what leads outside would be kept with it.
+#[test]
+fn what_is_kept_to_go_on_with_has_no_secret_in_it() {
+    let lab = Lab::new();
+    let run = |mcp: &str| {
+        let run = lab.run(guests::ANSWERS_WITH_TEXT, "x");
+        run.args([
+            "--record",
+            "--secret",
+            "github@https://api.github.com",
+            "--mcp",
+            mcp,
+        ])
+        .env("WASM_AGENT_SECRET_GITHUB", "ghp_abcdefghijklmnop")
+        .done()
+    };
+    let done = run("s=TOKEN=ghp_abcdefghijklmnop cat").exits_with(2);
+    assert!(
+        done.stderr().contains("cannot record this run: a secret is in"),
+        "{}",
+        done.shown()
+    );
+    assert!(lab.accounts().is_empty());
+    run("s=TOKEN=other cat");
+    let kept = fs::metadata(newest(&lab).join("onward.json")).unwrap();
+    let mode = std::os::unix::fs::MetadataExt::mode(&kept);
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+/// A recording is a file from elsewhere.
+#[test]
+fn a_recording_grants_nothing_by_itself() {
+    let lab = Lab::new();
+    lab.file("w/file", "content");
+    lab.file("private/key", "the key");
+    lab.file("script.toml", SCRIPT);
+    let task = r#"[["list","/work"],["read","/work/key"],["write","/work/key","x"]]"#;
+    lab.run(guests::FOLLOWS_A_PROGRAM, task)
+        .args([
+            "--model",
+            "scripted/script.toml",
+            "--dir",
+            "w:rw",
+            "--record=a.rec",
+        ])
+        .done();
+    let text = fs::read_to_string(lab.path("a.rec")).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let mut header: Value = serde_json::from_str(&lines[0]).unwrap();
+    let private = lab.path("private");
+    header["grants"]["dirs"] = json!([format!("{}::/work:rw", private.display())]);
+    header["inputs"] = json!([]);
+    lines[0] = header.to_string();
+    crate::replay::forged(&lab, lines);
+
+    let replay = lab
+        .call(["replay", "a.rec", guests::FOLLOWS_A_PROGRAM])
+        .done();
+    let said = replay.exits_with(2).stderr();
+    assert!(said.contains("does not say what was in it"), "{said}");
+    let live = lab.call([
+        "run",
+        "--replay",
+        "a.rec",
+        "--mode",
+        "live",
+        guests::FOLLOWS_A_PROGRAM,
+    ]);
+    let live = live.args(["--allow-model", "scripted/script.toml"]).done();
+    let said = live.exits_with(2).stderr();
+    assert!(said.contains("grant it: `--dir HOST::/work`"), "{said}");
+    assert!(lab.accounts().len() == 1, "nothing was run");
+    assert_eq!(
+        fs::read_to_string(lab.path("private/key")).unwrap(),
+        "the key"
+    );
+}
+
+#[test]
+fn a_run_that_changed_a_single_file_is_forked() {
+    let lab = Lab::new();
+    lab.file("f.txt", "content");
+    lab.file("script.toml", SCRIPT);
+    let task = r#"[["append","/in/f.txt"," and more"],["ask","one"],["read","/in/f.txt"]]"#;
+    let run = lab.run(guests::FOLLOWS_A_PROGRAM, task);
+    let granted = [
+        "--model",
+        "scripted/script.toml",
+        "--file",
+        "f.txt::/in/f.txt:rw",
+        "--record",
+    ];
+    run.args(granted).done().exits_with(0);
+    let at = call(&newest(&lab).join(FILE), "model.ask", 0).to_string();
+    let fork = lab.call(["fork", "latest", "--at", &at, "--format", "json"]);
+    let output = fork.done().exits_with(0).json()["output"].clone();
+    assert_eq!(output[2], r#"Ok("content and more")"#);
+    assert_eq!(
+        fs::read_to_string(lab.path("f.txt")).unwrap(),
+        "content and more"
+    );
+}
+
 /// The number of the first call of a kind, in a recording.
 fn call(recording: &Path, kind: &str, nth: usize) -> u64 {
     let text = fs::read_to_string(recording).unwrap();

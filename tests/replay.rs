@@ -363,6 +363,72 @@ pub(crate) fn replayed_alone(lab: &Lab) -> Option<Done> {
 }
 
 #[test]
+fn a_recording_is_pruned_and_exported_for_others() {
+    let lab = Lab::new();
+    lab.file("w/private-name", "x");
+    lab.run(guests::ASKS_THE_WORLD, "x")
+        .args(["--dir", "w", "--record=a.rec"])
+        .done()
+        .exits_with(0);
+    let whole = std::fs::read_to_string(lab.path("a.rec")).unwrap();
+    let first = |text: &str| text.lines().next().unwrap().to_owned();
+    assert!(first(&whole).contains("private-name"), "{whole}");
+    lab.call(["recording", "prune", "a.rec", "--out", "b.rec"])
+        .done()
+        .exits_with(0);
+    let pruned = std::fs::read_to_string(lab.path("b.rec")).unwrap();
+    assert!(!first(&pruned).contains("private-name"), "{pruned}");
+    assert!(!pruned.contains(lab.path("").to_str().unwrap()), "{pruned}");
+    let digest = |text: &str| {
+        let end: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        end["end"]["run"].clone()
+    };
+    assert_eq!(digest(&pruned), digest(&whole));
+    // It does not say any more where anything is, and is repeated by whoever does.
+    let replay = lab.call(["replay", "b.rec", guests::ASKS_THE_WORLD, "--dir", "w"]);
+    replay.done().exits_with(0);
+    // In place, too, and pruning twice changes nothing.
+    lab.call(["recording", "prune", "b.rec"])
+        .done()
+        .exits_with(0);
+    assert_eq!(std::fs::read_to_string(lab.path("b.rec")).unwrap(), pruned);
+
+    let markdown = lab
+        .call(["recording", "export", "a.rec"])
+        .done()
+        .exits_with(0);
+    let text = markdown.stdout();
+    for part in [
+        "# Recording of `guests`",
+        "## Commission",
+        "`session.budget`",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let json = lab.call(["recording", "export", "a.rec", "--format", "json"]);
+    let json = json.done().exits_with(0).json();
+    assert_eq!(json["header"]["format"], "wasm-agent/recording@1");
+    assert_eq!(
+        json["calls"].as_array().unwrap().len(),
+        whole.lines().count() - 2
+    );
+    assert_eq!(json["end"]["run"], digest(&whole));
+
+    let done = lab.call(["recording", "prune", "nothing.rec"]).done();
+    assert!(
+        done.exits_with(2)
+            .stderr()
+            .contains("cannot read the recording")
+    );
+    let done = lab.call(["recording", "prune", "a.rec", "--out", "no/folder/b.rec"]);
+    let said = done.done().exits_with(2).stderr();
+    assert!(
+        said.contains("cannot write the recording `no/folder/b.rec`"),
+        "{said}"
+    );
+}
+
+#[test]
 fn recordings_are_shown_and_compared() {
     let lab = Lab::new();
     recorded(&lab, guests::ASKS_THE_WORLD, &["--env", "A=1"]).exits_with(0);

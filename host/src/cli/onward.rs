@@ -10,7 +10,7 @@ use wasm_agent::engine::Profile;
 use wasm_agent::recording::InDoubt;
 use wasm_agent::run::onward::{Fork, Past};
 use wasm_agent::run::taping::FILE;
-use wasm_agent::run::{Mode, Outcome, RunHandle, StartError};
+use wasm_agent::run::{Outcome, RunHandle, StartError};
 
 use super::failure::Failure;
 use super::grants::places;
@@ -135,6 +135,12 @@ async fn repeat(file: &Path, args: &run::Args) -> Result<Outcome, Failure> {
             "a run in CI repeats what was reviewed; record it anew elsewhere, and commit that",
         ));
     }
+    if mode == Misses::Replay && args.taping.records() {
+        return Err(Failure::with_hint(
+            anyhow!("cannot record a replay: it would be the same recording"),
+            "`--mode hybrid` or `--mode live` makes a new one",
+        ));
+    }
     let outside = args.grants.resolve_outside()?;
     let past = Past::of_file(file, outside).map_err(failure)?;
     let places = args.grants.places()?;
@@ -151,10 +157,7 @@ async fn repeat(file: &Path, args: &run::Args) -> Result<Outcome, Failure> {
     let handle = match mode {
         Misses::Replay => host.replay(agent, Arc::new(past.recording), &places, Some(runs)),
         Misses::Hybrid => host.hybrid(agent, past, record, &places, &runs),
-        Misses::Live => {
-            let request = past.request(agent, &places, Some(runs)).map_err(failure)?;
-            host.start_in(Mode::Record(record), request)
-        }
+        Misses::Live => host.again(agent, &past, record, &places, &runs),
     };
     follow(handle.map_err(failure)?, signals, sink, live).await
 }

@@ -53,6 +53,11 @@ pub(super) struct ExpectFlag {
 }
 
 impl TapingFlags {
+    /// Whether a recording is asked for.
+    pub(super) fn records(&self) -> bool {
+        self.record.is_some()
+    }
+
     /// Where a run is recorded that is recorded in any case.
     pub(super) fn record_to(&self) -> RecordTo {
         match &self.record {

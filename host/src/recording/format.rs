@@ -251,6 +251,7 @@ pub struct End {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct EndLine {
     end: End,
 }

@@ -52,6 +52,8 @@ pub enum InputError {
     Changed { path: String, changed: Vec<String> },
     #[error("cannot replay: the recorded run had `{path}`")]
     Missing { path: String },
+    #[error("cannot replay: the recording grants `{path}` and does not say what was in it")]
+    Unrecorded { path: String },
 }
 
 fn list(changed: &[String]) -> String {
@@ -83,6 +85,10 @@ impl Hint for InputError {
                 "restore it (a recorded run with `:rw` changes it itself; `:cow` does not), or name a copy \
                  with `--dir HOST::{path}`"
             ),
+            InputError::Unrecorded { .. } => {
+                "somebody has changed the file: a recording shows an agent only what it was made of"
+                    .to_owned()
+            }
             InputError::Missing { path } => format!("name it with `--dir HOST::{path}`"),
         })
     }
@@ -152,8 +158,15 @@ fn shortened(entries: BTreeMap<String, String>) -> BTreeMap<String, String> {
 ///
 /// # Errors
 ///
-/// The first directory that differs, and the names of the files that do.
+/// The first directory that differs, and the names of the files that do; or one that the recording says nothing of:
+/// a recording is a file from elsewhere, and grants nothing whose content its author did not know.
 pub fn compare(recorded: &[Inventory], now: &[Inventory]) -> Result<(), InputError> {
+    let unknown = |is: &&Inventory| recorded.iter().all(|was| was.path != is.path);
+    if let Some(extra) = now.iter().find(unknown) {
+        return Err(InputError::Unrecorded {
+            path: extra.path.clone(),
+        });
+    }
     for was in recorded {
         let Some(is) = now.iter().find(|is| is.path == was.path) else {
             return Err(InputError::Missing {

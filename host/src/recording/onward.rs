@@ -1,6 +1,6 @@
 //! The beginning of a recording: how far a run that goes on from it is answered from there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -60,6 +60,12 @@ pub enum OnwardError {
         list(.0)
     )]
     InDoubt(Vec<Doubt>),
+    #[error("cannot make call {call} again: call {since} was done since, and would be done twice")]
+    DoneSince { call: u64, since: u64 },
+    #[error(
+        "cannot go on from call {at}: call {open} was under way before it, and was never answered"
+    )]
+    Open { at: u64, open: u64 },
 }
 
 fn list(doubts: &[Doubt]) -> String {
@@ -81,6 +87,10 @@ impl Hint for OnwardError {
                 OnwardError::Edit { .. } => {
                     "write `CALL:/path/into/its/result=JSON`, with a path as RFC 6901 has it"
                 }
+                OnwardError::DoneSince { .. } => {
+                    "`--in-doubt tell` tells the agent that the call failed and may have been done"
+                }
+                OnwardError::Open { .. } => "go on from that call, or from one before it",
                 OnwardError::InDoubt(_) => {
                     "`--in-doubt retry` makes the call again; `--in-doubt tell` tells the agent that it \
                      failed and may have been done"
@@ -128,15 +138,45 @@ impl Recording {
         self.of(self.entries.iter().take(keep).cloned().collect())
     }
 
+    /// The first call that was begun and never answered.
+    #[must_use]
+    pub fn first_open(&self) -> Option<u64> {
+        let answered: HashSet<u64> = self
+            .entries
+            .iter()
+            .filter_map(|entry| match entry {
+                Entry::Answered { of, .. } => Some(*of),
+                _ => None,
+            })
+            .collect();
+        self.entries.iter().find_map(|entry| match entry {
+            Entry::Asked { n, .. } if !answered.contains(n) => Some(*n),
+            _ => None,
+        })
+    }
+
+    /// As far as all of it is answered, without how the run was ended.
+    #[must_use]
+    pub fn answered(&self) -> Recording {
+        let ongoing = self.ongoing();
+        match ongoing.first_open() {
+            Some(open) => self.of(ongoing.kept(open)),
+            None => ongoing,
+        }
+    }
+
     /// The calls before call `at`.
     ///
     /// # Errors
     ///
-    /// There are fewer.
+    /// There are fewer, or one of them was never answered.
     pub fn before(&self, at: u64) -> Result<Recording, OnwardError> {
         let calls = self.calls();
         if at == 0 || at > calls.saturating_add(1) {
             return Err(OnwardError::NoSuchCall { at, calls });
+        }
+        if let Some(open) = self.first_open().filter(|open| *open < at) {
+            return Err(OnwardError::Open { at, open });
         }
         Ok(self.of(self.kept(at)))
     }
@@ -195,6 +235,11 @@ impl Recording {
         for (at, entry) in ongoing.entries.iter().enumerate() {
             match entry {
                 Entry::Asked { n, kind, request } => {
+                    if policy == InDoubt::Tell {
+                        // The agent is going to be told of it: it is not made again with what came before.
+                        floor = floor.max(*n);
+                        open.clear();
+                    }
                     doubts.insert(*n, (at, kind.clone(), request.to_string()));
                 }
                 Entry::Answered { of, .. } => {
@@ -245,6 +290,12 @@ impl Recording {
         if let Some(first) = in_doubt.first() {
             match policy {
                 InDoubt::Stop => return Err(OnwardError::InDoubt(in_doubt)),
+                InDoubt::Retry if floor > first.call => {
+                    return Err(OnwardError::DoneSince {
+                        call: first.call,
+                        since: floor,
+                    });
+                }
                 InDoubt::Retry => {
                     at = at.min(first.call);
                     entries = ongoing.kept(at);

@@ -615,3 +615,69 @@ fn an_answer_is_changed_where_it_is_pointed_at() {
         ));
     }
 }
+
+#[test]
+fn what_was_done_since_is_not_done_again() {
+    let pay = r#"{"n":2,"call":"tools.call","request":{"tool":"pay"}}"#;
+    let look = r#"{"n":3,"call":"tools.call","request":{"tool":"look"}}"#;
+    let looked = r#"{"of":3,"result":1}"#;
+    let since = recording(&[READ, pay, look, looked]);
+    let told = |_: &str| json!("told");
+    let error = since.resumable(InDoubt::Retry, told).unwrap_err();
+    assert!(
+        matches!(error, OnwardError::DoneSince { call: 2, since: 3 }),
+        "{error}"
+    );
+    // What was begun before a call that is told of is not asked for again, or that would be made again, too.
+    let get = r#"{"n":2,"call":"http.send","request":{"method":"GET","request":1},"result":{}}"#;
+    let pay = r#"{"n":3,"call":"tools.call","request":{"tool":"pay"}}"#;
+    let beginning = recording(&[READ, get, pay])
+        .resumable(InDoubt::Tell, told)
+        .unwrap();
+    assert_eq!(beginning.at, 4);
+    let last = beginning.recording.entries.last().unwrap();
+    assert_eq!(last.line(), r#"{"of":3,"result":"told"}"#);
+}
+
+#[test]
+fn a_call_without_an_answer_ends_what_can_be_replayed() {
+    let pay = r#"{"n":2,"call":"tools.call","request":{"tool":"pay"}}"#;
+    let open = recording(&[READ, pay]);
+    assert_eq!(open.first_open(), Some(2));
+    assert_eq!(open.answered().calls(), 1);
+    assert_eq!(open.before(2).unwrap().calls(), 1);
+    assert!(matches!(
+        open.before(3),
+        Err(OnwardError::Open { at: 3, open: 2 })
+    ));
+    let answered = recording(&[READ, pay, r#"{"of":2,"result":1}"#]);
+    assert_eq!(answered.answered().calls(), 2);
+}
+
+/// Six digits are a secret, too, and may be what a clock says.
+#[test]
+fn a_secret_that_is_a_number_leaves_the_recording_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.rec");
+    let scrub = |line: &str| {
+        line.contains("123001")
+            .then(|| line.replace("123001", "(secret)"))
+    };
+    let header = Header {
+        clock: ClockKind::Virtual,
+        ..header()
+    };
+    let sink = Sink::create(&path).unwrap();
+    let tape = Tape::record(&header, Some(sink), Some(Arc::new(scrub))).unwrap();
+    tape.advance(123_000);
+    tape.read(Reader::Monotonic).unwrap();
+    let said: String = tape
+        .observe("model.next", || json!("123001"), || Ok("123001".to_owned()))
+        .unwrap();
+    assert_eq!(said, "(secret)");
+    tape.close(closing()).unwrap();
+    let bytes = std::fs::read(path).unwrap();
+    Recording::parse(&bytes).unwrap().finished().unwrap();
+    let text = String::from_utf8(bytes).unwrap();
+    assert_eq!(text.matches("123001").count(), 1, "as a time: {text}");
+}

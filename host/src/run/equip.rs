@@ -11,7 +11,6 @@ use super::finish::{Finish, host_fault, refused};
 use super::supervise::Cut;
 use super::tool;
 use crate::preflight::Refusal;
-use crate::recording::tape::Pace;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 use crate::tools::watch::Watch;
@@ -89,7 +88,7 @@ async fn open(job: &Job, watch: Watch) -> Result<Toolbox, NotOpened> {
     let own = own.map(|tool| tool.name.clone()).collect();
     let connector = (!job.tape.is_replay() || down(Wall::ReplayTools)).then(|| {
         let mut wanted = plan::plan(&job.grants, body, &job.egress, &job.secrets);
-        if job.tape.pace() == Pace::Virtual {
+        if job.tape.is_virtual() {
             let reason = "a hermetic run reaches no server";
             wanted = wanted.into_iter().map(|it| it.not_tried(reason)).collect();
         }

@@ -9,15 +9,18 @@
 //!       found-1/…            what was there when it was first gone on with, where that was something else
 //! ```
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::start::StartError;
 use super::workspaces::{WorkspacesError, at};
 use crate::capabilities::filesystem::cow::{CopyLimits, Workspace};
 use crate::digest::Digest;
+use crate::egress::secrets::Guard;
 use crate::grants::{Access, DirGrant, FileGrant, Grants, Outside};
 
 const START: &str = "start";
@@ -72,12 +75,17 @@ impl Around {
 ///
 /// # Errors
 ///
-/// A directory is too large or cannot be copied.
+/// A directory is too large or cannot be copied, or the value of a secret stands in what is granted.
 pub(super) fn keep(
     run: &Path,
     before: Option<&Kept>,
     grants: &Grants,
-) -> Result<(), WorkspacesError> {
+    guard: Option<&Arc<Guard>>,
+) -> Result<(), StartError> {
+    let around = serde_json::to_string(&Around::of(grants)).unwrap_or_default();
+    if guard.is_some_and(|guard| guard.redact_secrets(&around).is_some()) {
+        return Err(StartError::SecretGiven);
+    }
     let start = run.join(START);
     fs::create_dir_all(&start).map_err(at("make", &start))?;
     let of = |dir: &DirGrant| before.and_then(|kept| kept.dir(&dir.guest));
@@ -86,7 +94,8 @@ pub(super) fn keep(
     for (index, dir) in dirs.enumerate() {
         let folder = start.join(index.to_string());
         let source = of(dir).unwrap_or(&dir.host);
-        Workspace::prepare_from(source, &dir.host, &folder, &CopyLimits::default())?;
+        Workspace::prepare_from(source, &dir.host, &folder, &CopyLimits::default())
+            .map_err(WorkspacesError::from)?;
         let name = folder.join("guest");
         fs::write(&name, &dir.guest).map_err(at("write", &name))?;
     }
@@ -97,9 +106,16 @@ pub(super) fn keep(
         }
         fs::copy(file.host_path(), &kept).map_err(at("copy", &file.host_path()))?;
     }
-    let around = serde_json::to_vec(&Around::of(grants)).unwrap_or_default();
     let path = run.join(ONWARD);
-    fs::write(&path, around).map_err(at("write", &path))
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    // Variables of tool servers are in it.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options
+        .open(&path)
+        .and_then(|mut file| file.write_all(around.as_bytes()));
+    Ok(written.map_err(at("write", &path))?)
 }
 
 fn writable(grants: &Grants) -> impl Iterator<Item = &DirGrant> {

@@ -4,19 +4,22 @@
 //! there on it is live. What it did until then is not done again: it is answered from the tape. What it wrote
 //! is written again, in directories that are what they were before the run.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
 use super::account::RunHandle;
 use super::agent::Agent;
-use super::directory::{RunDir, RunsDir};
+use super::directory::{DirectoryError, RunDir, RunsDir};
 use super::kept::{Around, Kept};
 use super::start::{Places, RunRequest, StartError};
 use super::taping::{FILE, Mode, RecordTo};
 use crate::commission::Commission;
-use crate::grants::{Access, Grants, Outside};
+use crate::grants::dir::DEFAULT_GUEST;
+use crate::grants::{Access, FileGrant, Grants, Outside};
 use crate::recording::format::{Onward, Parent, Redirect};
 use crate::recording::onward::Doubt;
 use crate::recording::tape::Miss;
@@ -116,12 +119,25 @@ pub struct Continued {
     /// Models that are asked instead of the commission's.
     pub(super) redirects: Vec<Redirect>,
     pub(super) record: RecordTo,
+    /// Paths that were put back.
+    pub(super) put_back: Arc<AtomicUsize>,
 }
 
 impl Continued {
     /// Whether the run works on what the recorded one was let change, and not on copies.
     pub(super) fn is_in_place(&self) -> bool {
         self.parent.how == Onward::Resume
+    }
+
+    /// Makes what the run may change itself what it was before. Blocks.
+    pub(super) fn put_back(&self, grants: &Grants) -> Result<(), StartError> {
+        if let Some(kept) = &self.kept
+            && self.is_in_place()
+        {
+            let paths = kept.put_back(grants)?;
+            self.put_back.store(paths, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Lets the run have copies of what it could otherwise change itself.
@@ -159,6 +175,50 @@ pub struct Fork {
     pub model: Option<String>,
 }
 
+/// Held while a run is being gone on with. The file system releases it with the process.
+struct Lock(#[expect(dead_code, reason = "closing it is what releases the lock")] File);
+
+impl Lock {
+    fn of(run: &RunDir) -> Result<Lock, StartError> {
+        let path = run.path().join(FILE);
+        let io = |source| DirectoryError::Io {
+            action: "lock",
+            path: path.clone(),
+            source,
+        };
+        let file = File::open(&path).map_err(io)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(DirectoryError::Running {
+                action: "resume",
+                id: run.session_id().to_owned(),
+            }
+            .into()),
+            // A file system without locks has none to break.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Lock(file)),
+        }
+    }
+}
+
+/// Refuses to go on a second time from the same point: what the first one has done would be done again.
+fn gone_on_with(run: &RunDir, runs: &RunsDir) -> Result<(), StartError> {
+    for other in runs.list()? {
+        let Ok(request) = other.read_request() else {
+            continue;
+        };
+        let Some(parent) = request.pointer("/taping/parent") else {
+            continue;
+        };
+        let is = |name: &str, value: &str| parent.get(name).and_then(Value::as_str) == Some(value);
+        if is("run", run.session_id()) && is("how", "resume") {
+            return Err(StartError::GoneOnWith {
+                run: run.session_id().to_owned(),
+                by: other.session_id().to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
 impl Host {
     /// Goes on with a run that was ended before it was done: killed, cut off by a limit, interrupted. It is a new
     /// run in a directory of its own. Directories it may change are made what they were before the run first;
@@ -166,7 +226,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The run goes on, was not recorded or has come to its end, a call was under way and `in_doubt` says to
+    /// The run goes on or is gone on with, was not recorded or has come to its end, a call was under way and `in_doubt` says to
     /// stop then, or the run cannot be started.
     pub fn resume(
         &self,
@@ -177,6 +237,9 @@ impl Host {
     ) -> Result<(RunHandle, Resumption), StartError> {
         run.is_over_to("resume")?;
         let past = Past::of(run)?;
+        // One at a time: nobody takes it for one that is not gone on with while the new run is being made.
+        let _lock = Lock::of(run)?;
+        gone_on_with(run, runs)?;
         if let Some(end) = &past.recording.end
             && !past.recording.was_cut()
         {
@@ -188,28 +251,28 @@ impl Host {
         }
         let beginning = past.recording.resumable(in_doubt, tools::in_doubt)?;
         let request = past.request(agent, &Places::default(), Some(runs.clone()))?;
-        let put_back = match &past.kept {
-            Some(kept) => kept.put_back(&request.grants)?,
-            None => 0,
-        };
-        let resumption = Resumption {
-            at: beginning.at,
-            in_doubt: beginning.in_doubt,
-            put_back,
-        };
+        let put_back = Arc::new(AtomicUsize::new(0));
+        let (at, in_doubt) = (beginning.at, beginning.in_doubt);
         let mode = Mode::Onward(Box::new(Continued {
             from: Arc::new(beginning.recording),
             parent: Parent {
                 run: past.run,
                 how: Onward::Resume,
-                at: Some(beginning.at),
+                at: Some(at),
             },
             miss: Miss::Diverges,
             kept: past.kept,
             redirects: past.recording.header.redirects,
             record: RecordTo::RunDirectory,
+            put_back: put_back.clone(),
         }));
-        Ok((self.start_in(mode, request)?, resumption))
+        let handle = self.start_in(mode, request)?;
+        let resumption = Resumption {
+            at,
+            in_doubt,
+            put_back: put_back.load(Ordering::Relaxed),
+        };
+        Ok((handle, resumption))
     }
 
     /// Repeats a run up to a call and goes on from there with something changed. What the run may change are
@@ -251,8 +314,39 @@ impl Host {
             kept: past.kept,
             redirects,
             record: RecordTo::RunDirectory,
+            put_back: Arc::default(),
         }));
         self.start_in(mode, request)
+    }
+
+    /// Runs again what was recorded, with nothing answered from the recording. What it is granted is for the
+    /// operator to say: a recording is a file from elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// `places` does not say where a directory or file is, or the run cannot be started.
+    pub fn again(
+        &self,
+        agent: Agent,
+        past: &Past,
+        record: RecordTo,
+        places: &Places,
+        runs: &RunsDir,
+    ) -> Result<RunHandle, StartError> {
+        let request = past.request(agent, places, Some(runs.clone()))?;
+        let dirs = request.grants.dirs.iter().map(|dir| dir.guest.clone());
+        let files = request.grants.files.iter().map(FileGrant::guest_path);
+        let placed = |path: &String| {
+            let dirs = places.dirs.iter().map(|dir| &dir.guest);
+            let files = places.files.iter().map(|file| &file.guest);
+            let mut all = dirs.chain(files);
+            all.any(|guest| guest.as_deref().unwrap_or(DEFAULT_GUEST) == path)
+        };
+        if let Some(path) = dirs.chain(files).find(|path| !placed(path)) {
+            let recording = past.run.clone();
+            return Err(StartError::Unplaced { recording, path });
+        }
+        self.start_in(Mode::Record(record), request)
     }
 
     /// Repeats a recording as far as it goes, and asks for what it does not have. What the run may change are
@@ -271,7 +365,7 @@ impl Host {
     ) -> Result<RunHandle, StartError> {
         let request = past.request(agent, places, Some(runs.clone()))?;
         let mode = Mode::Onward(Box::new(Continued {
-            from: Arc::new(past.recording.ongoing()),
+            from: Arc::new(past.recording.answered()),
             parent: Parent {
                 run: past.run,
                 how: Onward::Hybrid,
@@ -281,6 +375,7 @@ impl Host {
             kept: past.kept,
             redirects: past.recording.header.redirects,
             record,
+            put_back: Arc::default(),
         }));
         self.start_in(mode, request)
     }

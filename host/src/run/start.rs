@@ -109,6 +109,10 @@ pub enum StartError {
     NotRecorded { run: String },
     #[error("cannot resume run `{run}`: it has come to its end ({how})")]
     Done { run: String, how: String },
+    #[error("cannot resume run `{run}`: run `{by}` goes on from it already")]
+    GoneOnWith { run: String, by: String },
+    #[error("cannot run again what `{recording}` was: it does not say itself where `{path}` is")]
+    Unplaced { recording: String, path: String },
     #[error("cannot go on: {message}")]
     Refused {
         message: String,
@@ -119,7 +123,8 @@ pub enum StartError {
     #[error("cannot go on with the tape: {0}")]
     Taping(String),
     #[error(
-        "cannot record this run: a secret is in its commission, its arguments, its variables or the names of \
+        "cannot record this run: a secret is in its commission, its arguments, its variables or those of its tool \
+         servers, or the names of \
          its files"
     )]
     SecretGiven,
@@ -170,6 +175,12 @@ impl Hint for StartError {
             StartError::Done { run, .. } => Some(format!(
                 "`wasm-agent fork {run} --at CALL` goes on from one of its calls"
             )),
+            StartError::GoneOnWith { by, .. } => {
+                Some(format!("`wasm-agent run --resume {by}` goes on with that one"))
+            }
+            StartError::Unplaced { path, .. } => {
+                Some(format!("grant it: `--dir HOST::{path}`, or `--file HOST::{path}`"))
+            }
             StartError::Refused { remedy, .. } => remedy.clone(),
             StartError::NoRecording => Some("name a file".to_owned()),
             StartError::Profile => Some("set `HostOptions::profile` to hermetic".to_owned()),
@@ -266,6 +277,10 @@ impl Host {
             let models = setup.as_mut().ok();
             gather(&self.inner.vault, &grants, body, models, seed)?
         };
+        if let Mode::Onward(onward) = &mode {
+            // What can be refused has been, as far as it does not depend on what is there.
+            onward.put_back(&granted)?;
+        }
         let inputs = mode.inputs(&grants)?;
         let replayed = matches!(mode, Mode::Replay(_));
         if let Some(recording) = mode.recording() {
@@ -298,7 +313,7 @@ impl Host {
         if let Some(directory) = keeps
             && mode.keeps()
         {
-            kept::keep(directory, kept.as_ref(), &granted)?;
+            kept::keep(directory, kept.as_ref(), &granted, secrets.guard())?;
         }
         let (name, parent) = (mode.name(), mode.parent().cloned());
         let planned = Planned {

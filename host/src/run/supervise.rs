@@ -124,6 +124,9 @@ pub struct Supervision<'a> {
 /// tenths of a second of computing.
 const YIELDS_AT_CUT: u32 = 300;
 
+/// How often a replay looks at a guest that waits there.
+const AT_CUT: Duration = Duration::from_millis(1);
+
 /// Runs a guest under supervision.
 ///
 /// # Errors
@@ -159,7 +162,11 @@ pub async fn supervise<F: Future>(guest: F, by: Supervision<'_>) -> Result<F::Ou
         if let Verdict::Fire(reason) = judgement.verdict {
             return Err(Cut::Limit(reason.limit()).taped(by.tape));
         }
-        let next = clock.at(now.saturating_add(watchdog.due(now, &seen)));
+        let mut next = clock.at(now.saturating_add(watchdog.due(now, &seen)));
+        if by.tape.at_cut() {
+            // The guest may wait for something that is not on the tape, and that nobody does any more.
+            next = next.min(clock.at(now.saturating_add(AT_CUT)));
+        }
         tokio::select! {
             // A guest that is done counts as done, even when its time ran out at the same moment.
             biased;

@@ -167,6 +167,16 @@ impl Mode {
                     tree.clone_into(&mut dir.host);
                 }
             }
+            if !onward.is_in_place() {
+                for file in &mut grants.files {
+                    if file.access == Access::ReadWrite
+                        && let Some(was) = kept.file(file)
+                        && let Some(folder) = was.parent()
+                    {
+                        folder.clone_into(&mut file.host);
+                    }
+                }
+            }
         }
         let now = inputs::inventories(&grants)?;
         if let Some(recording) = self.recording() {

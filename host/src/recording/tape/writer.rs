@@ -1,5 +1,6 @@
 //! Writes a tape, each entry as soon as it is there.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -33,7 +34,16 @@ impl Sink {
         // What a run has seen is for its owner only, as in run directories.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(|source| TapeError::Write {
+        let file = options.open(path).and_then(|file| {
+            // One that was there has the mode it had.
+            #[cfg(unix)]
+            if file.metadata()?.is_file() {
+                let owner = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+                file.set_permissions(owner)?;
+            }
+            Ok(file)
+        });
+        let file = file.map_err(|source| TapeError::Write {
             path: path.to_owned(),
             source,
         })?;
@@ -207,9 +217,53 @@ impl Writer {
 
     fn entry(&mut self, entry: &Entry) -> Result<(), TapeError> {
         self.next += entry.calls();
-        let line = self.line(entry.line())?;
+        let line = self.line(self.without_secrets(entry).line())?;
         self.own.update(line);
         Ok(())
+    }
+
+    /// What came from outside, without the secrets in it. Numbers of the host's own are left alone: a short secret
+    /// may be one.
+    fn without_secrets<'a>(&self, entry: &'a Entry) -> Cow<'a, Entry> {
+        if self.scrub.is_none() {
+            return Cow::Borrowed(entry);
+        }
+        let value = |value: &Value| {
+            let text = self.scrubbed(value.to_string());
+            // Cut out of a string of it, a mark leaves it a document.
+            serde_json::from_str(&text).unwrap_or(Value::String(text))
+        };
+        let answer = |answer: &Answer| match answer {
+            Answer::Result(result) => Answer::Result(value(result)),
+            Answer::Trap(message) => Answer::Trap(self.scrubbed(message.clone())),
+        };
+        Cow::Owned(match entry {
+            Entry::Readings { .. } => return Cow::Borrowed(entry),
+            Entry::Call {
+                n,
+                kind,
+                request,
+                answer: given,
+            } => Entry::Call {
+                n: *n,
+                kind: kind.clone(),
+                request: value(request),
+                answer: answer(given),
+            },
+            Entry::Asked { n, kind, request } => Entry::Asked {
+                n: *n,
+                kind: kind.clone(),
+                request: value(request),
+            },
+            Entry::Answered { of, answer: given } => Entry::Answered {
+                of: *of,
+                answer: answer(given),
+            },
+            Entry::Cut { n, ended } => Entry::Cut {
+                n: *n,
+                ended: value(ended),
+            },
+        })
     }
 
     /// JSON without the secrets in it.
@@ -218,9 +272,8 @@ impl Writer {
         scrubbed.unwrap_or(json)
     }
 
-    /// Writes a line. Everything of a run that gets into the file comes through here.
+    /// Writes a line, which has no secrets in it any more.
     fn line(&mut self, mut line: String) -> Result<String, TapeError> {
-        line = self.scrubbed(line);
         line.push('\n');
         self.all.update(&line);
         self.bytes = self.bytes.saturating_add(line.len() as u64);
