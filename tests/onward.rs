@@ -529,7 +529,8 @@ fn what_is_kept_to_go_on_with_has_no_secret_in_it() {
     };
     let done = run("s=TOKEN=ghp_abcdefghijklmnop cat").exits_with(2);
     assert!(
-        done.stderr().contains("cannot record this run: a secret is in"),
+        done.stderr()
+            .contains("cannot record this run: a secret is in"),
         "{}",
         done.shown()
     );

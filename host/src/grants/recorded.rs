@@ -53,12 +53,10 @@ impl crate::error::Hint for RecordedError {
                 "replay it with the version of wasm-agent that wrote it, or record it again"
                     .to_owned(),
             ),
-            RecordedError::Grant(GrantError::Dir(DirError::Unreadable { .. })) => {
-                Some(
-                    "put it there, or say where it is with `--dir HOST::GUEST` (`replay`, `fork`)"
-                        .to_owned(),
-                )
-            }
+            RecordedError::Grant(GrantError::Dir(DirError::Unreadable { .. })) => Some(
+                "put it there, or say where it is with `--dir HOST::GUEST` (`replay`, `fork`)"
+                    .to_owned(),
+            ),
             RecordedError::Grant(error) => error.hint(),
         }
     }

@@ -11,8 +11,8 @@ use super::paths::{beneath, join, parent};
 use super::suggest::{guest_of, guest_of_file};
 use crate::egress::HostRule;
 use crate::egress::target::Target;
-use crate::grants::{Access, GrantError, Grants, GrantsFile, dir, limits};
 use crate::grants::pattern;
+use crate::grants::{Access, GrantError, Grants, GrantsFile, dir, limits};
 use crate::tools::component::name_of;
 use crate::trajectory::used::DirUse;
 

@@ -13,8 +13,8 @@ use super::paths::{beneath, join, look, parent};
 use super::servers::server;
 use super::toml::{inline, key, plural, quoted, said};
 use crate::grants::dir::DEFAULT_GUEST;
-use crate::grants::{Access, DirSpec, FileSpec, limits as table};
 use crate::grants::pattern::covers;
+use crate::grants::{Access, DirSpec, FileSpec, limits as table};
 use crate::tools::component::name_of;
 use crate::trajectory::used::DirUse;
 

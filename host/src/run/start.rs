@@ -124,8 +124,7 @@ pub enum StartError {
     Taping(String),
     #[error(
         "cannot record this run: a secret is in its commission, its arguments, its variables or those of its tool \
-         servers, or the names of \
-         its files"
+         servers, or the names of its files"
     )]
     SecretGiven,
     #[error("cannot start a hermetic run: it has nothing but its inputs, and {what} are granted")]
