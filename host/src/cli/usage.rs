@@ -106,7 +106,11 @@ impl Usage {
     /// The usage that clap puts into an error lists what was given or set in the environment, too; only
     /// the names of commands are taken from it.
     fn of(error: &clap::Error) -> Usage {
-        let given = error.get(ContextKind::Usage).map(text).unwrap_or_default();
+        // Of a value that is none, clap does not say which command it was for.
+        let given = match error.get(ContextKind::Usage) {
+            Some(usage) => text(usage),
+            None => as_given(std::env::args()),
+        };
         let given = given.trim_start_matches("Usage:").trim();
         let mut words = given.split_whitespace();
         let root = command();
@@ -134,6 +138,13 @@ impl Usage {
             usage: usage.trim_start_matches("Usage:").trim().to_owned(),
         }
     }
+}
+
+/// The command line as it was given, by the name of this program.
+fn as_given(args: impl Iterator<Item = String>) -> String {
+    let name = command().get_name().to_owned();
+    let args: Vec<String> = std::iter::once(name).chain(args.skip(1)).collect();
+    args.join(" ")
 }
 
 /// What clap knows, as plain text.
@@ -178,7 +189,7 @@ mod tests {
             (
                 &["run"],
                 "missing <AGENT>",
-                "usage is `wasm-agent run [OPTIONS] <AGENT> [TASK]`",
+                "usage is `wasm-agent run [OPTIONS] [AGENT] [TASK]`",
             ),
             (
                 &["run", "a", "--timeout"],
@@ -205,5 +216,11 @@ mod tests {
             assert_eq!(explained.0, message);
             assert!(explained.1.starts_with(hint), "{explained:?}");
         }
+    }
+
+    #[test]
+    fn a_command_line_begins_with_the_name_of_this_program() {
+        let args = ["target/debug/x", "fork", "--at", "y"].map(str::to_owned);
+        assert_eq!(as_given(args.into_iter()), "wasm-agent fork --at y");
     }
 }
