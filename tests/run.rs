@@ -486,6 +486,35 @@ pub(crate) fn keeps_checkpoints() {
     );
     assert_eq!(account.audits("checkpoint").count(), 2);
     assert_eq!(account.limits_hit(), ["storage-bytes"]);
+
+    // Another run begins with it, is recorded with it, and keeps its own.
+    let run = |args: &[&str]| {
+        let run = lab.run(guests::KEEPS_CHECKPOINTS, "x");
+        run.limit("storage-bytes=1000")
+            .args(args.iter().copied())
+            .done()
+    };
+    let found = "Some([115, 101, 99, 111, 110, 100]), 6 bytes";
+    let done = run(&["--checkpoint", "latest", "--record=a.rec"]).exits_with(0);
+    assert!(done.stdout().starts_with(found), "{}", done.shown());
+    let replay = lab.call(["replay", "a.rec"]).done().exits_with(0);
+    assert!(replay.stdout().starts_with(found), "{}", replay.shown());
+    lab.file("state", "second");
+    let done = run(&["--checkpoint", "state"]).exits_with(0);
+    assert!(done.stdout().starts_with(found), "{}", done.shown());
+    let done = run(&["--checkpoint", "nothing"]).exits_with(2);
+    assert!(
+        done.stderr().contains("there is no run `nothing`"),
+        "{}",
+        done.shown()
+    );
+    lab.run(guests::ANSWERS_WITH_TEXT, "x").done().exits_with(0);
+    let said = run(&["--checkpoint", "latest"]).exits_with(2).stderr();
+    assert!(said.contains("cannot start from the checkpoint"), "{said}");
+    assert!(
+        said.contains("hint: an agent makes one with `session.save`"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -13,7 +13,8 @@ use crate::grants::require::{MAX_NAME, is_artifact_name};
 use crate::selftest::sabotage::{self, down};
 use crate::selftest::wall::Wall;
 
-const CHECKPOINT: &str = "checkpoint";
+/// Name of the last checkpoint in a run directory.
+pub const CHECKPOINT: &str = "checkpoint";
 const ARTIFACTS: &str = "artifacts";
 
 /// A document the agent has handed over in this run.
@@ -83,6 +84,8 @@ pub struct Storage {
     used: u64,
     max: u64,
     submissions: Submissions,
+    /// The checkpoint the run was started from.
+    earlier: Option<Arc<[u8]>>,
 }
 
 impl Storage {
@@ -107,7 +110,14 @@ impl Storage {
             used: 0,
             max,
             submissions: Submissions::default(),
+            earlier: None,
         }
+    }
+
+    /// The same, with the checkpoint of an earlier run to begin with.
+    #[must_use]
+    pub fn starting_from(self, earlier: Option<Arc<[u8]>>) -> Storage {
+        Storage { earlier, ..self }
     }
 
     /// The same, telling `submissions` what is handed over.
@@ -134,18 +144,19 @@ impl Storage {
         self.store(CHECKPOINT, CHECKPOINT, data)
     }
 
-    /// The last checkpoint.
+    /// The last checkpoint: of this run, or the one it was started from.
     ///
     /// # Errors
     ///
     /// The file is there but cannot be read.
     pub fn load_checkpoint(&self) -> Result<Option<Vec<u8>>, StorageError> {
+        let earlier = || self.earlier.as_ref().map(|earlier| earlier.to_vec());
         let Some(dir) = &self.dir else {
-            return Ok(None);
+            return Ok(earlier());
         };
         match dir.read(CHECKPOINT) {
             Ok(data) => Ok(Some(data)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(earlier()),
             Err(source) => Err(StorageError::Io {
                 name: CHECKPOINT.to_owned(),
                 source,

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::ValueEnum;
 use serde_json::Value;
+use wasm_agent::capabilities::storage::CHECKPOINT;
 use wasm_agent::run::{Outcome, RunHandle};
 use wasm_agent::trajectory::Record;
 
@@ -44,6 +45,10 @@ pub(super) struct Args {
 
     #[command(flatten)]
     pub(super) grants: GrantFlags,
+
+    /// Start from the checkpoint of this run, or of this file, which the agent finds when it loads one
+    #[arg(long, value_name = "RUN|FILE", help_heading = "Grants")]
+    checkpoint: Option<String>,
 
     #[command(flatten)]
     pub(super) taping: TapingFlags,
@@ -125,7 +130,18 @@ pub(super) async fn run(args: Args) -> Done {
     }
     let mode = args.taping.mode()?;
     let key = args.sign.key()?;
-    let grants = args.grants.resolve_with_model(args.commission.model())?;
+    let mut grants = args.grants.resolve_with_model(args.commission.model())?;
+    if let Some(from) = &args.checkpoint {
+        let runs = args.host.runs()?;
+        let path = match Path::new(from) {
+            file if file.is_file() => file.to_owned(),
+            _ => runs.find(from)?.path().join(CHECKPOINT),
+        };
+        let checkpoint = std::fs::read(&path)
+            .with_context(|| format!("cannot start from the checkpoint `{}`", path.display()))
+            .map_err(|error| Failure::with_hint(error, "an agent makes one with `session.save`"))?;
+        grants.checkpoint = Some(checkpoint.into());
+    }
     let host = args.host.host(taping::profile(&mode))?;
     let (agent, signals) = load(agent, &host).await?;
     let asked = args

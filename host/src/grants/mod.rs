@@ -21,6 +21,7 @@ pub mod single_file;
 pub mod tools;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -38,6 +39,7 @@ pub use secrets::{SecretGrant, SecretsGrant};
 pub use single_file::{FileGrant, FileSpec};
 pub use tools::{CommandLine, ServerSpec, ToolsGrant};
 
+use crate::digest::Digest;
 use crate::error::Hint;
 
 /// Resolved grants: every path exists, nothing overlaps, every limit has a value.
@@ -65,6 +67,8 @@ pub struct Grants {
     pub secrets: SecretsGrant,
     /// Tools beyond the agent's own.
     pub tools: ToolsGrant,
+    /// The checkpoint of an earlier run, which the agent finds when it loads one.
+    pub checkpoint: Option<Arc<[u8]>>,
 }
 
 /// A grant cannot be given as it was written.
@@ -200,6 +204,7 @@ impl Grants {
             models,
             secrets,
             tools,
+            checkpoint: None,
         })
     }
 
@@ -272,6 +277,10 @@ impl Grants {
                     map.insert("protect".to_owned(), json!(patterns.collect::<Vec<_>>()))
                 }
             };
+            if let Some(checkpoint) = &self.checkpoint {
+                let digest = Digest::of(checkpoint).to_string();
+                map.insert("checkpoint".to_owned(), digest.into());
+            }
             if let Some(servers) = self.tools.to_guest_json() {
                 map.insert("mcp-servers".to_owned(), servers);
             }

@@ -11,6 +11,7 @@ use super::{
     DirSpec, Evidence, FileGrant, FileSpec, GrantError, Grants, GrantsFile, ServerSpec, ToolsGrant,
 };
 use crate::grants::dir::{DEFAULT_GUEST, DirError};
+use crate::recording::bytes::Octets;
 use crate::schema::Schema;
 
 /// Grants as they stand in a recording: what a replay needs of them. What leads outside (hosts, models, where
@@ -29,6 +30,8 @@ struct Recorded {
     require: Require,
     /// The schemas themselves, by the name of the artifact they are for.
     schemas: BTreeMap<String, String>,
+    /// The checkpoint itself.
+    checkpoint: Option<Octets>,
     /// Without where they are: what may be used of them.
     mcp_servers: Vec<ServerSpec>,
     /// Components that are tools.
@@ -129,6 +132,9 @@ impl Grants {
             }
         }
         let guest = self.to_guest_json();
+        if let (Some(checkpoint), Some(map)) = (&self.checkpoint, json.as_object_mut()) {
+            map.insert("checkpoint".to_owned(), json!(Octets(checkpoint.to_vec())));
+        }
         if let Some(map) = json.as_object_mut() {
             for name in ["protect", "no-protect"] {
                 if let Some(value) = guest.get(name) {
@@ -191,6 +197,7 @@ impl Grants {
             file.limits.push((name, value));
         }
         let mut grants = Grants::resolve(file, GrantsFile::default())?;
+        grants.checkpoint = recorded.checkpoint.map(|Octets(bytes)| bytes.into());
         grants.tools = ToolsGrant {
             servers: recorded
                 .mcp_servers

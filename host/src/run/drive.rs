@@ -291,7 +291,8 @@ async fn run(
     {
         Ok(storage) => storage
             .unwrap_or_else(|| Storage::none(max))
-            .listed_in(watched.submissions.clone()),
+            .listed_in(watched.submissions.clone())
+            .starting_from(job.grants.checkpoint.clone()),
         Err(error) => {
             let message = format!("cannot open the run directory: {error}");
             return (host_fault(message), None);
