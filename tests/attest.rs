@@ -79,6 +79,22 @@ pub(crate) fn claims_what_it_did() {
     assert_eq!(report["recording"], Value::Null);
 }
 
+/// An agent does not raise what is granted next time by what it says.
+#[test]
+fn what_is_claimed_is_no_use_of_a_limit() {
+    let lab = Lab::new();
+    claiming(&lab, "hello", &["--limit", "tokens=5", "--quiet"]);
+    let used = lab.account().only_audit("grants_used").clone();
+    assert!(used["peak"]["events"].as_u64().unwrap() > 0, "{used}");
+    assert_eq!(used["peak"].get("tokens"), None, "{used}");
+    let suggested = lab.call(["policy", "suggest", "latest"]).done();
+    assert!(
+        !suggested.stdout().contains("\ntokens"),
+        "{}",
+        suggested.stdout()
+    );
+}
+
 /// What the host does itself needs nobody's word.
 #[test]
 fn what_a_model_said_was_observed() {
@@ -103,6 +119,14 @@ fn what_a_model_said_was_observed() {
     );
     assert_eq!(claims["turns"]["claimed"], 0);
     assert_eq!(claims["output_tokens"]["claimed"], 0);
+    let used = lab.account().only_audit("grants_used").clone();
+    let of = |sum: &str| claims[sum]["observed"].as_u64().unwrap();
+    let tokens = of("input_tokens") + of("output_tokens");
+    assert_eq!(used["peak"]["tokens"].as_u64(), Some(tokens));
+    assert_eq!(
+        used["peak"]["money"].as_u64(),
+        Some(100_000 * used["peak"]["model-calls"].as_u64().unwrap())
+    );
 }
 
 #[test]

@@ -156,6 +156,13 @@ pub enum Use<'a> {
     Environment,
     /// A model, as `provider/model`.
     Model(&'a str),
+    /// What the answer of a model counts against the limits `tokens` and `money`.
+    Answer {
+        /// Tokens, in and out.
+        tokens: u64,
+        /// Millionths of a US dollar.
+        micro_usd: u64,
+    },
     /// A granted tool, by its own name.
     Tool(ToolFrom<'a>, &'a str),
     /// Resources or prompts of the tool server of this id.
@@ -196,6 +203,10 @@ impl Collector {
             Use::Model(name) => {
                 self.add("model-calls", 1);
                 count(&mut self.models, name.to_owned(), NAMES);
+            }
+            Use::Answer { tokens, micro_usd } => {
+                self.add("tokens", tokens);
+                self.add("money", micro_usd);
             }
             Use::Tool(from, tool) => {
                 self.add("tool-calls", 1);
