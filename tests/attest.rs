@@ -645,6 +645,66 @@ fn what_is_not_closed_or_not_valid_is_not_signed() {
     verify(&lab, &lab.path("t.ndjson"), &["--key", "k.pub"]).exits_with(2);
 }
 
+/// The account in `run`, changed and chained anew by somebody who knows how.
+fn rewritten(run: &Path, run_file: &str, log: &str) {
+    let mut head = Digest::of(run_file.as_bytes()).hex();
+    let mut chained = String::new();
+    for line in log.lines() {
+        let (said, _) = line.rsplit_once(",\"hash\":").unwrap();
+        let (before, rest) = said.split_once("\"prev\":\"").unwrap();
+        let said = format!("{before}\"prev\":\"{head}{}", &rest[64..]);
+        head = Digest::of(said.as_bytes()).hex();
+        chained += &format!("{said},\"hash\":\"{head}\"}}\n");
+    }
+    fs::write(run.join("run.json"), run_file).unwrap();
+    fs::write(run.join("events.ndjson"), chained).unwrap();
+}
+
+/// What cannot be read is not passed over: nothing was compared with it.
+#[test]
+fn an_account_that_cannot_be_read_is_not_valid() {
+    let lab = Lab::new();
+    key(&lab, "k");
+    claiming(&lab, "x", &["--record", "--quiet"]);
+    let run = last(&lab);
+    let run_file = fs::read_to_string(run.join("run.json")).unwrap();
+    let log = fs::read_to_string(run.join("events.ndjson")).unwrap();
+    rewritten(&run, &run_file, &log);
+    verify(&lab, &run, &[]).exits_with(0);
+    for (run_file, log, unread) in [
+        (
+            run_file.replacen("\"profile\"", "\"profil\"", 1),
+            log.clone(),
+            "run.json",
+        ),
+        (
+            run_file.clone(),
+            log.replacen("\"stop_reason\":", "\"stop_raison\":", 1),
+            "the outcome in events.ndjson",
+        ),
+        (
+            run_file.clone(),
+            log.replacen(
+                "\"stop_reason\":",
+                "\"artifacts\":[{\"name\":\"a\"}],\"stop_reason\":",
+                1,
+            ),
+            "artifact 1 in events.ndjson",
+        ),
+    ] {
+        rewritten(&run, &run_file, &log);
+        let done = verify(&lab, &run, &[]).exits_with(1);
+        let line = format!("{unread} cannot be read, and was not compared: missing field");
+        assert!(done.stdout().contains(&line), "{}", done.shown());
+        let report = verify(&lab, &run, &["--json"]).exits_with(1).json();
+        assert_eq!(report["verdict"], "invalid");
+        assert_eq!(report["total"], 0, "the chain is whole: {report:#}");
+        lab.call(["sign", run.to_str().unwrap(), "--key", "k"])
+            .done()
+            .exits_with(2);
+    }
+}
+
 /// A private key in PKCS#8 of some algorithm, as far as anybody looks at it.
 fn pkcs8(oid: &[u8]) -> String {
     let part =
