@@ -325,6 +325,7 @@ fn everything_that_would_not_be_allowed_is_listed() {
     });
     let granted = json!({
         "env": ["LANG"],
+        "args": ["--fast", "x"],
         "mcp-servers": [{ "id": "files", "command": "x" }],
         "secrets": [{ "name": "key", "host": "api.example.com" }],
     });
@@ -345,9 +346,45 @@ fn everything_that_would_not_be_allowed_is_listed() {
     the tool write of files needs mcp-servers: id = "files", tools = ["write"]
     the tool find of the component search needs tools: …/search.wasm
     the variable LANG, perhaps needs env: LANG = "…"
-    the secret key needs secrets: name = "key"
+    the arguments, perhaps needs args: ["--fast", "x"]
+    the secret key for api.example.com needs secrets: name = "key", host = "api.example.com"
     3MiB of memory (allowed is 1MiB) needs limits: memory = "3MiB"
     "#);
+}
+
+#[test]
+fn a_secret_is_for_the_hosts_it_went_to() {
+    let secret = |host: &str| json!({ "name": "key", "host": host });
+    let granted = json!({ "secrets": [secret("api.example.com"), secret("other.example.com")] });
+    let missing = |used: &Value, file: &str| {
+        let file = parse(&format!("version = 1\nhosts = ['*']\n{file}"));
+        let missing = check(&file, &[evidence(&granted, used)]).unwrap();
+        missing.into_iter().map(|it| it.needs).collect::<Vec<_>>()
+    };
+    let asked = json!({
+        "requests": [{ "caller": "guest", "method": "GET", "url": "https://api.example.com/v1/a", "count": 1 }],
+        "secrets": ["key"],
+    });
+    let bound = |host: &str| format!("[[secrets]]\nname = 'key'\nhost = '{host}'\n");
+    for host in ["api.example.com", "*.example.com", "GET api.example.com/v1"] {
+        assert_eq!(missing(&asked, &bound(host)), [""; 0], "{host}");
+    }
+    for host in [
+        "other.example.com",
+        "POST api.example.com",
+        "api.example.com/v2",
+    ] {
+        let needs = missing(&asked, &bound(host));
+        assert_eq!(
+            needs,
+            [r#"name = "key", host = "api.example.com""#],
+            "{host}"
+        );
+    }
+    // Nobody knows where it went.
+    let unknown = json!({ "secrets": ["key"] });
+    let needs = missing(&unknown, &bound("api.example.com"));
+    assert_eq!(needs, [r#"name = "key", host = "other.example.com""#]);
 }
 
 fn paths() -> impl Strategy<Value = Vec<String>> {
@@ -454,6 +491,7 @@ proptest! {
     #[test]
     fn what_is_suggested_is_read_and_allows_what_was_used(
         uses in prop::collection::vec((used(), "rw|cow", "\\PC{0,9}", "[ -~]{0,9}"), 1..4),
+        args in prop::collection::vec("\\PC{0,9}", 0..3),
     ) {
         let runs: Vec<Evidence> = uses.into_iter().enumerate().map(|(at, (used, access, subject, value))| {
             let components: Vec<PathBuf> = used.tools.iter()
@@ -462,7 +500,7 @@ proptest! {
             let grants = json!({
                 "dirs": [format!("/no/repo {at}::/work:{access}"), format!("/no/data::/data:{access}")],
                 "env": ["A B", "LANG"],
-                "args": [subject],
+                "args": args,
                 "limits": crate::grants::Limits::default().to_json(),
                 "mcp-servers": [{ "id": "s", "command": "A=… x y", "env": ["A"] }, { "id": "t", "url": "https://t.org" }],
                 "secrets": [{ "name": "key", "host": "a.b" }, { "name": "other", "host": "a.b", "query": subject.clone() + "q" }],
