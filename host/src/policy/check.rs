@@ -297,6 +297,13 @@ impl Allowed {
         for name in &run.used.secrets {
             self.secret(run, name, found);
         }
+        if run.used.more {
+            found.push(
+                "hosts, models, tools or secrets",
+                "more than is told".to_owned(),
+                "…".to_owned(),
+            );
+        }
         for (name, peak) in &run.used.peak {
             let Ok(limit) = limits::find(name) else {
                 continue;

@@ -109,6 +109,12 @@ impl Page<'_> {
                 Outside::Recorded => ", answered by a recording",
             };
             self.line(&format!("# Run: {}{replayed}", said(&run.run)));
+            if run.used.more {
+                self.notes.push(format!(
+                    "{} used more than its account tells: hosts, models, tools or secrets are missing here",
+                    run.run
+                ));
+            }
             if run.outside == Outside::Recorded {
                 self.notes.push(format!(
                     "{} was answered by a recording: name the recorded run, too, whose account has the requests",

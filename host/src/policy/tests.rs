@@ -353,11 +353,22 @@ fn everything_that_would_not_be_allowed_is_listed() {
 }
 
 #[test]
+fn what_the_account_does_not_tell_is_said() {
+    let run = evidence(&json!({}), &json!({ "more": true }));
+    let suggestion = suggest(&[run.clone()]);
+    assert_eq!(suggestion.notes.len(), 1, "{:?}", suggestion.notes);
+    assert!(suggestion.notes[0].contains("more than"));
+    let missing = check(&parse(&suggestion.text), &[run]).unwrap();
+    assert_eq!(missing.len(), 1, "it cannot be known that all is allowed");
+    assert!(missing[0].used.contains("more than"), "{missing:?}");
+}
+
+#[test]
 fn a_secret_is_for_the_hosts_it_went_to() {
     let secret = |host: &str| json!({ "name": "key", "host": host });
     let granted = json!({ "secrets": [secret("api.example.com"), secret("other.example.com")] });
     let missing = |used: &Value, file: &str| {
-        let file = parse(&format!("version = 1\nhosts = ['*']\n{file}"));
+        let file = parse(&format!("version = 1\nhosts = ['*.example.com']\n{file}"));
         let missing = check(&file, &[evidence(&granted, used)]).unwrap();
         missing.into_iter().map(|it| it.needs).collect::<Vec<_>>()
     };
@@ -433,6 +444,7 @@ prop_compose! {
             servers: std::collections::BTreeSet::new(),
             secrets,
             peak,
+            more: false,
         }
     }
 }
