@@ -355,7 +355,7 @@ fn everything_that_would_not_be_allowed_is_listed() {
 #[test]
 fn what_the_account_does_not_tell_is_said() {
     let run = evidence(&json!({}), &json!({ "more": true }));
-    let suggestion = suggest(&[run.clone()]);
+    let suggestion = suggest(std::slice::from_ref(&run));
     assert_eq!(suggestion.notes.len(), 1, "{:?}", suggestion.notes);
     assert!(suggestion.notes[0].contains("more than"));
     let missing = check(&parse(&suggestion.text), &[run]).unwrap();
