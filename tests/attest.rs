@@ -79,6 +79,22 @@ pub(crate) fn claims_what_it_did() {
     assert_eq!(report["recording"], Value::Null);
 }
 
+/// An agent does not raise what is granted next time by what it says.
+#[test]
+fn what_is_claimed_is_no_use_of_a_limit() {
+    let lab = Lab::new();
+    claiming(&lab, "hello", &["--limit", "tokens=5", "--quiet"]);
+    let used = lab.account().only_audit("grants_used").clone();
+    assert!(used["peak"]["events"].as_u64().unwrap() > 0, "{used}");
+    assert_eq!(used["peak"].get("tokens"), None, "{used}");
+    let suggested = lab.call(["policy", "suggest", "latest"]).done();
+    assert!(
+        !suggested.stdout().contains("\ntokens"),
+        "{}",
+        suggested.stdout()
+    );
+}
+
 /// What the host does itself needs nobody's word.
 #[test]
 fn what_a_model_said_was_observed() {
@@ -103,6 +119,14 @@ fn what_a_model_said_was_observed() {
     );
     assert_eq!(claims["turns"]["claimed"], 0);
     assert_eq!(claims["output_tokens"]["claimed"], 0);
+    let used = lab.account().only_audit("grants_used").clone();
+    let of = |sum: &str| claims[sum]["observed"].as_u64().unwrap();
+    let tokens = of("input_tokens") + of("output_tokens");
+    assert_eq!(used["peak"]["tokens"].as_u64(), Some(tokens));
+    assert_eq!(
+        used["peak"]["money"].as_u64(),
+        Some(100_000 * used["peak"]["model-calls"].as_u64().unwrap())
+    );
 }
 
 #[test]
@@ -619,6 +643,66 @@ fn what_is_not_closed_or_not_valid_is_not_signed() {
         .done()
         .exits_with(2);
     verify(&lab, &lab.path("t.ndjson"), &["--key", "k.pub"]).exits_with(2);
+}
+
+/// The account in `run`, changed and chained anew by somebody who knows how.
+fn rewritten(run: &Path, run_file: &str, log: &str) {
+    let mut head = Digest::of(run_file.as_bytes()).hex();
+    let mut chained = String::new();
+    for line in log.lines() {
+        let (said, _) = line.rsplit_once(",\"hash\":").unwrap();
+        let (before, rest) = said.split_once("\"prev\":\"").unwrap();
+        let said = format!("{before}\"prev\":\"{head}{}", &rest[64..]);
+        head = Digest::of(said.as_bytes()).hex();
+        chained += &format!("{said},\"hash\":\"{head}\"}}\n");
+    }
+    fs::write(run.join("run.json"), run_file).unwrap();
+    fs::write(run.join("events.ndjson"), chained).unwrap();
+}
+
+/// What cannot be read is not passed over: nothing was compared with it.
+#[test]
+fn an_account_that_cannot_be_read_is_not_valid() {
+    let lab = Lab::new();
+    key(&lab, "k");
+    claiming(&lab, "x", &["--record", "--quiet"]);
+    let run = last(&lab);
+    let run_file = fs::read_to_string(run.join("run.json")).unwrap();
+    let log = fs::read_to_string(run.join("events.ndjson")).unwrap();
+    rewritten(&run, &run_file, &log);
+    verify(&lab, &run, &[]).exits_with(0);
+    for (run_file, log, unread) in [
+        (
+            run_file.replacen("\"profile\"", "\"profil\"", 1),
+            log.clone(),
+            "run.json",
+        ),
+        (
+            run_file.clone(),
+            log.replacen("\"stop_reason\":", "\"stop_raison\":", 1),
+            "the outcome in events.ndjson",
+        ),
+        (
+            run_file.clone(),
+            log.replacen(
+                "\"stop_reason\":",
+                "\"artifacts\":[{\"name\":\"a\"}],\"stop_reason\":",
+                1,
+            ),
+            "artifact 1 in events.ndjson",
+        ),
+    ] {
+        rewritten(&run, &run_file, &log);
+        let done = verify(&lab, &run, &[]).exits_with(1);
+        let line = format!("{unread} cannot be read, and was not compared: missing field");
+        assert!(done.stdout().contains(&line), "{}", done.shown());
+        let report = verify(&lab, &run, &["--json"]).exits_with(1).json();
+        assert_eq!(report["verdict"], "invalid");
+        assert_eq!(report["total"], 0, "the chain is whole: {report:#}");
+        lab.call(["sign", run.to_str().unwrap(), "--key", "k"])
+            .done()
+            .exits_with(2);
+    }
 }
 
 /// A private key in PKCS#8 of some algorithm, as far as anybody looks at it.

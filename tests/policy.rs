@@ -412,6 +412,7 @@ fn two_runs_are_compared() {
     agent          told                                                          told
     task           [["read","/work/src/a.rs"],["list","/work/out"],["write","/…  [["read","/work/src/b.rs"],["look","/work/README.md"],["lis…
     ended          converged                                                     converged
+    stop reason    converged                                                     converged
     turns          3                                                             5
     tool calls     3                                                             5
     tool errors    0                                                             0
@@ -451,4 +452,38 @@ fn two_runs_are_compared() {
     assert_eq!(json["calls"][1]["one"], Value::Null);
     assert_eq!(json["artifacts"][0]["name"], "r.txt");
     assert_eq!(json["files"][0]["name"], "/work/out/new");
+}
+
+/// Runs that hit different limits did not end alike.
+#[test]
+fn how_two_runs_ended_is_compared() {
+    let lab = Lab::new();
+    for limit in ["wall=200ms", "idle=200ms", "idle=200ms"] {
+        lab.run(guests::SLEEPS_FOR_EVER, "x")
+            .limit(limit)
+            .done()
+            .exits_with(3);
+    }
+    let accounts = lab.accounts();
+    let differ = |one: usize, other: usize| -> Vec<String> {
+        let dir = |at: usize| accounts[at].dir().to_str().unwrap();
+        let done = lab
+            .call(["runs", "diff", dir(one), dir(other), "--json"])
+            .done();
+        let json = done.json();
+        assert_eq!(json["same"], done.code() == 0);
+        let facts = json["facts"].as_array().unwrap().iter();
+        let differ = facts.filter(|fact| fact["counts"] == "yes" && fact["one"] != fact["other"]);
+        differ
+            .map(|fact| fact["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(differ(0, 1), ["ended_by"]);
+    assert_eq!(differ(1, 2), [""; 0]);
+    let log = accounts[2].dir().join("events.ndjson");
+    let reason = format!("\"stop_reason\":{}", accounts[2].outcome()["stop_reason"]);
+    let whole = std::fs::read_to_string(&log).unwrap();
+    let changed = whole.replace(&reason, "\"stop_reason\":\"refused\"");
+    std::fs::write(&log, changed).unwrap();
+    assert_eq!(differ(1, 2), ["stop_reason"]);
 }

@@ -23,7 +23,8 @@ pub trait Hint {
 pub enum Exit {
     /// The run converged, or the command did what it was asked to do.
     Success = 0,
-    /// The agent stopped with `error`, `refused` or `abandoned`, or without the required evidence; or `verify` or `selftest` found something wrong.
+    /// The agent stopped with `error`, `refused` or `abandoned`, or without the required evidence; or `verify`,
+    /// `selftest` or `policy check` found something wrong, or `runs diff` a difference.
     Failed = 1,
     /// Nothing was run: usage, missing import, bad component, bad grant, bad commission, or given up on before
     /// there was a run.

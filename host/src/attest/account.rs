@@ -7,17 +7,23 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::capabilities::storage::Submitted;
 use crate::digest::Digest;
+use crate::json::printable;
 use crate::trajectory::verify::{MAX_LINE, Report};
 
 /// A run directory that has been judged.
 #[derive(Debug)]
 pub(super) struct Account {
     pub(super) directory: PathBuf,
-    /// Nothing when it is not what this host writes; the judge says what is wrong then.
+    /// Nothing when it is not what this host writes.
     pub(super) run: Option<RunFile>,
     /// How the run ended; nothing when its account was not closed.
     pub(super) outcome: Option<OutcomeText>,
+    /// The documents of the outcome.
+    pub(super) artifacts: Vec<Submitted>,
+    /// What of the account is not as this host writes it, in words: nothing could be compared with that.
+    pub(super) unread: Vec<String>,
     pub(super) report: Report,
 }
 
@@ -81,14 +87,36 @@ impl Account {
     /// Reads what was judged at `path`: the directory, or its event log.
     pub(super) fn read(path: &Path, report: Report) -> Account {
         let directory = directory_of(path).to_owned();
-        let outcome = report
-            .outcome
-            .as_ref()
-            .and_then(|text| serde_json::from_str(text.get()).ok());
+        let mut unread = Vec::new();
+        let mut note = |what: &str, reason: &str| {
+            let reason = printable(reason);
+            unread.push(format!(
+                "{what} cannot be read, and was not compared: {reason}"
+            ));
+        };
+        let run = read_run_file(&directory).map_err(|reason| note("run.json", &reason));
+        let outcome: Option<OutcomeText> = report.outcome.as_ref().and_then(|text| {
+            let read = serde_json::from_str(text.get());
+            read.map_err(|error| note("the outcome in events.ndjson", &error.to_string()))
+                .ok()
+        });
+        let texts = outcome.iter().flat_map(|outcome| &outcome.artifacts);
+        let mut artifacts = Vec::new();
+        for (at, text) in texts.enumerate() {
+            match serde_json::from_str(text.get()) {
+                Ok(artifact) => artifacts.push(artifact),
+                Err(error) => {
+                    let what = format!("artifact {} in events.ndjson", at + 1);
+                    note(&what, &error.to_string());
+                }
+            }
+        }
         Account {
-            run: read_run_file(&directory),
+            run: run.ok(),
             outcome,
+            artifacts,
             directory,
+            unread,
             report,
         }
     }
@@ -100,8 +128,9 @@ impl Account {
         Some(taped.unwrap_or(&run.session_id))
     }
 
-    pub(super) fn into_report(self) -> Report {
-        self.report
+    /// What the judge found, and what could not be read.
+    pub(super) fn into_parts(self) -> (Report, Vec<String>) {
+        (self.report, self.unread)
     }
 }
 
@@ -114,10 +143,15 @@ pub(super) fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// Reads `run.json`; nothing when it is not what this host writes.
-pub(super) fn read_run_file(directory: &Path) -> Option<RunFile> {
-    let bytes = read_bounded(&directory.join("run.json"), MAX_LINE)?;
-    serde_json::from_slice(&bytes).ok()
+/// Reads `run.json`.
+///
+/// # Errors
+///
+/// Why it is not what this host writes, in words.
+pub(super) fn read_run_file(directory: &Path) -> Result<RunFile, String> {
+    let bytes = read_bounded(&directory.join("run.json"), MAX_LINE);
+    let bytes = bytes.ok_or("it is no file, or too large")?;
+    serde_json::from_slice(&bytes).map_err(|error| error.to_string())
 }
 
 /// The content of a regular file of at most `max` bytes. A link could lead anywhere, and a pipe never ends.

@@ -37,26 +37,22 @@ pub enum ArtifactState {
 
 /// Looks at every document the account has.
 pub(super) fn check(account: &Account) -> Vec<ArtifactCheck> {
-    let texts = account
-        .outcome
-        .iter()
-        .flat_map(|outcome| &outcome.artifacts);
-    let artifacts = texts.filter_map(|text| serde_json::from_str::<Submitted>(text.get()).ok());
+    let artifacts = account.artifacts.iter();
     let checks = artifacts.map(|Submitted { name, digest, .. }| {
-        let path = account.directory.join("artifacts").join(&name);
+        let path = account.directory.join("artifacts").join(name);
         // A forged account may name anything: nothing is read but what a host would have written.
-        let found = (is_artifact_name(&name) && is_regular(&path))
+        let found = (is_artifact_name(name) && is_regular(&path))
             .then(|| File::open(&path).and_then(Digest::of_reader).ok())
             .flatten();
         let (state, found) = match found {
             None => (ArtifactState::Missing, None),
-            Some(found) if found.to_string() == digest => (ArtifactState::Same, None),
+            Some(found) if found.to_string() == *digest => (ArtifactState::Same, None),
             Some(found) => (ArtifactState::Altered, Some(found)),
         };
         ArtifactCheck {
-            name: printable(&name),
+            name: printable(name),
             state,
-            digest: printable(&digest),
+            digest: printable(digest),
             found,
         }
     });

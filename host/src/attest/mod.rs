@@ -38,6 +38,8 @@ pub struct Verified {
     /// What the strict judge found.
     #[serde(flatten)]
     pub report: Report,
+    /// What of the account could not be read, in words, and so was compared with nothing: it is not valid then.
+    pub unread: Vec<String>,
     /// The documents the agent handed over.
     pub artifacts: Vec<ArtifactCheck>,
     /// The recording beside the account, where the run has one.
@@ -113,7 +115,7 @@ impl Verified {
             .iter()
             .any(|check| check.state == ArtifactState::Altered);
         let differs = recording.chain(receipt).next().is_some();
-        if differs || altered || refused || self.unsigned.is_some() {
+        if differs || altered || refused || self.unsigned.is_some() || !self.unread.is_empty() {
             return Verdict::Invalid;
         }
         self.report.verdict()
@@ -137,6 +139,7 @@ pub fn verify(path: &Path, key: Option<&PublicKey>) -> Result<Verified, AttestEr
         }
         return Ok(Verified {
             report,
+            unread: Vec::new(),
             artifacts: Vec::new(),
             recording: None,
             receipt: None,
@@ -151,8 +154,10 @@ pub fn verify(path: &Path, key: Option<&PublicKey>) -> Result<Verified, AttestEr
         (Some(key), None) => Some(format!("there is no {FILE} to be signed by {}", key.id())),
         _ => None,
     };
+    let (report, unread) = account.into_parts();
     Ok(Verified {
-        report: account.into_report(),
+        report,
+        unread,
         artifacts,
         recording,
         receipt,
@@ -164,6 +169,6 @@ pub fn verify(path: &Path, key: Option<&PublicKey>) -> Result<Verified, AttestEr
 #[must_use]
 pub fn recording_of(path: &Path) -> Option<PathBuf> {
     let directory = account::directory_of(path);
-    let run = account::read_run_file(directory)?;
+    let run = account::read_run_file(directory).ok()?;
     recording::place(directory, &run).map(|(file, _)| file)
 }

@@ -79,8 +79,10 @@ pub fn sign(directory: &Path, key: &SecretKey) -> Result<Signed, SignError> {
     let there = receipt::check(&account, recording.as_ref(), None);
     let statement = receipt::statement(&account, recording.as_ref());
     let file = account.directory.join(FILE);
+    let (report, unread) = account.into_parts();
     let verified = Verified {
-        report: account.into_report(),
+        report,
+        unread,
         artifacts,
         recording,
         unsigned: None,

@@ -17,7 +17,7 @@ const STYLES: Styles = Styles::styled()
 pub(super) const EXIT_CODES: &str = "\
 Exit codes:
   0    the run converged, or the command did what it was asked to do
-  1    the agent stopped without converging, or `verify` or `selftest` found something wrong
+  1    the agent stopped without converging, or `verify`, `selftest`, `policy check` or `runs diff` found something
   2    nothing could be run: usage, bad component, bad grant, bad commission
   3    a limit was reached
   4    a replay diverged

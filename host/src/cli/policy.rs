@@ -112,11 +112,14 @@ fn suggested(args: &Suggest) -> Done {
 
 /// What a person has edited is not lost by suggesting once more.
 fn create(path: &Path, text: &str) -> Result<(), Failure> {
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    // Values of variables that a recording has are in it: for nobody else, as the run directory is.
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
         .with_context(|| format!("cannot write the grants file `{}`", path.display()))
         .map_err(|error| {
             if path.exists() {

@@ -200,6 +200,9 @@ fn print(report: &Report) -> Result<(), Failure> {
     if more > 0 {
         out.line(&format!("and {more} more"))?;
     }
+    for what in &verified.unread {
+        out.line(what)?;
+    }
     for artifact in &verified.artifacts {
         let name = clipped(&artifact.name, SHOWN);
         match (artifact.state, &artifact.found) {

@@ -16,7 +16,7 @@ use super::exchange;
 use super::price::Prices;
 use super::provider::{self, Key, Reachable, SCRIPTED, Target};
 use super::scripted::Scripted;
-use super::spent::{ModelsLeft, Spent};
+use super::spent::{self, ModelsLeft, Spent};
 use super::taped::Access;
 use super::validate;
 use super::wire::Class;
@@ -533,7 +533,12 @@ impl Run {
                 None
             }
         };
-        self.spent.add(usage, cost.map(|cost| cost.usd));
+        let cost_usd = cost.map(|cost| cost.usd);
+        self.spent.add(usage, cost_usd);
+        self.ledger.used(Use::Answer {
+            tokens: usage.map_or(0, spent::tokens),
+            micro_usd: cost_usd.map_or(0, spent::micro_usd),
+        });
         cost
     }
 

@@ -52,8 +52,7 @@ impl Spent {
     /// Adds what an answer used.
     pub(super) fn add(&self, usage: Option<&Usage>, cost_usd: Option<f64>) {
         if let Some(usage) = usage {
-            let tokens = usage.input_tokens.saturating_add(usage.output_tokens);
-            add(&self.tokens, tokens);
+            add(&self.tokens, tokens(usage));
         }
         match cost_usd {
             Some(cost) => add(&self.micro_usd, micro_usd(cost)),
@@ -85,8 +84,13 @@ fn add(counter: &AtomicU64, more: u64) {
     });
 }
 
+/// What counts against the limit on tokens.
+pub(super) fn tokens(usage: &Usage) -> u64 {
+    usage.input_tokens.saturating_add(usage.output_tokens)
+}
+
 /// Millionths of a dollar, rounded up, so that many small amounts do not count as nothing.
-pub(crate) fn micro_usd(cost: f64) -> u64 {
+pub(super) fn micro_usd(cost: f64) -> u64 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -9,9 +9,11 @@ use serde::Serialize;
 use super::evidence::Evidence;
 use super::paths::{beneath, join, parent};
 use super::suggest::{guest_of, guest_of_file};
+use super::toml::quoted;
 use crate::egress::HostRule;
 use crate::egress::target::Target;
 use crate::grants::pattern;
+use crate::grants::secrets::SecretSpec;
 use crate::grants::{Access, GrantError, Grants, GrantsFile, dir, limits};
 use crate::tools::component::name_of;
 use crate::trajectory::used::DirUse;
@@ -279,19 +281,28 @@ impl Allowed {
                     found.push("env", used, format!("{name} = \"…\""));
                 }
             }
+            // Their places count: a guest gets all of them, or others.
+            let args = &run.granted.args;
+            if !args.is_empty() && *args != self.rest.args {
+                let needs = format!(
+                    "[{}]",
+                    args.iter()
+                        .map(|it| quoted(it))
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                );
+                found.push("args", "the arguments, perhaps".to_owned(), needs);
+            }
         }
         for name in &run.used.secrets {
-            let mut bindings = self.rest.secrets.bindings.iter();
-            let of_provider = self.rest.models.providers.iter();
-            let mut of_provider = of_provider.map(|it| it.secret.as_ref().unwrap_or(&it.id));
-            let of_agent = run.granted.secrets.iter().any(|it| it.name == *name);
-            if of_agent
-                && !bindings.any(|it| it.bound.name.as_str() == name)
-                && !of_provider.any(|it| it == name)
-            {
-                let needs = format!("name = \"{name}\"");
-                found.push("secrets", format!("the secret {name}"), needs);
-            }
+            self.secret(run, name, found);
+        }
+        if run.used.more {
+            found.push(
+                "hosts, models, tools or secrets",
+                "more than is told".to_owned(),
+                "…".to_owned(),
+            );
         }
         for (name, peak) in &run.used.peak {
             let Ok(limit) = limits::find(name) else {
@@ -305,6 +316,46 @@ impl Allowed {
                     format!("{peak} of {name} (allowed is {max})"),
                     format!("{name} = \"{peak}\""),
                 );
+            }
+        }
+    }
+
+    /// A secret the agent has sent, for each place it was bound to.
+    fn secret(&self, run: &Evidence, name: &str, found: &mut Found<'_>) {
+        let mut of_provider = self.rest.models.providers.iter();
+        if of_provider.any(|it| it.secret.as_ref().unwrap_or(&it.id) == name) {
+            return;
+        }
+        let bindings = self.rest.secrets.bindings.iter();
+        let bindings = bindings.filter(|it| it.bound.name.as_str() == name);
+        let rules: Vec<&HostRule> = bindings.map(|it| &it.bound.rule).collect();
+        let asked = |spec: &SecretSpec| -> Vec<(Method, Target)> {
+            let Ok(rule) = spec.host.parse::<HostRule>() else {
+                return Vec::new();
+            };
+            let requests = run.used.requests.iter().filter(|it| it.caller == "guest");
+            let requests = requests.filter_map(|it| {
+                let target = Target::of(&it.url.parse().ok()?).ok()?;
+                Some((it.method.parse().ok()?, target))
+            });
+            requests
+                .filter(|(method, target)| rule.matches(method, target))
+                .collect()
+        };
+        let specs = run.granted.secrets.iter().filter(|it| it.name == name);
+        let specs: Vec<(&SecretSpec, Vec<_>)> = specs.map(|it| (it, asked(it))).collect();
+        // The account has its name: where it went is told by the requests, as far as they are.
+        let told = specs.iter().any(|(_, asked)| !asked.is_empty());
+        for (spec, asked) in specs {
+            let same = |rule: &&HostRule| spec.host.parse().is_ok_and(|it: HostRule| it == **rule);
+            let sent = |(method, target): &(Method, Target)| {
+                rules.iter().any(|rule| rule.matches(method, target))
+            };
+            let bound = rules.iter().any(same) || (told && asked.iter().all(sent));
+            if !bound {
+                let used = format!("the secret {name} for {}", spec.host);
+                let needs = format!("name = \"{name}\", host = {}", quoted(&spec.host));
+                found.push("secrets", used, needs);
             }
         }
     }

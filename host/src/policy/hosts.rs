@@ -41,6 +41,7 @@ pub(super) fn rules<'a>(made: impl Iterator<Item = Made<'a>>) -> Vec<Rule> {
     let mut hosts: BTreeMap<String, BTreeMap<String, Asked>> = BTreeMap::new();
     for request in made {
         let (origin, path) = split(request.url);
+        let path = known(path);
         let paths = hosts.entry(origin.to_owned()).or_default();
         let asked = paths.entry(path.to_owned()).or_default();
         asked.methods.insert(request.method.to_owned());
@@ -90,6 +91,18 @@ fn split(url: &str) -> (&str, &str) {
         Some(end) => url.split_at(host + end),
         None => (url, ""),
     }
+}
+
+/// A path as far as its record has it: before what was cut off of a long one, and before a name that a secret is
+/// part of. A rule that had the mark of either in it would match nothing.
+fn known(path: &str) -> &str {
+    let cut = path.ends_with('…').then_some(path.len());
+    let mark = path.find("[secret:");
+    let Some(end) = mark.or(cut) else {
+        return path;
+    };
+    let names = path.get(..end).unwrap_or_default();
+    names.rsplit_once('/').map_or("", |(known, _)| known)
 }
 
 /// The names all paths begin with.
@@ -176,6 +189,22 @@ mod tests {
         assert_eq!(texts(&made), ["GET x.org/api"]);
         made.push(("PUT", "https://x.org"));
         assert_eq!(texts(&made), ["GET,PUT x.org"]);
+    }
+
+    #[test]
+    fn what_a_record_does_not_have_is_in_no_rule() {
+        assert_eq!(
+            texts(&[
+                ("GET", "https://x.org/a/b/loooong…"),
+                ("GET", "https://y.org/v1/[secret:key]/items/1"),
+                ("GET", "https://z.org/v1/x-[secret:key]"),
+            ]),
+            ["GET x.org/a/b", "GET y.org/v1", "GET z.org/v1"]
+        );
+        assert_eq!(texts(&[("GET", "https://x.org/looo…")]), ["GET x.org"]);
+        let rule: HostRule = "GET y.org/v1".parse().unwrap();
+        let target = Target::of(&"https://y.org/v1/value/items/1".parse().unwrap()).unwrap();
+        assert!(rule.matches(&Method::GET, &target));
     }
 
     #[test]

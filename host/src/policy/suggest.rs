@@ -109,6 +109,12 @@ impl Page<'_> {
                 Outside::Recorded => ", answered by a recording",
             };
             self.line(&format!("# Run: {}{replayed}", said(&run.run)));
+            if run.used.more {
+                self.notes.push(format!(
+                    "{} used more than its account tells: hosts, models, tools or secrets are missing here",
+                    run.run
+                ));
+            }
             if run.outside == Outside::Recorded {
                 self.notes.push(format!(
                     "{} was answered by a recording: name the recorded run, too, whose account has the requests",
@@ -168,9 +174,18 @@ impl Page<'_> {
             });
             let granted: Vec<(usize, &DirSpec)> = granted.collect();
             let uses: Vec<(usize, &DirUse)> = self.uses(&guest);
-            let newest = granted
-                .iter()
-                .rfind(|(at, _)| uses.iter().any(|(used, _)| used == at));
+            let wrote = |at: &usize| {
+                let of = uses.iter().filter(|(used, _)| used == at);
+                of.into_iter()
+                    .any(|(_, used)| !used.written.is_empty() || !used.made.is_empty())
+            };
+            let writing = granted.iter().filter(|(at, _)| wrote(at));
+            let writing = writing.map(|(_, spec)| spec.access).max_by_key(reach);
+            let writing = writing.unwrap_or(Access::ReadOnly);
+            // Access somebody had to one directory of the host is none to another.
+            let newest = granted.iter().rfind(|(at, spec)| {
+                uses.iter().any(|(used, _)| used == at) && reach(&spec.access) >= reach(&writing)
+            });
             let Some((_, spec)) = newest else {
                 unused.extend(granted.last().map(|(_, spec)| {
                     format!("not used: {}::{guest}:{}", spec.host.display(), spec.access)
@@ -181,20 +196,6 @@ impl Page<'_> {
             for host in others.into_iter().filter(|host| **host != spec.host) {
                 unused.push(format!("other runs had {} at {guest}", host.display()));
             }
-            let wrote = |at: &usize| {
-                let of = uses.iter().filter(|(used, _)| used == at);
-                of.into_iter()
-                    .any(|(_, used)| !used.written.is_empty() || !used.made.is_empty())
-            };
-            let writing = granted.iter().filter(|(at, _)| wrote(at));
-            let writing = writing
-                .map(|(_, spec)| spec.access)
-                .max_by_key(|it| match it {
-                    Access::ReadOnly => 0,
-                    Access::CopyOnWrite => 1,
-                    Access::ReadWrite => 2,
-                });
-            let writing = writing.unwrap_or(Access::ReadOnly);
             let mode = match writing {
                 Access::CopyOnWrite => Writing::Copied,
                 Access::ReadOnly | Access::ReadWrite => Writing::Direct,
@@ -246,19 +247,17 @@ impl Page<'_> {
         dirs.sort_by(|a, b| a.guest.cmp(&b.guest));
         for dir in dirs {
             // Directories of different runs: one may be inside of another.
-            match apart
-                .iter_mut()
-                .find(|it| beneath(&it.guest, &dir.guest).is_some())
-            {
-                Some(outer) => {
-                    if dir.access != Access::ReadOnly && outer.access == Access::ReadOnly {
-                        outer.access = dir.access;
-                    }
-                    self.notes.push(format!(
-                        "{} is inside of {}: check that one directory of the host will do",
-                        dir.guest, outer.guest
-                    ));
-                }
+            let outer = apart
+                .iter()
+                .find(|it| beneath(&it.guest, &dir.guest).is_some());
+            match outer {
+                // What of the host is granted there is for a person to say.
+                Some(outer) => self.notes.push(format!(
+                    "{} is inside of {} and left out: check that one directory of the host will do, and {} is enough",
+                    dir.spec(),
+                    outer.guest,
+                    outer.access
+                )),
                 None => apart.push(dir),
             }
         }
@@ -297,19 +296,21 @@ impl Page<'_> {
             let dir = parent_of(&guest);
             let name = guest.rsplit('/').next().unwrap_or_default();
             let uses = self.uses(dir);
-            let granted = self.runs.iter().enumerate().rev().find_map(|(at, run)| {
-                let spec = run
-                    .granted
-                    .files
-                    .iter()
-                    .find(|it| guest_of_file(it) == guest)?;
-                Some((at, spec))
-            });
-            let Some((_, spec)) = granted else { continue };
-            let is = |paths: &[String]| paths.iter().any(|path| path == name || path == "./");
-            let all = |used: &DirUse| !used.listed.is_empty() || used.links;
             // They have one access, or could not be granted together.
             let writes = uses.iter().any(|(_, used)| !used.written.is_empty());
+            let granted = || {
+                let runs = self.runs.iter().rev();
+                runs.filter_map(|run| {
+                    let mut files = run.granted.files.iter();
+                    files.find(|it| guest_of_file(it) == guest)
+                })
+            };
+            let enough = granted().find(|it| !writes || it.access != Access::ReadOnly);
+            let Some(spec) = enough.or_else(|| granted().next()) else {
+                continue;
+            };
+            let is = |paths: &[String]| paths.iter().any(|path| path == name || path == "./");
+            let all = |used: &DirUse| !used.listed.is_empty() || used.links;
             let used = uses.iter().any(|(_, used)| {
                 is(&used.read) || is(&used.seen) || is(&used.written) || all(used)
             });
@@ -341,13 +342,14 @@ impl Page<'_> {
 
     /// Each file once; those of one directory come from one directory of the host, with one access.
     fn together(&mut self, files: Vec<Granting>) -> Vec<Granting> {
+        let of_dir = |a: &Granting, b: &Granting| parent_of(&a.guest) == parent_of(&b.guest);
         let mut kept: Vec<Granting> = Vec::new();
         for file in files {
-            let of_dir = |it: &Granting| parent_of(&it.guest) == parent_of(&file.guest);
-            if kept
-                .iter()
-                .any(|it| of_dir(it) && it.host.parent() != file.host.parent())
-            {
+            if kept.iter().any(|it| {
+                of_dir(it, &file)
+                    && (it.host.parent() != file.host.parent()
+                        || (it.guest == file.guest && it.host != file.host))
+            }) {
                 self.notes.push(format!(
                     "{} was {} in another run: files of one directory come from one directory",
                     file.guest,
@@ -355,28 +357,42 @@ impl Page<'_> {
                 ));
                 continue;
             }
-            let writes = kept
-                .iter()
-                .any(|it| of_dir(it) && it.access != Access::ReadOnly)
-                || file.access != Access::ReadOnly;
-            let (mut file, access) = (
-                file,
-                if writes {
-                    Access::ReadWrite
-                } else {
-                    Access::ReadOnly
-                },
-            );
-            let dir = parent_of(&file.guest).to_owned();
-            for it in kept.iter_mut().filter(|it| parent_of(&it.guest) == dir) {
-                it.access = access;
-            }
-            file.access = access;
-            if !kept.iter().any(|it| it.guest == file.guest) {
-                kept.push(file);
+            match kept.iter_mut().find(|it| it.guest == file.guest) {
+                Some(it) if file.access != Access::ReadOnly => it.access = file.access,
+                Some(_) => {}
+                None => kept.push(file),
             }
         }
-        kept
+        let writes = |file: &Granting| {
+            let mut beside = kept.iter().filter(|it| of_dir(it, file));
+            beside.any(|it| it.access != Access::ReadOnly)
+        };
+        let raised: Vec<bool> = kept.iter().map(writes).collect();
+        let mut together = Vec::new();
+        for (mut file, writes) in kept.into_iter().zip(raised) {
+            if writes {
+                if !self.was_writable(&file.host) {
+                    self.notes.push(format!(
+                        "{} is left out: files of one directory have one access, and no run had it as rw",
+                        file.spec()
+                    ));
+                    continue;
+                }
+                file.access = Access::ReadWrite;
+            }
+            together.push(file);
+        }
+        together
+    }
+
+    /// Whether some run could write this file of the host in place.
+    fn was_writable(&self, host: &Path) -> bool {
+        self.runs.iter().any(|run| {
+            let mut dirs = run.granted.dirs.iter();
+            let mut files = run.granted.files.iter();
+            dirs.any(|it| it.access == Access::ReadWrite && host.starts_with(&it.host))
+                || files.any(|it| it.access == Access::ReadWrite && it.host == host)
+        })
     }
 
     /// What each run has used of a directory of the guest.
@@ -798,6 +814,15 @@ impl Page<'_> {
                 self.line(&format!("#   {}", said(&text)));
             }
         }
+    }
+}
+
+/// How far an access goes: the higher, the further.
+fn reach(access: &Access) -> u8 {
+    match access {
+        Access::ReadOnly => 0,
+        Access::CopyOnWrite => 1,
+        Access::ReadWrite => 2,
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::evidence::{Granted, Outside};
 use super::*;
-use crate::grants::{Grants, GrantsFile};
+use crate::grants::{Access, Grants, GrantsFile};
 use crate::trajectory::Used;
 use crate::trajectory::used::DirUse;
 
@@ -137,6 +137,60 @@ fn files_that_were_granted_one_by_one_stay_that() {
     assert_eq!(places(&grants, &used), ["/no/a /etc/a ro"]);
     let used = json!({ "dirs": [{ "guest": "/etc", "listed": ["."] }] });
     assert_eq!(places(&grants, &used).len(), 2, "a list shows both");
+}
+
+/// What several runs suggest, without evidence: `host guest access`, the newest run last.
+fn of_runs(runs: &[(Value, Value)]) -> (Vec<String>, Vec<String>) {
+    let runs = runs
+        .iter()
+        .enumerate()
+        .map(|(at, (grants, used))| Evidence {
+            run: format!("run-{at}"),
+            ..evidence(grants, used)
+        });
+    let suggestion = suggest(&runs.collect::<Vec<_>>());
+    let file = parse(&suggestion.text);
+    let dirs = file.dirs.iter().map(|it| (&it.host, &it.guest, it.access));
+    let files = file.files.iter().map(|it| (&it.host, &it.guest, it.access));
+    let places = dirs.chain(files).map(|(host, guest, access)| {
+        format!("{} {} {access}", host.display(), guest.as_deref().unwrap())
+    });
+    (places.collect(), suggestion.notes)
+}
+
+#[test]
+fn what_one_run_could_write_is_not_writable_elsewhere() {
+    let written = json!({ "dirs": [{ "guest": "/work", "made": ["x"] }] });
+    let listed = json!({ "dirs": [{ "guest": "/work", "listed": ["."] }] });
+    let (places, _) = of_runs(&[
+        (json!({ "dirs": ["/no/scratch::/work:rw"] }), written),
+        (json!({ "dirs": ["/no/home::/work:ro"] }), listed.clone()),
+    ]);
+    assert_eq!(places, ["/no/scratch /work rw"]);
+
+    let inner = json!({ "dirs": [{ "guest": "/work/sub", "made": ["x"] }] });
+    let (places, notes) = of_runs(&[
+        (json!({ "dirs": ["/no/scratch::/work/sub:rw"] }), inner),
+        (json!({ "dirs": ["/no/home::/work:ro"] }), listed),
+    ]);
+    assert_eq!(places, ["/no/home /work ro"]);
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].contains("/no/scratch::/work/sub:rw"), "{notes:?}");
+
+    // Files of one directory have one access.
+    let write = json!({ "dirs": [{ "guest": "/etc", "written": ["a"] }] });
+    let read = json!({ "dirs": [{ "guest": "/etc", "read": ["b"] }] });
+    let (places, notes) = of_runs(&[
+        (json!({ "files": ["/no/a::/etc/a:rw"] }), write.clone()),
+        (json!({ "files": ["/no/b::/etc/b:ro"] }), read.clone()),
+    ]);
+    assert_eq!(places, ["/no/a /etc/a rw"]);
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    let (places, _) = of_runs(&[
+        (json!({ "files": ["/no/a::/etc/a:rw"] }), write),
+        (json!({ "files": ["/no/b::/etc/b:rw"] }), read),
+    ]);
+    assert_eq!(places, ["/no/a /etc/a rw", "/no/b /etc/b rw"]);
 }
 
 #[test]
@@ -271,6 +325,7 @@ fn everything_that_would_not_be_allowed_is_listed() {
     });
     let granted = json!({
         "env": ["LANG"],
+        "args": ["--fast", "x"],
         "mcp-servers": [{ "id": "files", "command": "x" }],
         "secrets": [{ "name": "key", "host": "api.example.com" }],
     });
@@ -291,9 +346,56 @@ fn everything_that_would_not_be_allowed_is_listed() {
     the tool write of files needs mcp-servers: id = "files", tools = ["write"]
     the tool find of the component search needs tools: …/search.wasm
     the variable LANG, perhaps needs env: LANG = "…"
-    the secret key needs secrets: name = "key"
+    the arguments, perhaps needs args: ["--fast", "x"]
+    the secret key for api.example.com needs secrets: name = "key", host = "api.example.com"
     3MiB of memory (allowed is 1MiB) needs limits: memory = "3MiB"
     "#);
+}
+
+#[test]
+fn what_the_account_does_not_tell_is_said() {
+    let run = evidence(&json!({}), &json!({ "more": true }));
+    let suggestion = suggest(std::slice::from_ref(&run));
+    assert_eq!(suggestion.notes.len(), 1, "{:?}", suggestion.notes);
+    assert!(suggestion.notes[0].contains("more than"));
+    let missing = check(&parse(&suggestion.text), &[run]).unwrap();
+    assert_eq!(missing.len(), 1, "it cannot be known that all is allowed");
+    assert!(missing[0].used.contains("more than"), "{missing:?}");
+}
+
+#[test]
+fn a_secret_is_for_the_hosts_it_went_to() {
+    let secret = |host: &str| json!({ "name": "key", "host": host });
+    let granted = json!({ "secrets": [secret("api.example.com"), secret("other.example.com")] });
+    let missing = |used: &Value, file: &str| {
+        let file = parse(&format!("version = 1\nhosts = ['*.example.com']\n{file}"));
+        let missing = check(&file, &[evidence(&granted, used)]).unwrap();
+        missing.into_iter().map(|it| it.needs).collect::<Vec<_>>()
+    };
+    let asked = json!({
+        "requests": [{ "caller": "guest", "method": "GET", "url": "https://api.example.com/v1/a", "count": 1 }],
+        "secrets": ["key"],
+    });
+    let bound = |host: &str| format!("[[secrets]]\nname = 'key'\nhost = '{host}'\n");
+    for host in ["api.example.com", "*.example.com", "GET api.example.com/v1"] {
+        assert_eq!(missing(&asked, &bound(host)), [""; 0], "{host}");
+    }
+    for host in [
+        "other.example.com",
+        "POST api.example.com",
+        "api.example.com/v2",
+    ] {
+        let needs = missing(&asked, &bound(host));
+        assert_eq!(
+            needs,
+            [r#"name = "key", host = "api.example.com""#],
+            "{host}"
+        );
+    }
+    // Nobody knows where it went.
+    let unknown = json!({ "secrets": ["key"] });
+    let needs = missing(&unknown, &bound("api.example.com"));
+    assert_eq!(needs, [r#"name = "key", host = "other.example.com""#]);
 }
 
 fn paths() -> impl Strategy<Value = Vec<String>> {
@@ -342,14 +444,66 @@ prop_compose! {
             servers: std::collections::BTreeSet::new(),
             secrets,
             peak,
+            more: false,
         }
+    }
+}
+
+prop_compose! {
+    /// A run with any grants of the host, and any use of them.
+    fn granted_run()(
+        dirs in prop::collection::vec(("a|b|a/x", "/work|/work/sub|/data", "ro|rw|cow"), 0..3),
+        files in prop::collection::vec(("a|b|a/x", "f|g", "/work|/work/sub|/etc", "ro|rw"), 0..3),
+        guests in prop::collection::vec(("/work|/work/sub|/data|/etc", paths(), paths(), paths(), paths()), 0..4),
+        names in prop::collection::vec("f|g", 0..2),
+    ) -> (Value, Value) {
+        let dirs = dirs.iter().map(|(host, guest, access)| format!("/no/{host}::{guest}:{access}"));
+        let files = files.iter().map(|(host, name, guest, access)| format!("/no/{host}/{name}::{guest}/{name}:{access}"));
+        let uses = guests.into_iter().map(|(guest, mut read, mut written, made, listed)| {
+            read.extend(names.first().cloned());
+            written.extend(names.get(1).cloned());
+            json!({ "guest": guest, "read": read, "written": written, "made": made, "listed": listed })
+        });
+        (
+            json!({ "dirs": dirs.collect::<Vec<_>>(), "files": files.collect::<Vec<_>>() }),
+            json!({ "dirs": uses.collect::<Vec<_>>() }),
+        )
     }
 }
 
 proptest! {
     #[test]
+    fn nothing_of_the_host_is_suggested_that_no_run_had(
+        runs in prop::collection::vec(granted_run(), 1..4),
+    ) {
+        let runs: Vec<Evidence> = runs.iter().enumerate().map(|(at, (grants, used))| Evidence {
+            run: format!("run-{at}"),
+            ..evidence(grants, used)
+        }).collect();
+        let suggestion = suggest(&runs);
+        let file = parse(&suggestion.text);
+        let reach = |access: Access| match access {
+            Access::ReadOnly => 0,
+            Access::CopyOnWrite => 1,
+            Access::ReadWrite => 2,
+        };
+        let in_dir = |host: &Path, access| runs.iter().flat_map(|run| &run.granted.dirs)
+            .any(|it| host.starts_with(&it.host) && reach(access) <= reach(it.access));
+        let in_file = |host: &Path, access| runs.iter().flat_map(|run| &run.granted.files)
+            .any(|it| host == it.host && reach(access) <= reach(it.access));
+        for it in &file.dirs {
+            prop_assert!(in_dir(&it.host, it.access), "{}", suggestion.text);
+        }
+        for it in &file.files {
+            let had = in_dir(&it.host, it.access) || in_file(&it.host, it.access);
+            prop_assert!(had, "{}", suggestion.text);
+        }
+    }
+
+    #[test]
     fn what_is_suggested_is_read_and_allows_what_was_used(
         uses in prop::collection::vec((used(), "rw|cow", "\\PC{0,9}", "[ -~]{0,9}"), 1..4),
+        args in prop::collection::vec("\\PC{0,9}", 0..3),
     ) {
         let runs: Vec<Evidence> = uses.into_iter().enumerate().map(|(at, (used, access, subject, value))| {
             let components: Vec<PathBuf> = used.tools.iter()
@@ -358,7 +512,7 @@ proptest! {
             let grants = json!({
                 "dirs": [format!("/no/repo {at}::/work:{access}"), format!("/no/data::/data:{access}")],
                 "env": ["A B", "LANG"],
-                "args": [subject],
+                "args": args,
                 "limits": crate::grants::Limits::default().to_json(),
                 "mcp-servers": [{ "id": "s", "command": "A=… x y", "env": ["A"] }, { "id": "t", "url": "https://t.org" }],
                 "secrets": [{ "name": "key", "host": "a.b" }, { "name": "other", "host": "a.b", "query": subject.clone() + "q" }],

@@ -16,15 +16,33 @@ pub(super) fn quoted(text: &str) -> String {
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
-            c if c.is_control() => {
-                // Writing to a `String` cannot fail.
-                let _ = write!(out, "\\u{:04X}", u32::from(c));
+            // Writing to a `String` cannot fail.
+            c if is_hidden(c) => {
+                let _ = match u32::from(c) {
+                    code @ ..=0xffff => write!(out, "\\u{code:04X}"),
+                    code => write!(out, "\\U{code:08X}"),
+                };
             }
             c => out.push(c),
         }
     }
     out.push('"');
     out
+}
+
+/// Whether a person who reads the file would not see that it is there, or where: control characters, what changes
+/// the direction of text, what has no width, and spaces that are none of the keyboard's.
+fn is_hidden(c: char) -> bool {
+    let ignorable = matches!(
+        c,
+        '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0100}'..='\u{e01ef}'
+    );
+    if c.is_ascii() {
+        return c.is_control();
+    }
+    // As the second character of a text: accents belong to what is before them, and are seen there.
+    ignorable || String::from_iter(['a', c]).escape_debug().count() > 2
 }
 
 /// A JSON value on one line. TOML has no null: members that are null are left out.
@@ -59,13 +77,9 @@ pub(super) fn key(name: &str) -> String {
 
 /// Text of others in a comment: on its line, in sight and not too long.
 pub(super) fn said(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let mut shown: String = text
         .chars()
-        .map(|c| if hidden(c) { ' ' } else { c })
+        .map(|c| if is_hidden(c) { ' ' } else { c })
         .take(MAX)
         .collect();
     if text.chars().nth(MAX).is_some() {
@@ -91,9 +105,21 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn what_nobody_sees_is_written_by_its_number() {
+        let text =
+            "a\u{202e}b\u{200b}\u{feff}\u{a0}\u{2028}\u{2066}\u{e0001}\u{3164}é \u{4e2d}\u{1f600}";
+        let expected = r#""a\u202Eb\u200B\uFEFF\u00A0\u2028\u2066\U000E0001\u3164é 中😀""#;
+        assert_eq!(quoted(text), expected);
+        let read: ::toml::Table = ::toml::from_str(&format!("a = {}", quoted(text))).unwrap();
+        assert_eq!(read["a"].as_str(), Some(text));
+        assert_eq!(quoted("e\u{301}"), "\"e\u{301}\"", "an accent is seen");
+        assert_eq!(said("a\u{200b}\u{202e}b"), "a  b");
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(text in "\\PC{0,20}[\\x00-\\x1f\"\\\\\\x7f\\u{80}-\\u{9f}]{0,4}", name in "\\PC{1,8}") {
+        fn what_is_written_is_read_back(text in "\\PC{0,20}[\\u{200b}-\\u{202e}\\u{e0000}-\\u{e01ef}\\x00-\\x1f\"\\\\\\x7f\\u{80}-\\u{9f}]{0,4}", name in "\\PC{1,8}") {
             let value = json!({ name.clone(): [text.clone(), { "a": true }] });
             let written = format!("{} = {}\n# {}\n", key(&name), inline(&value[&name]), said(&text));
             let read: ::toml::Table = ::toml::from_str(&written).unwrap();

@@ -223,6 +223,21 @@ impl Run {
         }
     }
 
+    /// What the outcome says of how it ended besides that word: which limit, which trap, what is missing. The
+    /// greatest value of a limit is a grant, and those are not compared.
+    fn ended_by(&self) -> Option<Value> {
+        let Value::Object(mut rest) = serde_json::to_value(&self.outcome()?.ended).ok()? else {
+            return None;
+        };
+        rest.remove("kind");
+        rest.remove("max");
+        match (rest.len(), rest.values().next()) {
+            (0, _) => None,
+            (1, Some(Value::String(text))) => Some(json!(text)),
+            _ => Some(Value::Object(rest)),
+        }
+    }
+
     /// How it ended, in the word of the outcome.
     fn ended(&self) -> Value {
         match &self.past.state {
@@ -264,6 +279,10 @@ fn facts(one: &Run, other: &Run) -> Vec<Fact> {
     fact("task", Counts::Yes, &|run| asked(run, "prompt"));
     fact("model", Counts::Yes, &|run| asked(run, "model"));
     fact("ended", Counts::Yes, &|run| Some(run.ended()));
+    fact("ended_by", Counts::Yes, &Run::ended_by);
+    fact("stop_reason", Counts::Yes, &|run| {
+        outcome(run, &|it| json!(it.stop_reason))
+    });
     fact("turns", Counts::Yes, &|run| Some(json!(run.totals().turns)));
     fact("tool_calls", Counts::Yes, &|run| {
         Some(json!(run.totals().tool_calls))

@@ -520,9 +520,9 @@ fn end_account(ledger: &Ledger, outcome: Outcome, disk: Usage) -> Outcome {
     outcome
 }
 
-/// The most the run has used of the limits that are measured here.
-fn measured(outcome: &Outcome, disk: Usage) -> [(&'static str, u64); 10] {
-    let totals = &outcome.totals;
+/// The most the run has used of the limits that are measured here. What models have used is noted where it is
+/// counted: the totals have turns in them that an agent only claims.
+fn measured(outcome: &Outcome, disk: Usage) -> [(&'static str, u64); 8] {
     // Of a run that is metered in fuel, fuel is what the limit is about.
     let cpu = match outcome.fuel {
         Some(fuel) => fuel.div_ceil(FUEL_PER_MS),
@@ -533,11 +533,6 @@ fn measured(outcome: &Outcome, disk: Usage) -> [(&'static str, u64); 10] {
         ("wall", outcome.wall_us.div_ceil(1000)),
         ("cpu", cpu),
         ("host-calls", outcome.host_calls),
-        (
-            "tokens",
-            totals.input_tokens.saturating_add(totals.output_tokens),
-        ),
-        ("money", model::spent::micro_usd(totals.cost_usd)),
         ("handles", disk.handles_peak),
         ("disk-bytes", disk.disk_bytes_peak),
         ("file-bytes", disk.file_bytes_peak),

@@ -1,7 +1,8 @@
 //! What a run uses of its grants, collected while it goes on and written as its last record but one.
 //!
 //! Paths, models and tools are told where the grant is checked; requests, secrets and changes of files are
-//! read off the records. Everything is bounded: what comes beyond is told in less detail, never left out.
+//! read off the records. Everything is bounded: what comes beyond is told in less detail, and what is
+//! left out is said to be (`more`).
 
 mod paths;
 
@@ -17,10 +18,10 @@ use crate::egress::Caller;
 /// Different requests that are told one by one; of further ones only where they went.
 const REQUESTS: usize = 200;
 
-/// Different places of requests that are told. The rules of the operator allow far fewer hosts.
+/// Different places of requests that are told, those one by one among them. The rules of the operator allow far fewer hosts.
 const HOSTS: usize = 1000;
 
-/// Models and secrets that are told, each; limits of a run keep tools below it.
+/// Models, tools, servers and secrets that are told, each.
 const NAMES: usize = 1000;
 
 /// What a run has used of its grants.
@@ -53,6 +54,9 @@ pub struct Used {
     /// milliseconds, millionths of a dollar or a count. What is not there was not used.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub peak: BTreeMap<String, u64>,
+    /// Whether more hosts, models, tools, servers or secrets were used than are told here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// What was used of one directory of the guest. Paths are relative to it, `.` is the directory itself. A path
@@ -156,6 +160,13 @@ pub enum Use<'a> {
     Environment,
     /// A model, as `provider/model`.
     Model(&'a str),
+    /// What the answer of a model counts against the limits `tokens` and `money`.
+    Answer {
+        /// Tokens, in and out.
+        tokens: u64,
+        /// Millionths of a US dollar.
+        micro_usd: u64,
+    },
     /// A granted tool, by its own name.
     Tool(ToolFrom<'a>, &'a str),
     /// Resources or prompts of the tool server of this id.
@@ -174,6 +185,7 @@ pub(super) struct Collector {
     servers: BTreeSet<String>,
     secrets: BTreeSet<String>,
     peak: BTreeMap<&'static str, u64>,
+    more: bool,
 }
 
 impl Collector {
@@ -195,7 +207,11 @@ impl Collector {
             Use::Environment => self.environment = true,
             Use::Model(name) => {
                 self.add("model-calls", 1);
-                count(&mut self.models, name.to_owned(), NAMES);
+                self.more |= !count(&mut self.models, name.to_owned(), NAMES);
+            }
+            Use::Answer { tokens, micro_usd } => {
+                self.add("tokens", tokens);
+                self.add("money", micro_usd);
             }
             Use::Tool(from, tool) => {
                 self.add("tool-calls", 1);
@@ -203,11 +219,9 @@ impl Collector {
                     ToolFrom::Server(id) => (true, id.to_owned(), tool.to_owned()),
                     ToolFrom::Component(name) => (false, name.to_owned(), tool.to_owned()),
                 };
-                count(&mut self.tools, key, NAMES);
+                self.more |= !count(&mut self.tools, key, NAMES);
             }
-            Use::Server(id) => {
-                self.servers.insert(id.to_owned());
-            }
+            Use::Server(id) => self.more |= !keep(&mut self.servers, id, NAMES),
         }
     }
 
@@ -231,9 +245,7 @@ impl Collector {
                     self.request(*caller, method, url);
                 }
             }
-            Audit::SecretUsed { name, .. } if self.secrets.len() < NAMES => {
-                self.secrets.insert(name.clone());
-            }
+            Audit::SecretUsed { name, .. } => self.more |= !keep(&mut self.secrets, name, NAMES),
             Audit::Checkpoint { bytes, .. } | Audit::Artifact { bytes, .. } => {
                 self.add("storage-bytes", *bytes);
             }
@@ -288,6 +300,7 @@ impl Collector {
             peak: peak
                 .map(|(name, most)| ((*name).to_owned(), *most))
                 .collect(),
+            more: self.more,
         }
     }
 
@@ -311,12 +324,12 @@ impl Collector {
         let url = url.split('?').next().unwrap_or_default();
         let key = (caller, method.to_owned(), url.to_owned());
         if self.requests.len() < REQUESTS || self.requests.contains_key(&key) {
-            count(&mut self.requests, key, REQUESTS);
+            self.more |= !count(&mut self.requests, key, HOSTS);
             return;
         }
         let host = url.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
         let key = (caller, method.to_owned(), host);
-        count(&mut self.requests, key, HOSTS);
+        self.more |= !count(&mut self.requests, key, HOSTS);
     }
 
     /// A path as the guest writes it.
@@ -336,17 +349,40 @@ impl Collector {
     }
 }
 
-/// Counts `key`, unless there are `max` others already.
-fn count<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, max: usize) {
-    if counts.len() < max || counts.contains_key(&key) {
+/// Counts `key`, unless there are `max` others already. Whether it was counted.
+#[must_use]
+fn count<K: Ord>(counts: &mut BTreeMap<K, u64>, key: K, max: usize) -> bool {
+    let fits = counts.len() < max || counts.contains_key(&key);
+    if fits {
         let count = counts.entry(key).or_default();
         *count = count.saturating_add(1);
     }
+    fits
+}
+
+/// Keeps `name`, unless there are `max` others already. Whether it is kept.
+#[must_use]
+fn keep(names: &mut BTreeSet<String>, name: &str, max: usize) -> bool {
+    let fits = names.len() < max || names.contains(name);
+    if fits {
+        names.insert(name.to_owned());
+    }
+    fits
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn secret(name: &str) -> Entry {
+        Entry::Audit(Audit::SecretUsed {
+            name: name.to_owned(),
+            digest: String::new(),
+            place: "authorization".to_owned(),
+            host: "https://example.com".to_owned(),
+            replaced: false,
+        })
+    }
 
     fn request(url: &str) -> Entry {
         Entry::Audit(Audit::Request {
@@ -409,6 +445,41 @@ mod tests {
             .find(|it| it.url == "https://example.com");
         let rest = rest.unwrap();
         assert_eq!(rest.count, 1000 - REQUESTS as u64);
+    }
+
+    #[test]
+    fn what_is_not_told_is_said_to_be_missing() {
+        let full = || {
+            let mut collector = Collector::default();
+            for n in 0..NAMES {
+                collector.used(Use::Model(&format!("x/{n}")));
+                collector.used(Use::Tool(ToolFrom::Server("s"), &n.to_string()));
+                collector.used(Use::Server(&n.to_string()));
+                collector.note(&secret(&n.to_string()));
+            }
+            for n in 0..HOSTS {
+                collector.note(&request(&format!("https://{n}.example.com")));
+            }
+            collector.used(Use::Model("x/0"));
+            collector.note(&secret("0"));
+            assert!(!collector.finish().more, "each of them is told");
+            collector
+        };
+        let more: [fn(&mut Collector); 5] = [
+            |it| it.used(Use::Model("y/new")),
+            |it| it.used(Use::Tool(ToolFrom::Server("s"), "new")),
+            |it| it.used(Use::Server("new")),
+            |it| it.note(&secret("new")),
+            |it| it.note(&request("https://new.example.com/a")),
+        ];
+        for use_more in more {
+            let mut collector = full();
+            use_more(&mut collector);
+            let used = collector.finish();
+            assert!(used.more);
+            let json = serde_json::to_value(&used).unwrap();
+            assert_eq!(json["more"], true);
+        }
     }
 
     #[test]

@@ -18,7 +18,8 @@ Examples:
   wasm-agent runs diff 20261121-0530 latest
 
 Exit codes:
-  0  they say the same; how long they took and what memory they had does not count
+  0  they say the same; how long they took and what memory they had does not count, and
+     what they were granted is not compared
   1  they differ
   2  one of them cannot be read";
 

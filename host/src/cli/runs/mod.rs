@@ -1,6 +1,7 @@
 //! `wasm-agent runs`: what has been run.
 
 mod diff;
+mod granted;
 mod list;
 mod remove;
 mod show;

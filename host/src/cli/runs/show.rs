@@ -4,7 +4,6 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use wasm_agent::error::Exit;
-use wasm_agent::grants::Limits;
 use wasm_agent::run::history::{PastBody, Request, artifacts};
 use wasm_agent::run::{Outcome, PastRun, RunDir, State};
 
@@ -15,6 +14,7 @@ use super::super::out::{BOLD, CYAN, Cell, DIM, Out, Table, YELLOW, print_json, p
 use super::super::summary::{Stderr, counts, details, summary, tail};
 use super::super::text::{age, clipped, duration, for_terminal, printable, size};
 use super::super::timeline::moment;
+use super::granted::granted;
 use super::list::word;
 
 const EXAMPLES: &str = "\
@@ -188,77 +188,8 @@ fn asked(out: &mut Out, run: &RunDir, request: &Request) -> Result<(), Failure> 
     if let Some(model) = text("model").filter(|model| model != "none/none") {
         row("model", model);
     }
-    row("grants", grants(&request.grants));
+    row("grants", granted(&request.grants));
     out.table(&table)
-}
-
-/// What was granted, in the words of the flags. Limits that are the default are left out.
-fn grants(grants: &Value) -> String {
-    let list = |name: &str| {
-        grants
-            .get(name)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-    };
-    let mut parts = Vec::new();
-    for (name, flag) in [
-        ("dirs", "--dir"),
-        ("files", "--file"),
-        ("protect", "--protect"),
-        ("env", "--env"),
-        ("args", "--arg"),
-    ] {
-        let values = list(name).filter_map(Value::as_str);
-        parts.extend(values.map(|value| format!("{flag} {}", printable(value))));
-    }
-    if grants.get("no-protect").and_then(Value::as_bool) == Some(true) {
-        parts.push("--no-protect".to_owned());
-    }
-    parts.extend(required(grants).map(|evidence| format!("--require {}", printable(&evidence))));
-    let default = Limits::default().to_json();
-    for (name, value) in grants
-        .get("limits")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
-        if default.get(name) != Some(value) {
-            let shown = match value {
-                Value::Number(number) => {
-                    wasm_agent::grants::limits::show(name, number.as_u64().unwrap_or(0))
-                }
-                other => other.as_str().unwrap_or_default().to_owned(),
-            };
-            parts.push(format!("--limit {}={}", printable(name), printable(&shown)));
-        }
-    }
-    if parts.is_empty() {
-        "none".to_owned()
-    } else {
-        parts.join(" ")
-    }
-}
-
-/// What was required, in the words of the flag.
-fn required(grants: &Value) -> impl Iterator<Item = String> {
-    let is_required = |name| grants.pointer(name).and_then(Value::as_bool) == Some(true);
-    let complete = is_required("/require/complete").then(|| "complete".to_owned());
-    let output = is_required("/require/output-schema").then(|| "output-schema".to_owned());
-    let artifacts = grants
-        .pointer("/require/artifacts")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(|artifact| {
-            let name = artifact.get("name")?.as_str()?;
-            let schema = artifact.pointer("/schema/path").and_then(Value::as_str);
-            Some(schema.map_or_else(
-                || format!("artifact={name}"),
-                |schema| format!("artifact={name}:{schema}"),
-            ))
-        });
-    complete.into_iter().chain(artifacts).chain(output)
 }
 
 fn timeline(out: &mut Out, run: &RunDir, started: Timestamp) -> Result<(), Failure> {
