@@ -38,7 +38,7 @@ impl Bench {
         )
         .unwrap();
         let host = Host::new(HostOptions {
-            cache: Cache::open(&lab.join("cache")).unwrap(),
+            cache: Cache::open(lab.join("cache")).unwrap(),
             profile,
             ..HostOptions::default()
         })
@@ -113,7 +113,7 @@ fn main() {
         let names = ["live", "live, in fuel", "recorded", "replayed"];
         let medians = took.map(|mut took| {
             took.sort_unstable();
-            took[took.len() / 2]
+            took.get(took.len() / 2).copied().unwrap()
         });
         println!("{:<14} {:>10} {:>10}", "run", "median", "to live");
         for (name, median) in names.into_iter().zip(medians) {
