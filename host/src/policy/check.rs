@@ -7,8 +7,8 @@ use http::Method;
 use serde::Serialize;
 
 use super::evidence::Evidence;
+use super::files::{guest_of, guest_of_file};
 use super::paths::{beneath, join, parent};
-use super::suggest::{guest_of, guest_of_file};
 use super::toml::quoted;
 use crate::egress::HostRule;
 use crate::egress::target::Target;

@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod evidence;
+mod files;
 mod hosts;
 mod limits;
 mod narrow;
