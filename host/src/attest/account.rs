@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use crate::capabilities::storage::Submitted;
 use crate::digest::Digest;
 use crate::json::printable;
+use crate::run::Related;
 use crate::trajectory::verify::{MAX_LINE, Report};
 
 /// A run directory that has been judged.
@@ -36,7 +37,7 @@ pub(super) struct RunFile {
     pub(super) agent: AgentText,
     pub(super) grants: Box<RawValue>,
     pub(super) host: HostText,
-    pub(super) taping: Option<Taping>,
+    pub(super) taping: Option<Related>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,15 +51,6 @@ pub(super) struct AgentText {
 pub(super) struct HostText {
     pub(super) version: String,
     pub(super) profile: String,
-}
-
-/// How the run relates to a recording.
-#[derive(Debug, Deserialize)]
-pub(super) struct Taping {
-    /// The session id as the guest and the trajectory know it.
-    pub(super) session_id: String,
-    /// The file it was recorded to: a name in the run directory, or a path.
-    pub(super) recording: Option<PathBuf>,
 }
 
 /// The outcome in the last record.

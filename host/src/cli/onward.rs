@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use serde_json::Value;
 use wasm_agent::engine::Profile;
 use wasm_agent::recording::InDoubt;
+use wasm_agent::recording::onward::Edit;
 use wasm_agent::run::onward::{Fork, Past};
 use wasm_agent::run::taping::FILE;
 use wasm_agent::run::{Outcome, RunHandle, StartError};
@@ -247,7 +248,7 @@ pub(super) async fn fork(args: Args) -> Done {
 }
 
 /// `40:/Ok/content/0/text="…"`. What is no JSON is a text.
-fn edit(text: &str) -> Result<(u64, String, Value), Failure> {
+fn edit(text: &str) -> Result<Edit, Failure> {
     let parts = text.split_once('=').and_then(|(place, value)| {
         let (call, pointer) = place.split_once(':')?;
         Some((call.parse().ok()?, pointer.to_owned(), value))
@@ -259,5 +260,9 @@ fn edit(text: &str) -> Result<(u64, String, Value), Failure> {
         ));
     };
     let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
-    Ok((call, pointer, value))
+    Ok(Edit {
+        call,
+        pointer,
+        value,
+    })
 }

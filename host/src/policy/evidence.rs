@@ -15,6 +15,7 @@ use crate::grants::{DirSpec, FileSpec};
 use crate::recording::Recording;
 use crate::run::RunDir;
 use crate::run::history::{HistoryError, PastBody};
+use crate::run::taping::FILE;
 use crate::trajectory::Used;
 
 /// Different denials of a run that are kept.
@@ -178,14 +179,13 @@ impl Evidence {
             (Some(used), Some(path)) => hosts(used, &granted, path, &request.agent.digest),
             _ => Hosts::Unknown,
         };
-        let taping = run.read_request().map_err(HistoryError::from)?;
-        let mode = taping.pointer("/taping/mode").and_then(Value::as_str);
+        let related = request.taping.as_ref();
         Ok(Evidence {
             agent: request.agent.name,
             component: request.agent.digest,
-            outside: match mode {
-                Some("replay" | "resume" | "fork" | "hybrid") => Outside::Recorded,
-                _ => Outside::Live,
+            outside: match related.is_some_and(|related| related.mode.is_answered()) {
+                true => Outside::Recorded,
+                false => Outside::Live,
             },
             env: values(run.path(), &granted.env),
             granted,
@@ -214,7 +214,7 @@ fn hosts(used: &Used, granted: &Granted, component: &Path, digest: &str) -> Host
 
 /// Values of variables, as far as the run has a recording beside it: nothing else keeps them.
 fn values(run: &Path, names: &[String]) -> BTreeMap<String, String> {
-    let path = run.join("recording.ndjson");
+    let path = run.join(FILE);
     if names.is_empty() || !path.is_file() {
         return BTreeMap::new();
     }

@@ -1,13 +1,13 @@
 //! The beginning of a recording: how far a run that goes on from it is answered from there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 
 use super::Recording;
+use super::divergence::shown;
 use super::format::{Answer, Entry};
 use crate::error::Hint;
-use crate::json::printable;
 use requests::Requests;
 
 mod requests;
@@ -42,6 +42,17 @@ pub struct Doubt {
     pub call: u64,
     /// What it was, in a few words.
     pub what: String,
+}
+
+/// Another answer to a call.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edit {
+    /// Its number.
+    pub call: u64,
+    /// Where in its result, as RFC 6901 has it.
+    pub pointer: String,
+    /// What is there instead.
+    pub value: Value,
 }
 
 /// A run cannot go on from a recording.
@@ -226,13 +237,13 @@ impl Recording {
         told: impl Fn(&str) -> Value,
     ) -> Result<Beginning, OnwardError> {
         let ongoing = self.ongoing();
-        let mut doubts: HashMap<u64, (usize, String, String)> = HashMap::new();
+        let mut doubts: BTreeMap<u64, (&str, &Value)> = BTreeMap::new();
         // Where answers began that have not arrived whole.
         let mut open: Vec<u64> = Vec::new();
         let mut requests = Requests::default();
         // What comes before it is not asked for again.
         let mut floor = 0;
-        for (at, entry) in ongoing.entries.iter().enumerate() {
+        for entry in &ongoing.entries {
             match entry {
                 Entry::Asked { n, kind, request } => {
                     if policy == InDoubt::Tell {
@@ -240,7 +251,7 @@ impl Recording {
                         floor = floor.max(*n);
                         open.clear();
                     }
-                    doubts.insert(*n, (at, kind.clone(), request.to_string()));
+                    doubts.insert(*n, (kind, request));
                 }
                 Entry::Answered { of, .. } => {
                     doubts.remove(of);
@@ -270,8 +281,6 @@ impl Recording {
                 Entry::Readings { .. } | Entry::Cut { .. } => {}
             }
         }
-        let mut doubts: Vec<_> = doubts.into_iter().collect();
-        doubts.sort_by_key(|(call, _)| *call);
         let mut at = ongoing.calls().saturating_add(1);
         if let Some(first) = open.iter().find(|n| **n > floor) {
             at = *first;
@@ -279,9 +288,9 @@ impl Recording {
         at = requests.again(floor).map_or(at, |first| first.min(at));
         let mut in_doubt: Vec<Doubt> = doubts
             .iter()
-            .map(|(call, (_, kind, request))| Doubt {
+            .map(|(call, (kind, request))| Doubt {
                 call: *call,
-                what: format!("`{kind}` {}", clipped(request)),
+                what: format!("`{kind}` {}", shown(&request.to_string())),
             })
             .chain(requests.in_doubt())
             .collect();
@@ -301,7 +310,7 @@ impl Recording {
                     entries = ongoing.kept(at);
                 }
                 InDoubt::Tell => {
-                    for (call, (_, kind, _)) in doubts.iter().filter(|(call, _)| *call < at) {
+                    for (call, (kind, _)) in doubts.range(..at) {
                         entries.push(Entry::Answered {
                             of: *call,
                             answer: Answer::Result(told(kind)),
@@ -317,12 +326,17 @@ impl Recording {
         })
     }
 
-    /// Changes the answer to a call: `pointer` (RFC 6901) into its result is `value`.
+    /// Changes the answer to a call.
     ///
     /// # Errors
     ///
     /// There is no such call, or nothing at that place.
-    pub fn edit(&mut self, call: u64, pointer: &str, value: Value) -> Result<(), OnwardError> {
+    pub fn edit(&mut self, edit: Edit) -> Result<(), OnwardError> {
+        let Edit {
+            call,
+            pointer,
+            value,
+        } = edit;
         let wrong = |reason: &str| OnwardError::Edit {
             call,
             reason: reason.to_owned(),
@@ -336,7 +350,7 @@ impl Recording {
         match result {
             None => Err(wrong("it has none before the fork")),
             Some(Answer::Trap(_)) => Err(wrong("the agent was trapped there")),
-            Some(Answer::Result(result)) => match result.pointer_mut(pointer) {
+            Some(Answer::Result(result)) => match result.pointer_mut(&pointer) {
                 None => Err(wrong("its result has nothing there")),
                 Some(place) => {
                     *place = value;
@@ -365,16 +379,4 @@ fn effect(kind: &str, request: &Value, answer: &Answer) -> Effect {
         "http.send" if requests::does_something(request, answer) => Effect::Done,
         _ => Effect::Nothing,
     }
-}
-
-/// Characters of a request in a message.
-const SHOWN: usize = 120;
-
-fn clipped(text: &str) -> String {
-    let text = printable(text);
-    let mut shown: String = text.chars().take(SHOWN).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    shown
 }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::format::{ClockKind, Component, FORMAT, Header, Reader};
+use super::onward::Edit;
 use super::tape::{Closing, Miss, Sink, Stop};
 use super::*;
 use crate::digest::Digest;
@@ -603,10 +604,15 @@ fn an_answer_nobody_waits_for_is_no_recording() {
 #[test]
 fn an_answer_is_changed_where_it_is_pointed_at() {
     let mut recording = recording(&[READ, SEND]);
-    recording.edit(2, "/us", json!(7)).unwrap();
+    let edit = |call, pointer: &str| Edit {
+        call,
+        pointer: pointer.to_owned(),
+        value: json!(7),
+    };
+    recording.edit(edit(2, "/us")).unwrap();
     assert!(recording.entries[1].line().contains(r#""us":7"#));
     for (call, pointer) in [(1, ""), (2, "/nothing"), (9, "")] {
-        assert!(recording.edit(call, pointer, json!(0)).is_err(), "{call}");
+        assert!(recording.edit(edit(call, pointer)).is_err(), "{call}");
     }
     for at in [0, 4] {
         assert!(matches!(

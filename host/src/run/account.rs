@@ -11,13 +11,13 @@ use super::agent::Agent;
 use super::directory::{self, RunDir};
 use super::drive;
 use super::outcome::Outcome;
+use super::related::Related;
 use super::start::StartError;
 use super::supervise::Interrupt;
 use super::taping::Taped;
 use crate::egress::secrets::Guard;
 use crate::engine::Profile;
 use crate::grants::Grants;
-use crate::recording::format::Parent;
 use crate::trajectory::journal::{Journal, Link};
 use crate::trajectory::ledger::{FactLimits, Ledger};
 use crate::trajectory::recorder::Ids;
@@ -43,9 +43,7 @@ pub(super) struct Asked<'a> {
     pub(super) run_id: &'a str,
     pub(super) provider: Option<String>,
     pub(super) grants: &'a Grants,
-    pub(super) mode: Option<&'static str>,
-    /// The run it goes on from.
-    pub(super) parent: Option<Parent>,
+    pub(super) related: Option<Related>,
     pub(super) guard: Option<&'a Arc<Guard>>,
 }
 
@@ -61,7 +59,7 @@ impl Account {
         session_id: &str,
         taped: &Taped,
     ) -> Result<Account, StartError> {
-        let mut run_json = asked.to_json(session_id, taped);
+        let mut run_json = asked.to_json(session_id);
         if let Some(guard) = asked.guard
             && let Some(redacted) = guard.redact_value(&run_json)
         {
@@ -131,12 +129,12 @@ impl Account {
 
 impl Asked<'_> {
     /// What stands in `run.json`.
-    fn to_json(&self, session_id: &str, taped: &Taped) -> Value {
+    fn to_json(&self, session_id: &str) -> Value {
         let Asked {
             agent,
             commission,
             grants,
-            mode,
+            related,
             ..
         } = self;
         let mut json = json!({
@@ -157,18 +155,8 @@ impl Asked<'_> {
                 "profile": format!("{:?}", self.profile).to_lowercase(),
             },
         });
-        if let (Some(mode), Some(map)) = (mode, json.as_object_mut()) {
-            // The trajectory of a run that can be repeated has the session id of its recording.
-            let mut taping = json!({ "mode": mode, "session_id": taped.known_as });
-            if let Some(taping) = taping.as_object_mut() {
-                if let Some(parent) = &self.parent {
-                    taping.insert("parent".to_owned(), json!(parent));
-                }
-                if let Some(file) = &taped.recording_name {
-                    taping.insert("recording".to_owned(), json!(file));
-                }
-            }
-            map.insert("taping".to_owned(), taping);
+        if let (Some(related), Some(map)) = (related, json.as_object_mut()) {
+            map.insert("taping".to_owned(), json!(related));
         }
         json
     }

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::directory::{self, DirectoryError, Life, RunDir};
 use super::outcome::{self, Outcome};
+use super::related::Related;
 use crate::error::Hint;
 use crate::trajectory::Totals;
 
@@ -60,6 +61,8 @@ pub struct Request {
     pub agent: RequestedAgent,
     /// The effective grants, in the words of a grants file.
     pub grants: Value,
+    /// How it relates to a recording, if it does.
+    pub taping: Option<Related>,
 }
 
 /// The agent of a run.

@@ -7,26 +7,26 @@
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
 use super::account::RunHandle;
 use super::agent::Agent;
 use super::directory::{DirectoryError, RunDir, RunsDir};
+use super::host::Host;
 use super::kept::{Around, Kept};
-use super::start::{Places, RunRequest, StartError};
+use super::related::{Kind, Related};
+use super::start::{Places, RunRequest, StartError, Started};
 use super::taping::{FILE, Mode, RecordTo};
+use super::workspaces::WorkspacesError;
 use crate::commission::Commission;
 use crate::grants::dir::DEFAULT_GUEST;
 use crate::grants::{Access, FileGrant, Grants, Outside};
 use crate::recording::format::{Onward, Parent, Redirect};
-use crate::recording::onward::Doubt;
+use crate::recording::onward::{Doubt, Edit};
 use crate::recording::tape::Miss;
 use crate::recording::{InDoubt, Recording};
 use crate::tools;
-
-use super::host::Host;
 
 /// A recorded run that is gone on from.
 #[derive(Clone, Debug)]
@@ -119,8 +119,6 @@ pub struct Continued {
     /// Models that are asked instead of the commission's.
     pub(super) redirects: Vec<Redirect>,
     pub(super) record: RecordTo,
-    /// Paths that were put back.
-    pub(super) put_back: Arc<AtomicUsize>,
 }
 
 impl Continued {
@@ -129,15 +127,12 @@ impl Continued {
         self.parent.how == Onward::Resume
     }
 
-    /// Makes what the run may change itself what it was before. Blocks.
-    pub(super) fn put_back(&self, grants: &Grants) -> Result<(), StartError> {
-        if let Some(kept) = &self.kept
-            && self.is_in_place()
-        {
-            let paths = kept.put_back(grants)?;
-            self.put_back.store(paths, Ordering::Relaxed);
+    /// Makes what the run may change itself what it was before. Blocks. Returns how many paths were put back.
+    pub(super) fn put_back(&self, grants: &Grants) -> Result<usize, WorkspacesError> {
+        match &self.kept {
+            Some(kept) if self.is_in_place() => kept.put_back(grants),
+            _ => Ok(0),
         }
-        Ok(())
     }
 
     /// Lets the run have copies of what it could otherwise change itself.
@@ -169,8 +164,8 @@ pub struct Resumption {
 pub struct Fork {
     /// Number of the first call that is performed.
     pub at: u64,
-    /// Answers that are different: call, pointer into its result (RFC 6901), value.
-    pub edits: Vec<(u64, String, Value)>,
+    /// Answers that are different.
+    pub edits: Vec<Edit>,
     /// The model that is asked instead of the commission's.
     pub model: Option<String>,
 }
@@ -202,16 +197,18 @@ impl Lock {
 /// Refuses to go on a second time from the same point: what the first one has done would be done again.
 fn gone_on_with(run: &RunDir, runs: &RunsDir) -> Result<(), StartError> {
     for other in runs.list()? {
-        let Ok(request) = other.read_request() else {
+        // One that cannot be read has not been started by this host.
+        let Some(Related {
+            mode: Kind::Resume,
+            parent: Some(parent),
+            ..
+        }) = other.request().ok().and_then(|request| request.taping)
+        else {
             continue;
         };
-        let Some(parent) = request.pointer("/taping/parent") else {
-            continue;
-        };
-        let is = |name: &str, value: &str| parent.get(name).and_then(Value::as_str) == Some(value);
-        if is("run", run.session_id()) && is("how", "resume") {
+        if parent.run == run.session_id() {
             return Err(StartError::GoneOnWith {
-                run: run.session_id().to_owned(),
+                run: parent.run,
                 by: other.session_id().to_owned(),
             });
         }
@@ -226,8 +223,8 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// The run goes on or is gone on with, was not recorded or has come to its end, a call was under way and `in_doubt` says to
-    /// stop then, or the run cannot be started.
+    /// The run goes on or is gone on with, was not recorded or has come to its end, a call was under way and
+    /// `in_doubt` says to stop then, or the run cannot be started.
     pub fn resume(
         &self,
         agent: Agent,
@@ -251,7 +248,6 @@ impl Host {
         }
         let beginning = past.recording.resumable(in_doubt, tools::in_doubt)?;
         let request = past.request(agent, &Places::default(), Some(runs.clone()))?;
-        let put_back = Arc::new(AtomicUsize::new(0));
         let (at, in_doubt) = (beginning.at, beginning.in_doubt);
         let mode = Mode::Onward(Box::new(Continued {
             from: Arc::new(beginning.recording),
@@ -264,13 +260,12 @@ impl Host {
             kept: past.kept,
             redirects: past.recording.header.redirects,
             record: RecordTo::RunDirectory,
-            put_back: put_back.clone(),
         }));
-        let handle = self.start_in(mode, request)?;
+        let Started { handle, put_back } = self.begin(mode, request)?;
         let resumption = Resumption {
             at,
             in_doubt,
-            put_back: put_back.load(Ordering::Relaxed),
+            put_back,
         };
         Ok((handle, resumption))
     }
@@ -290,8 +285,8 @@ impl Host {
         runs: &RunsDir,
     ) -> Result<RunHandle, StartError> {
         let mut from = past.recording.ongoing().before(fork.at)?;
-        for (call, pointer, value) in fork.edits {
-            from.edit(call, &pointer, value)?;
+        for edit in fork.edits {
+            from.edit(edit)?;
         }
         let mut request = past.request(agent, places, Some(runs.clone()))?;
         let mut redirects = past.recording.header.redirects;
@@ -314,7 +309,6 @@ impl Host {
             kept: past.kept,
             redirects,
             record: RecordTo::RunDirectory,
-            put_back: Arc::default(),
         }));
         self.start_in(mode, request)
     }
@@ -375,7 +369,6 @@ impl Host {
             kept: past.kept,
             redirects: past.recording.header.redirects,
             record,
-            put_back: Arc::default(),
         }));
         self.start_in(mode, request)
     }

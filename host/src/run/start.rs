@@ -225,6 +225,11 @@ impl Host {
     /// As [`Host::start`]; and when this host meters guests in time, the recording cannot be written, or a
     /// granted directory cannot be read or has too much in it.
     pub fn start_in(&self, mode: Mode, request: RunRequest) -> Result<RunHandle, StartError> {
+        self.begin(mode, request).map(|started| started.handle)
+    }
+
+    /// The same, and says what was done for it.
+    pub(super) fn begin(&self, mode: Mode, request: RunRequest) -> Result<Started, StartError> {
         let RunRequest {
             mut agent,
             commission,
@@ -276,10 +281,11 @@ impl Host {
             let models = setup.as_mut().ok();
             gather(&self.inner.vault, &grants, body, models, seed)?
         };
-        if let Mode::Onward(onward) = &mode {
+        let put_back = match &mode {
             // What can be refused has been, as far as it does not depend on what is there.
-            onward.put_back(&granted)?;
-        }
+            Mode::Onward(onward) => onward.put_back(&granted)?,
+            _ => 0,
+        };
         let inputs = mode.inputs(&grants)?;
         let replayed = matches!(mode, Mode::Replay(_));
         if let Some(recording) = mode.recording() {
@@ -314,7 +320,6 @@ impl Host {
         {
             kept::keep(directory, kept.as_ref(), &granted, secrets.guard())?;
         }
-        let (name, parent) = (mode.name(), mode.parent().cloned());
         let planned = Planned {
             agent: &agent,
             commission: &commission,
@@ -322,6 +327,7 @@ impl Host {
             effective: &grants,
         };
         let guard = secrets.guard();
+        let related = mode.related(&place.session_id);
         let taped = mode.prepare(
             &planned,
             inputs,
@@ -344,8 +350,7 @@ impl Host {
             run_id: &run_id,
             provider,
             grants: &grants,
-            mode: name,
-            parent,
+            related,
             guard,
         };
         let account = Account::open(&asked, directory, &place.session_id, &taped)?;
@@ -406,7 +411,8 @@ impl Host {
             secrets,
             interrupt: interrupt.clone(),
         };
-        Ok(account.handle(interrupt, tokio::spawn(drive::drive(job))))
+        let handle = account.handle(interrupt, tokio::spawn(drive::drive(job)));
+        Ok(Started { handle, put_back })
     }
 
     /// Repeats a recorded run: nothing is reached, nobody is asked, no time passes, and what the run was let
@@ -464,8 +470,7 @@ impl Host {
             run_id,
             provider: None,
             grants,
-            mode: None,
-            parent: None,
+            related: None,
             guard: secrets.guard(),
         };
         let taped = Taped::live(&place.session_id, grants, seed);
@@ -489,6 +494,13 @@ impl Host {
         });
         Ok(account.handle(Interrupt::default(), task))
     }
+}
+
+/// A run that has been started, and what was done for it.
+pub(super) struct Started {
+    pub(super) handle: RunHandle,
+    /// Paths that were put back to what they were before the run it goes on with.
+    pub(super) put_back: usize,
 }
 
 /// Where a run that is about to start keeps its account. Unless it is kept, no half-written run is left behind.

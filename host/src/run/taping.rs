@@ -10,13 +10,14 @@ use super::agent::Agent;
 use super::directory::RunDir;
 use super::kept::Kept;
 use super::onward::Continued;
+use super::related::{Kind, Related};
 use super::start::StartError;
 use super::workspaces::{Workspaces, WorkspacesError};
 use crate::commission::Commission;
 use crate::egress::secrets::Secrets;
 use crate::engine::Profile;
 use crate::grants::{Access, FileGrant, Grants};
-use crate::recording::format::{ClockKind, Component, FORMAT, Header, Onward, Parent};
+use crate::recording::format::{ClockKind, Component, FORMAT, Header, Onward};
 use crate::recording::inputs::{self, Inventory};
 use crate::recording::tape::{Scrub, Sink};
 use crate::recording::{Recording, Seed, Tape};
@@ -80,8 +81,6 @@ pub(super) struct Taped {
     pub(super) storage: bool,
     /// The file that is written.
     pub(super) recording: Option<PathBuf>,
-    /// The same as `run.json` names it: in the run directory by its name alone, so that it can be moved.
-    pub(super) recording_name: Option<PathBuf>,
 }
 
 /// What a run is about to be, before anything is written.
@@ -135,19 +134,55 @@ impl Mode {
         }
     }
 
-    /// The word for it in `run.json`; none for a live run.
-    pub(super) fn name(&self) -> Option<&'static str> {
+    /// What `run.json` calls it; nothing for a live run.
+    fn kind(&self) -> Option<Kind> {
         match self {
             Mode::Live => None,
-            Mode::Record(_) => Some("record"),
-            Mode::Hermetic { .. } => Some("hermetic"),
-            Mode::Replay(_) => Some("replay"),
+            Mode::Record(_) => Some(Kind::Record),
+            Mode::Hermetic { .. } => Some(Kind::Hermetic),
+            Mode::Replay(_) => Some(Kind::Replay),
             Mode::Onward(onward) => Some(match onward.parent.how {
-                Onward::Resume => "resume",
-                Onward::Fork => "fork",
-                Onward::Hybrid => "hybrid",
+                Onward::Resume => Kind::Resume,
+                Onward::Fork => Kind::Fork,
+                Onward::Hybrid => Kind::Hybrid,
             }),
         }
+    }
+
+    /// Where it is recorded, if anywhere.
+    fn recorded_to(&self) -> Option<&RecordTo> {
+        match self {
+            Mode::Live | Mode::Replay(_) => None,
+            Mode::Record(to) => Some(to),
+            Mode::Hermetic { record, .. } => record.as_ref(),
+            Mode::Onward(onward) => Some(&onward.record),
+        }
+    }
+
+    /// The session id as the guest and the trajectory know it, of a run whose own is `session_id`.
+    fn known_as(&self, session_id: &str) -> String {
+        match self {
+            Mode::Live | Mode::Record(_) => session_id.to_owned(),
+            Mode::Hermetic { seed, .. } => {
+                let seed = seed.to_string();
+                format!("hermetic-{}", seed.get(..16).unwrap_or_default())
+            }
+            Mode::Replay(recording) => recording.header.session_id.clone(),
+            Mode::Onward(onward) => onward.from.header.session_id.clone(),
+        }
+    }
+
+    /// What `run.json` says of it, for a run of this session id; nothing for a live run.
+    pub(super) fn related(&self, session_id: &str) -> Option<Related> {
+        Some(Related {
+            mode: self.kind()?,
+            session_id: self.known_as(session_id),
+            parent: match self {
+                Mode::Onward(onward) => Some(onward.parent.clone()),
+                _ => None,
+            },
+            recording: self.recorded_to().map(RecordTo::name),
+        })
     }
 
     /// Looks at the inputs, where they matter, and compares them with those of the recording. Blocks while it
@@ -194,25 +229,9 @@ impl Mode {
         }
     }
 
-    /// The run it goes on from.
-    pub(super) fn parent(&self) -> Option<&Parent> {
-        match self {
-            Mode::Onward(onward) => Some(&onward.parent),
-            _ => None,
-        }
-    }
-
     /// Whether the run is recorded to its own directory, so that it can be gone on with.
     pub(super) fn keeps(&self) -> bool {
-        let to = match self {
-            Mode::Live | Mode::Replay(_) | Mode::Hermetic { record: None, .. } => return false,
-            Mode::Record(to)
-            | Mode::Hermetic {
-                record: Some(to), ..
-            } => to,
-            Mode::Onward(onward) => &onward.record,
-        };
-        *to == RecordTo::RunDirectory
+        self.recorded_to() == Some(&RecordTo::RunDirectory)
     }
 
     /// Makes the tape of a run whose directory is there.
@@ -226,6 +245,7 @@ impl Mode {
         secrets: &Secrets,
     ) -> Result<Taped, StartError> {
         let guest_grants = planned.effective.to_guest_json();
+        let known_as = self.known_as(session_id);
         let (start, clock, record) = match self {
             Mode::Live => {
                 return Ok(Taped {
@@ -239,15 +259,6 @@ impl Mode {
             }
             Mode::Record(to) => (Timestamp::now(), ClockKind::Real, Some(to)),
             Mode::Hermetic { start, record, .. } => (start, ClockKind::Virtual, record),
-        };
-        let known_as = match clock {
-            ClockKind::Real => session_id.to_owned(),
-            ClockKind::Virtual => {
-                format!(
-                    "hermetic-{}",
-                    seed.to_string().get(..16).unwrap_or_default()
-                )
-            }
         };
         let header = Header {
             format: FORMAT.to_owned(),
@@ -272,7 +283,6 @@ impl Mode {
             redirects: Vec::new(),
         };
         let scrub = scrub(secrets, &header)?;
-        let recording_name = record.as_ref().map(RecordTo::name);
         let recording = record.map(|to| to.path(directory)).transpose()?;
         let sink = recording.as_deref().map(Sink::create).transpose()?;
         Ok(Taped {
@@ -283,7 +293,6 @@ impl Mode {
             guest_grants,
             storage: directory.is_some(),
             recording,
-            recording_name,
         })
     }
 }
@@ -312,7 +321,6 @@ impl Taped {
             guest_grants: grants.to_guest_json(),
             storage: false,
             recording: None,
-            recording_name: None,
         }
     }
 }
@@ -389,7 +397,6 @@ fn continued(
         ..from.header.clone()
     };
     let changed = changed(&from.header, planned.agent);
-    let recording_name = Some(record.name());
     let scrub = scrub(secrets, &header)?;
     let recording = record.path(directory)?;
     let sink = Sink::create(&recording)?;
@@ -401,7 +408,6 @@ fn continued(
         guest_grants: header.guest_grants.clone(),
         storage: header.storage && directory.is_some(),
         recording: Some(recording),
-        recording_name,
         header: Some(header),
     })
 }
@@ -416,7 +422,6 @@ fn replayed(recording: Arc<Recording>, agent: &Agent) -> Taped {
         guest_grants: header.guest_grants.clone(),
         storage: header.storage,
         recording: None,
-        recording_name: None,
         header: Some(header),
     }
 }

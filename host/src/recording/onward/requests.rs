@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Doubt, clipped};
+use super::Doubt;
+use crate::recording::divergence::shown;
 use crate::recording::format::Answer;
 
 /// Methods that do nothing but ask (RFC 9110 §9.2.1).
@@ -57,7 +58,7 @@ impl Requests {
                     call,
                     is_safe: is_safe(request),
                     is_answered: false,
-                    what: format!("`{kind}` {}", clipped(&request.to_string())),
+                    what: format!("`{kind}` {}", shown(&request.to_string())),
                 };
                 self.under_way.insert(number, sent);
             }
