@@ -15,10 +15,20 @@ use crate::trajectory::fact::Usage;
 /// A table with a line for every model there is has some thousands.
 const MAX_BYTES: u64 = 16 << 20;
 
+/// Prices of models by `provider/model`.
+type Table = HashMap<String, Price>;
+
 /// Prices of models. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Prices {
-    table: Arc<HashMap<String, Price>>,
+#[derive(Clone, Debug, Default)]
+pub struct Prices(Source);
+
+/// Where prices come from.
+#[derive(Clone, Debug, Default)]
+enum Source {
+    /// The table in this program. It is parsed when a price is first looked up: most runs ask no model.
+    #[default]
+    BuiltIn,
+    Read(Arc<Table>),
 }
 
 /// Prices of one model, in US dollars per million tokens.
@@ -75,20 +85,11 @@ impl Hint for PriceError {
     }
 }
 
-static BUILT_IN: LazyLock<Prices> = LazyLock::new(|| {
+static BUILT_IN: LazyLock<Table> = LazyLock::new(|| {
     let text = include_str!("../../data/model-prices.csv");
     // A test parses it, so that it is never empty.
-    Prices::parse(text.as_bytes(), Path::new("(built in)")).unwrap_or_else(|_| Prices {
-        table: Arc::default(),
-    })
+    parse(text.as_bytes(), Path::new("(built in)")).unwrap_or_default()
 });
-
-impl Default for Prices {
-    /// The built-in table.
-    fn default() -> Prices {
-        BUILT_IN.clone()
-    }
-}
 
 impl Prices {
     /// Reads a table.
@@ -115,74 +116,7 @@ impl Prices {
     ///
     /// The line that is wrong.
     pub fn parse(text: &[u8], path: &Path) -> Result<Prices, PriceError> {
-        let wrong = |line: u64, reason: String| PriceError::Line {
-            path: path.to_owned(),
-            line,
-            reason,
-        };
-        let mut headers: Option<csv::StringRecord> = None;
-        let mut table = HashMap::new();
-        // Line by line: the reader's own numbers do not count comments.
-        for (at, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
-            let line = line.trim_ascii();
-            if line.is_empty() || line.starts_with(b"#") {
-                continue;
-            }
-            let mut reader = csv::ReaderBuilder::new()
-                .has_headers(false)
-                .trim(csv::Trim::All)
-                .buffer_capacity(1 << 10)
-                .from_reader(line);
-            let mut record = csv::StringRecord::new();
-            reader
-                .read_record(&mut record)
-                .map_err(|error| wrong(at, reason(&error)))?;
-            let Some(headers) = &headers else {
-                headers = Some(record);
-                continue;
-            };
-            if record.len() != headers.len() {
-                let (found, expected) = (record.len(), headers.len());
-                let reason = format!("it has {found} values instead of {expected}");
-                return Err(wrong(at, reason));
-            }
-            let line: Line = record
-                .deserialize(Some(headers))
-                .map_err(|error| wrong(at, reason(&error)))?;
-            let Line {
-                model,
-                input,
-                output,
-                cache_read,
-                cache_write,
-            } = line;
-            let prices = [Some(input), Some(output), cache_read, cache_write];
-            if prices
-                .iter()
-                .flatten()
-                .any(|price| !price.is_finite() || *price < 0.0)
-            {
-                return Err(wrong(
-                    at,
-                    format!("a price of `{model}` is not zero or more"),
-                ));
-            }
-            if !model.contains('/') {
-                return Err(wrong(at, format!("`{model}` is not `provider/model`")));
-            }
-            let price = Price {
-                input,
-                output,
-                cache_read,
-                cache_write,
-            };
-            if table.insert(model.clone(), price).is_some() {
-                return Err(wrong(at, format!("`{model}` is there twice")));
-            }
-        }
-        Ok(Prices {
-            table: Arc::new(table),
-        })
+        Ok(Prices(Source::Read(Arc::new(parse(text, path)?))))
     }
 
     /// The price of the first of `models` that has one, as `provider` names them.
@@ -199,10 +133,104 @@ impl Prices {
         };
         models.into_iter().find_map(|model| {
             let undated = undated(model);
-            let find = |model: &str| self.table.get(&format!("{provider}/{model}")).copied();
+            let find = |model: &str| self.table().get(&format!("{provider}/{model}")).copied();
             find(model).or_else(|| undated.and_then(find))
         })
     }
+
+    fn table(&self) -> &Table {
+        match &self.0 {
+            Source::BuiltIn => &BUILT_IN,
+            Source::Read(table) => table,
+        }
+    }
+}
+
+/// The table in `text`, which is that of the file at `path`.
+fn parse(text: &[u8], path: &Path) -> Result<Table, PriceError> {
+    let wrong = |line: u64, reason: String| PriceError::Line {
+        path: path.to_owned(),
+        line,
+        reason,
+    };
+    // Blank lines and comments are taken out first, because the reader's own line numbers leave them out.
+    let mut lines = Vec::new();
+    let mut rows = Vec::with_capacity(text.len());
+    for (number, line) in (1_u64..).zip(text.split(|byte| *byte == b'\n')) {
+        let line = line.trim_ascii();
+        if !line.is_empty() && !line.starts_with(b"#") {
+            lines.push(number);
+            rows.extend_from_slice(line);
+            rows.push(b'\n');
+        }
+    }
+    // One reader for the whole table: making one builds its parser, which costs more than reading a line.
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(csv::Trim::All)
+        .from_reader(rows.as_slice());
+    let mut headers: Option<csv::StringRecord> = None;
+    let mut record = csv::StringRecord::new();
+    let mut table = HashMap::with_capacity(lines.len());
+    loop {
+        let row = reader.position().line();
+        let row = usize::try_from(row.saturating_sub(1)).unwrap_or(usize::MAX);
+        let at = lines.get(row).copied().unwrap_or_default();
+        let is_there = reader
+            .read_record(&mut record)
+            .map_err(|error| wrong(at, reason(&error)))?;
+        if !is_there {
+            return Ok(table);
+        }
+        let Some(headers) = &headers else {
+            headers = Some(record.clone());
+            continue;
+        };
+        let (model, price) = line(&record, headers).map_err(|reason| wrong(at, reason))?;
+        if table.contains_key(&model) {
+            return Err(wrong(at, format!("`{model}` is there twice")));
+        }
+        table.insert(model, price);
+    }
+}
+
+/// The model and its price in one line of a table, or what is wrong with it.
+fn line(
+    record: &csv::StringRecord,
+    headers: &csv::StringRecord,
+) -> Result<(String, Price), String> {
+    if record.len() != headers.len() {
+        let (found, expected) = (record.len(), headers.len());
+        return Err(format!("it has {found} values instead of {expected}"));
+    }
+    let Line {
+        model,
+        input,
+        output,
+        cache_read,
+        cache_write,
+    } = record
+        .deserialize(Some(headers))
+        .map_err(|error| reason(&error))?;
+    let prices = [Some(input), Some(output), cache_read, cache_write];
+    if prices
+        .iter()
+        .flatten()
+        .any(|price| !price.is_finite() || *price < 0.0)
+    {
+        return Err(format!("a price of `{model}` is not zero or more"));
+    }
+    if !model.contains('/') {
+        return Err(format!("`{model}` is not `provider/model`"));
+    }
+    let price = Price {
+        input,
+        output,
+        cache_read,
+        cache_write,
+    };
+    Ok((model, price))
 }
 
 impl Price {
@@ -265,7 +293,7 @@ mod tests {
 
     #[test]
     fn the_built_in_table_has_the_usual_models() {
-        assert!(Prices::default().table.len() > 1000);
+        assert!(Prices::default().table().len() > 1000);
         for (provider, model) in [
             ("anthropic", "claude-haiku-4-5"),
             ("anthropic", "claude-haiku-4-5-20251001"),
@@ -314,6 +342,12 @@ mod tests {
             ("a/b,1,1", "line 2", "3 values instead of 5"),
             ("# comment\n\na/b,1,1,1,1,1", "line 4", "6 values"),
             ("a/b,,1,,", "line 2", "float"),
+            (
+                "\n# \"\n\na/b,1,1,,\n\n#\na/c,x,1,,",
+                "line 8",
+                "invalid float",
+            ),
+            ("a/b,1,1,,\na/c,1,1,\"\na/d,1,1,,", "line 3", "4 values"),
         ] {
             let error = parse(lines).unwrap_err();
             assert!(error.contains(line) && error.contains(reason), "{error}");
