@@ -119,9 +119,13 @@ fn command() -> clap::Command {
 
 /// Parses the command line, does what it says, and prints what went wrong.
 pub(crate) fn main() -> ExitCode {
-    let cli = command()
-        .try_get_matches()
-        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let parse = |command: clap::Command| {
+        let matches = command.try_get_matches()?;
+        Cli::from_arg_matches(&matches)
+    };
+    // Arranging the help builds every command, which takes as long as a short run. So it is done only for a command
+    // line that asks for help or cannot be read; every other one is parsed the same without it.
+    let cli = parse(Cli::command()).or_else(|_| parse(command()));
     let done = match cli {
         Ok(cli) => {
             use_colors(cli.color);

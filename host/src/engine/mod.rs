@@ -80,6 +80,12 @@ impl Engine {
         &self.compatibility
     }
 
+    /// The compiled form of `artifact`, if it is in `cache` and can be trusted. Takes about as long as reading the
+    /// file.
+    pub fn cached(&self, artifact: &Artifact, cache: &Cache) -> Option<Component> {
+        cache.get(&self.key(artifact), self)
+    }
+
     /// The compiled form of `artifact`: from `cache` if it is there and can be trusted, otherwise compiled
     /// and put there. Compiling takes from tens of milliseconds to minutes: call it on a thread that may
     /// block. This is where the bytes are validated; opening an artifact reads its outline only.
@@ -90,21 +96,33 @@ impl Engine {
     ///
     /// [`LoadError::Compile`] when the bytes are not a valid component or use a feature this engine does not have.
     pub fn load(&self, artifact: &Artifact, cache: &Cache) -> Result<Component, LoadError> {
-        let key = cache::Key::new(artifact.digest(), &self.compatibility);
-        if let Some(component) = cache.get(&key, self) {
-            return Ok(component);
+        match self.cached(artifact, cache) {
+            Some(component) => Ok(component),
+            None => self.compile_into(artifact, cache),
         }
+    }
+
+    /// Compiles `artifact` and puts the result into `cache`; see [`Engine::load`].
+    pub(crate) fn compile_into(
+        &self,
+        artifact: &Artifact,
+        cache: &Cache,
+    ) -> Result<Component, LoadError> {
         let started = std::time::Instant::now();
         tracing::debug!(digest = %artifact.digest(), "compiling");
         let component = self.compile(artifact)?;
         tracing::debug!(digest = %artifact.digest(), elapsed = ?started.elapsed(), "compiled");
         if cache.is_enabled() {
             match component.serialize() {
-                Ok(code) => cache.put(&key, &code),
+                Ok(code) => cache.put(&self.key(artifact), &code),
                 Err(error) => tracing::warn!("keeping compiled code: {error:#}"),
             }
         }
         Ok(component)
+    }
+
+    fn key(&self, artifact: &Artifact) -> cache::Key {
+        cache::Key::new(artifact.digest(), &self.compatibility)
     }
 
     /// Compiles on a thread of its own, whose stack is known to be enough for what [`Artifact`] lets through.
