@@ -17,7 +17,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::start::StartError;
-use super::workspaces::{WorkspacesError, at};
+use super::workspaces::{self, WorkspacesError, at};
 use crate::capabilities::filesystem::cow::{CopyLimits, Workspace};
 use crate::digest::Digest;
 use crate::egress::secrets::Guard;
@@ -93,8 +93,8 @@ pub(super) fn keep(
     let dirs = dirs.filter(|dir| dir.access == Access::ReadWrite || of(dir).is_some());
     for (index, dir) in dirs.enumerate() {
         let folder = start.join(index.to_string());
-        let source = of(dir).unwrap_or(&dir.host);
-        Workspace::prepare_from(source, &dir.host, &folder, &CopyLimits::default())
+        let source = of(dir).unwrap_or_else(|| dir.host.clone());
+        Workspace::prepare_from(&source, &dir.host, &folder, &CopyLimits::default())
             .map_err(WorkspacesError::from)?;
         let name = folder.join("guest");
         fs::write(&name, &dir.guest).map_err(at("write", &name))?;
@@ -138,7 +138,7 @@ fn place_of(start: &Path, file: &FileGrant) -> PathBuf {
 pub struct Kept {
     run: PathBuf,
     /// By path in the guest.
-    dirs: Vec<(String, PathBuf)>,
+    dirs: Vec<(String, Arc<Workspace>)>,
 }
 
 impl Kept {
@@ -156,7 +156,7 @@ impl Kept {
                 break;
             }
             let guest = fs::read_to_string(&name).map_err(at("read", &name))?;
-            dirs.push((guest, Workspace::open(&folder)?.tree()));
+            dirs.push((guest, Arc::new(Workspace::open(&folder)?)));
         }
         Ok(Kept {
             run: run.to_owned(),
@@ -166,9 +166,13 @@ impl Kept {
 
     /// What a directory of the guest was like, where it was kept.
     #[must_use]
-    pub fn dir(&self, guest: &str) -> Option<&Path> {
-        let (_, tree) = self.dirs.iter().find(|(name, _)| name == guest)?;
-        Some(tree)
+    pub fn dir(&self, guest: &str) -> Option<PathBuf> {
+        Some(self.workspace(guest)?.tree())
+    }
+
+    fn workspace(&self, guest: &str) -> Option<&Workspace> {
+        let (_, workspace) = self.dirs.iter().find(|(name, _)| name == guest)?;
+        Some(workspace)
     }
 
     /// What a single file was like, where it was kept.
@@ -185,15 +189,18 @@ impl Kept {
     /// A directory cannot be copied, or somebody changes it right now; it is left as it was then.
     pub(super) fn put_back(&self, grants: &Grants) -> Result<usize, WorkspacesError> {
         let found = self.next_found();
+        let protection = workspaces::protection(grants);
         let mut put_back = 0;
         for (index, dir) in writable(grants).enumerate() {
-            let Some(tree) = self.dir(&dir.guest) else {
+            let Some(then) = self.workspace(&dir.guest) else {
                 continue;
             };
             fs::create_dir_all(&found).map_err(at("make", &found))?;
             let folder = found.join(index.to_string());
-            let was = Workspace::prepare(&dir.host, &folder, &CopyLimits::default())?;
-            let paths = was.turn_into(tree)?.paths.len();
+            // Nothing of it is bounded: it is what the operator had.
+            let was = Workspace::prepare(&dir.host, &folder, &CopyLimits::default())?
+                .bounded(&protection, None)?;
+            let paths = was.turn_into(then)?.paths.len();
             put_back += paths;
             if paths == 0 {
                 was.discard()?;

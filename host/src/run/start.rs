@@ -340,7 +340,7 @@ impl Host {
         let workspaces = if replayed {
             copies(keeps, &mut grants)?
         } else {
-            Workspaces::prepare_from(kept.as_ref(), keeps, &grants.dirs)?
+            Workspaces::prepare_from(kept.as_ref(), keeps, &grants)?
         };
         let models = models(&agent, setup, &taped.tape)?;
         let asked = Asked {

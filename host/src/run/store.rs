@@ -10,12 +10,10 @@ use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 
 use super::agent::Entry;
 use super::drive::{Job, Watched};
-use super::workspaces::Workspaces;
+use super::workspaces::{Workspaces, protection};
 use crate::capabilities::Witness;
 use crate::capabilities::content::Remembered;
-use crate::capabilities::filesystem::{
-    self, Extent, Filesystem, Mount, MountError, Protection, Stable,
-};
+use crate::capabilities::filesystem::{self, Extent, Filesystem, Mount, MountError, Stable};
 use crate::capabilities::http::Http;
 use crate::capabilities::meters::Limiter;
 use crate::capabilities::random::Randomness;
@@ -23,7 +21,7 @@ use crate::capabilities::state::RunState;
 use crate::capabilities::storage::Storage;
 use crate::egress::{Caller, Way};
 use crate::engine::{Engine, Profile};
-use crate::grants::{self, Access, FileGrant, Grants};
+use crate::grants::{Access, FileGrant, Grants};
 use crate::model::Models;
 use crate::recording::Tape;
 use crate::selftest::sabotage;
@@ -155,15 +153,7 @@ pub(super) fn filesystem(
         handles: grants.limits.handles,
     };
     let witness = Arc::new(Witness::new(ledger.clone()));
-    let protection = match &grants.protection {
-        grants::Protection::Standard(_) if sabotage::down(Wall::ProtectedExtra) => {
-            Protection::Standard(Vec::new())
-        }
-        grants::Protection::Standard(patterns) => {
-            Protection::Standard(patterns.iter().map(ToString::to_string).collect())
-        }
-        grants::Protection::Off => Protection::Off,
-    };
+    let protection = protection(grants);
     let files = Filesystem::new(&mounts, limits, &protection, witness)?;
     Ok(match tape.start() {
         Some(start) => files.with_stability(Stable {

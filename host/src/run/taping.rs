@@ -431,13 +431,13 @@ pub(super) fn copies(
     place: Option<&Path>,
     grants: &mut Grants,
 ) -> Result<Workspaces, WorkspacesError> {
-    let mut dirs = grants.dirs.clone();
-    for dir in &mut dirs {
+    let mut copied = grants.clone();
+    for dir in &mut copied.dirs {
         if dir.access == Access::ReadWrite {
             dir.access = Access::CopyOnWrite;
         }
     }
-    let workspaces = Workspaces::prepare(place, &dirs)?;
+    let workspaces = Workspaces::prepare(place, &copied)?;
     copy_files(place, None, grants)?;
     Ok(workspaces)
 }

@@ -12,9 +12,12 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::kept::Kept;
+use crate::capabilities::filesystem::Protection;
 use crate::capabilities::filesystem::cow::{CopyLimits, CowError, Delta, Workspace};
 use crate::error::Hint;
-use crate::grants::{Access, DirGrant};
+use crate::grants::{self, Access, Grants};
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 
 const FOLDER: &str = "cow";
 const PATCH: &str = "workspace.patch";
@@ -59,14 +62,27 @@ impl Hint for WorkspacesError {
     }
 }
 
+/// What a guest may not change in the directories it may write to, in the words of the file system.
+pub(super) fn protection(grants: &Grants) -> Protection {
+    match &grants.protection {
+        grants::Protection::Standard(_) if down(Wall::ProtectedExtra) => {
+            Protection::Standard(Vec::new())
+        }
+        grants::Protection::Standard(patterns) => {
+            Protection::Standard(patterns.iter().map(ToString::to_string).collect())
+        }
+        grants::Protection::Off => Protection::Off,
+    }
+}
+
 impl Workspaces {
     /// Copies every directory that is granted copy-on-write. Blocks for as long as that takes.
     ///
     /// # Errors
     ///
     /// A directory is too large or cannot be copied, or there is no run directory to copy it to.
-    pub fn prepare(run: Option<&Path>, dirs: &[DirGrant]) -> Result<Workspaces, WorkspacesError> {
-        Workspaces::prepare_from(None, run, dirs)
+    pub fn prepare(run: Option<&Path>, grants: &Grants) -> Result<Workspaces, WorkspacesError> {
+        Workspaces::prepare_from(None, run, grants)
     }
 
     /// The same with copies of what the directories were like, where that was kept.
@@ -77,9 +93,10 @@ impl Workspaces {
     pub fn prepare_from(
         sources: Option<&Kept>,
         run: Option<&Path>,
-        dirs: &[DirGrant],
+        grants: &Grants,
     ) -> Result<Workspaces, WorkspacesError> {
-        let cow = dirs.iter().filter(|dir| dir.access == Access::CopyOnWrite);
+        let dirs = grants.dirs.iter();
+        let cow = dirs.filter(|dir| dir.access == Access::CopyOnWrite);
         let mut copies = Vec::new();
         for (index, dir) in cow.enumerate() {
             let guest = || dir.guest.clone();
@@ -89,9 +106,10 @@ impl Workspaces {
             let folder = folder.join(index.to_string());
             let source = sources
                 .and_then(|kept| kept.dir(&dir.guest))
-                .unwrap_or(&dir.host);
+                .unwrap_or_else(|| dir.host.clone());
             let limits = CopyLimits::default();
-            let copy = Workspace::prepare_from(source, &dir.host, &folder, &limits)?;
+            let copy = Workspace::prepare_from(&source, &dir.host, &folder, &limits)?
+                .bounded(&protection(grants), Some(grants.limits.disk_bytes))?;
             let name = folder.join("guest");
             fs::write(&name, &dir.guest).map_err(at("write", &name))?;
             copies.push((guest(), copy));

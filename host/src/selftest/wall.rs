@@ -50,6 +50,9 @@ walls! {
     SingleFiles, "single-files", "A granted file shows nothing else of its directory.";
     CopyOnWrite, "copy-on-write", "What is granted copy-on-write is not written to by a run.";
     BaseMoved, "base-moved", "What somebody else changed since the run began is not overwritten.";
+    ApplyPlan, "apply-plan", "What is applied is moved by the host's own plan, never by one found where agents write.";
+    ApplyBytes, "apply-bytes", "Applying makes a directory grow by no more than the run was allowed.";
+    ApplyModes, "apply-modes", "What is applied can be read by nobody who could not read it before.";
     PseudoDirs, "pseudo-dirs", "Directories that show the host itself cannot be granted.";
     DiskBytes, "disk-bytes", "Bytes written to disk are counted before they are written.";
     FileBytes, "file-bytes", "A file does not grow beyond its limit.";

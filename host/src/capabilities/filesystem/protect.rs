@@ -8,6 +8,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
+/// How the folders begin through which `apply` moves things. A guest that could write to one would choose what is moved.
+pub(super) const STAGE: &str = ".wasm-agent-apply";
+
 /// What of a protected path is kept from changing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -51,6 +56,7 @@ const LOGIN: &str = "it is started at login";
 /// CI definitions are among them although they are only code of the repository: they run elsewhere,
 /// unreviewed, with credentials, once somebody pushes the branch.
 pub const PROTECTED: &[Protected] = &[
+    tree(".wasm-agent-apply*", "what is applied is moved through it"),
     tree(".git/hooks", GIT),
     tree(".git/config", GIT),
     tree(".git/config.worktree", GIT),
@@ -146,7 +152,8 @@ pub const PROTECTED: &[Protected] = &[
 ];
 
 /// Which paths inside writable directories are kept from changing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Protection {
     /// [`PROTECTED`], and these patterns of the operator's.
     Standard(Vec<String>),

@@ -1,6 +1,7 @@
 //! Directories granted copy-on-write, and what becomes of the copy.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use super::super::case::{Case, Trying, guest, host};
@@ -9,7 +10,8 @@ use super::super::setup::{Dirs, Setup, Trace};
 use super::super::stage::{self, Stage};
 use super::super::wall::Wall;
 use super::super::world::World;
-use crate::capabilities::filesystem::cow::CowError;
+use crate::capabilities::filesystem::Protection;
+use crate::capabilities::filesystem::cow::{CowError, Workspace};
 use crate::run::{Ended, Workspaces, WorkspacesError};
 
 const COPY: Setup = Setup::new(Dirs::Copy);
@@ -35,6 +37,27 @@ pub(super) const CASES: &[Case] = &[
         "CWE-367",
         "What somebody else changed meanwhile is not overwritten, and nothing beside it applied.",
         moved,
+    ),
+    host(
+        "apply-foreign-plan",
+        Wall::ApplyPlan,
+        "CWE-829",
+        "A plan that came with the granted directory is not carried out when a copy is applied.",
+        foreign_plan,
+    ),
+    host(
+        "apply-bytes",
+        Wall::ApplyBytes,
+        "CWE-400",
+        "A copy that would make the directory grow beyond the limit of its run is not applied.",
+        grown,
+    ),
+    host(
+        "apply-modes",
+        Wall::ApplyModes,
+        "CWE-732",
+        "A private file that an agent has changed in a copy is private after it was applied.",
+        private,
     ),
 ];
 
@@ -74,6 +97,79 @@ fn moved(stage: &Stage) -> Trying<'_> {
                 return Err("some of it was applied".to_owned());
             }
             Ok(refused)
+        };
+        tried.await.into()
+    })
+}
+
+fn foreign_plan(stage: &Stage) -> Trying<'_> {
+    Box::pin(async {
+        let tried = async {
+            let world = copied(stage).await?;
+            let folder = world.world.path("work/.wasm-agent-apply");
+            let plan = r#"{"version":1,"root":{"device":0,"inode":0},"stage":".wasm-agent-apply","made":null,
+                "progress":"moving","steps":[{"take":{"path":"planted"}}]}"#;
+            let made = || -> std::io::Result<()> {
+                fs::create_dir_all(folder.join("old"))?;
+                fs::create_dir(folder.join("new"))?;
+                fs::write(folder.join("old/0"), "planted")?;
+                fs::write(folder.join("plan.json"), plan)
+            };
+            made().map_err(|error| error.to_string())?;
+            let applied = world.apply()?;
+            applied.map_err(|error| format!("with a plan in the way: {error}"))?;
+            if world.read("work/new.txt")? != "new" {
+                return Err("it was applied, and is not there".to_owned());
+            }
+            if world.world.path("work/planted").exists() {
+                return Err("what the plan names was moved".to_owned());
+            }
+            match folder.join("old/0").is_file() {
+                true => Ok("the plan was left alone".to_owned()),
+                false => Err("what lies beside the plan is gone".to_owned()),
+            }
+        };
+        tried.await.into()
+    })
+}
+
+fn grown(stage: &Stage) -> Trying<'_> {
+    Box::pin(async {
+        let tried = async {
+            let world = copied(stage).await?;
+            let before = world.changes()?;
+            let bounded = Workspace::open(&world.run.join("cow/0"))
+                .and_then(|workspace| workspace.bounded(&Protection::default(), Some(1)));
+            bounded.map_err(|error| error.to_string())?;
+            match world.apply()? {
+                Err(WorkspacesError::Cow(error @ CowError::TooMuch { .. })) => {
+                    match world.changes()? == before {
+                        true => Ok(error.to_string()),
+                        false => Err("some of it was applied".to_owned()),
+                    }
+                }
+                Err(error) => Err(format!("it failed otherwise: {error}")),
+                Ok(()) => Err("it was applied".to_owned()),
+            }
+        };
+        tried.await.into()
+    })
+}
+
+fn private(stage: &Stage) -> Trying<'_> {
+    Box::pin(async {
+        let tried = async {
+            let world = copied(stage).await?;
+            let hello = world.world.path("work/hello.txt");
+            let private = fs::Permissions::from_mode(0o600);
+            fs::set_permissions(&hello, private).map_err(|error| error.to_string())?;
+            let applied = world.apply()?;
+            applied.map_err(|error| error.to_string())?;
+            let meta = fs::metadata(&hello).map_err(|error| error.to_string())?;
+            match meta.permissions().mode() & 0o777 {
+                0o600 => Ok("its mode is still 0600".to_owned()),
+                mode => Err(format!("its mode is {mode:o}")),
+            }
         };
         tried.await.into()
     })

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{OpenOptionsExt as _, symlink};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, symlink};
 use std::path::Path;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
+use super::super::protect::Protection;
 use super::super::sys::{Found, Kind};
 use super::tree::{self, Base, Entry, Node, Stamp};
 use super::{CowError, VERSION, at};
@@ -80,6 +83,8 @@ pub(super) fn copy(host: &Path, to: &Path, limits: &CopyLimits) -> Result<Base, 
         source: None,
         nodes,
         skipped,
+        protection: Protection::default(),
+        disk_bytes: None,
     })
 }
 
@@ -127,6 +132,7 @@ fn copy_one(host: &Path, entry: &Entry, to: &Path) -> Result<Option<Node>, CowEr
                 if base == Stamp::of(&file.metadata().map_err(failed())?) {
                     return Ok(Some(Node::File {
                         executable,
+                        mode: Some(entry.found.meta().mode() & 0o7777),
                         base,
                         copy,
                     }));
@@ -141,16 +147,53 @@ fn copy_one(host: &Path, entry: &Entry, to: &Path) -> Result<Option<Node>, CowEr
 pub(super) fn copy_file(from: &File, to: &Path, executable: bool) -> io::Result<Stamp> {
     let mode = if executable { 0o755 } else { 0o644 };
     let mut options = OpenOptions::new();
-    let mut copy = options
+    let copy = options
         .write(true)
         .create(true)
         .truncate(true)
         .mode(mode)
         .open(to)?;
-    if rustix::fs::ioctl_ficlone(&copy, from).is_err() {
-        // From the beginning, whatever was read of it before.
-        let mut from = Found::again(from)?.reopen(OFlags::RDONLY)?;
-        io::copy(&mut from, &mut copy)?;
-    }
+    content(from, &copy)?;
     Ok(Stamp::of(&copy.metadata()?))
+}
+
+/// Copies what is in a file into an empty one, from the beginning: by sharing blocks, or by its bytes where that cannot
+/// be done. Holes stay holes.
+pub(super) fn content(from: &File, to: &File) -> io::Result<()> {
+    if rustix::fs::ioctl_ficlone(to, from).is_ok() {
+        return Ok(());
+    }
+    let from = Found::again(from)?.reopen(OFlags::RDONLY)?;
+    let size = from.metadata()?.len();
+    let mut at = 0;
+    while let Some(data) = next_data(&from, at, size)? {
+        let (mut part, mut to) = (&from, to);
+        part.seek(SeekFrom::Start(data.start))?;
+        to.seek(SeekFrom::Start(data.start))?;
+        io::copy(&mut part.take(data.end.saturating_sub(data.start)), &mut to)?;
+        at = data.end;
+    }
+    // A hole at the end has no bytes to be written.
+    if to.metadata()?.len() < size {
+        to.set_len(size)?;
+    }
+    Ok(())
+}
+
+/// Where the next bytes of a file are that are no hole, at or behind `at`.
+fn next_data(file: &File, at: u64, size: u64) -> io::Result<Option<Range<u64>>> {
+    use rustix::fs::SeekFrom::{Data, Hole};
+    if at >= size {
+        return Ok(None);
+    }
+    let start = match rustix::fs::seek(file, Data(at)) {
+        Ok(start) => start,
+        // Nothing but a hole is left.
+        Err(Errno::NXIO) => return Ok(None),
+        // This file system does not tell.
+        Err(Errno::INVAL | Errno::NOTSUP) => return Ok(Some(at..size)),
+        Err(errno) => return Err(errno.into()),
+    };
+    let end = rustix::fs::seek(file, Hole(start))?;
+    Ok(Some(start..end.max(start.saturating_add(1))))
 }

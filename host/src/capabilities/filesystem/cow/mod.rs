@@ -13,6 +13,9 @@ mod apply;
 mod copy;
 mod delta;
 mod patch;
+mod permissions;
+mod protected;
+mod staging;
 pub(super) mod tree;
 
 use std::fs;
@@ -25,6 +28,8 @@ use crate::error::Hint;
 pub use copy::CopyLimits;
 pub use delta::{Delta, Item, PathDelta};
 
+use super::protect::Protection;
+use apply::Attempt;
 use tree::Base;
 
 /// Version of `base.json` and `delta.json`.
@@ -62,6 +67,20 @@ pub enum CowError {
     Damaged { path: PathBuf, reason: String },
     #[error("cannot apply to `{}`: {} changed since the run began", host.display(), list(paths))]
     Conflict { host: PathBuf, paths: Vec<String> },
+    #[error("cannot change `{path}`: {rule}")]
+    Protected { path: String, rule: String },
+    #[error(
+        "cannot apply to `{}`: it would grow by more than {max} bytes, the limit `disk-bytes` of the run",
+        host.display()
+    )]
+    TooMuch { host: PathBuf, max: u64 },
+    #[error(
+        "cannot undo an attempt to apply to `{}`: it is not the directory that was changed then",
+        host.display()
+    )]
+    Elsewhere { host: PathBuf, plan: PathBuf },
+    #[error("cannot use `{}`: this host has not made it", path.display())]
+    Foreign { path: PathBuf },
     #[error("cannot apply to `{}`: {source}; nothing was changed", host.display())]
     RolledBack { host: PathBuf, source: io::Error },
     #[error(
@@ -88,6 +107,21 @@ impl Hint for CowError {
             CowError::HalfApplied { .. } => {
                 Some("applying again first undoes what is left of this attempt".to_owned())
             }
+            CowError::Protected { .. } => Some(
+                "what a run may not change is not applied in its name either; apply the patch by hand".to_owned(),
+            ),
+            CowError::TooMuch { .. } => Some(
+                "review `workspace.patch` and apply it by hand, or run again with a greater `--limit disk-bytes`"
+                    .to_owned(),
+            ),
+            CowError::Elsewhere { plan, .. } => Some(format!(
+                "bring the directory back that was there, or delete `{}`, which says what was moved",
+                plan.display()
+            )),
+            CowError::Foreign { .. } => Some(
+                "somebody else has put it where an earlier attempt kept what it moved; look at it and move it away"
+                    .to_owned(),
+            ),
             CowError::Io { .. }
             | CowError::Restless { .. }
             | CowError::Damaged { .. }
@@ -119,6 +153,28 @@ impl Workspace {
         Workspace::prepare_from(host, host, dir, limits)
     }
 
+    /// Says what of it a guest may not change, and by how many bytes a run may let it grow; both are asked about when
+    /// the difference is applied. A workspace that was not told keeps the standard protection.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    pub fn bounded(
+        mut self,
+        protection: &Protection,
+        disk_bytes: Option<u64>,
+    ) -> Result<Workspace, CowError> {
+        self.base.protection = protection.clone();
+        self.base.disk_bytes = disk_bytes;
+        self.write()?;
+        Ok(self)
+    }
+
+    fn write(&self) -> Result<(), CowError> {
+        let text = serde_json::to_vec(&self.base).map_err(|error| damaged(&self.dir, &error))?;
+        let path = self.dir.join("base.json");
+        fs::write(&path, text).map_err(at("make the workspace", &path))
+    }
+
     /// The same with a copy of `source`, which is what `host` was like at some time: what is changed is
     /// applied to `host`, if it is still like that.
     ///
@@ -138,13 +194,12 @@ impl Workspace {
         if source != host {
             base.source = Some(std::mem::replace(&mut base.host, host.to_owned()));
         }
-        let text = serde_json::to_vec(&base).map_err(|error| damaged(dir, &error))?;
-        let path = dir.join("base.json");
-        fs::write(&path, text).map_err(at(doing, &path))?;
-        Ok(Workspace {
+        let workspace = Workspace {
             dir: dir.to_owned(),
             base,
-        })
+        };
+        workspace.write()?;
+        Ok(workspace)
     }
 
     /// Opens a workspace that was prepared before.
@@ -209,23 +264,28 @@ impl Workspace {
     /// Brings the difference into the granted directory: all of it, or nothing when any of the paths has
     /// been changed there since. What is beside them may have changed. Blocks.
     ///
-    /// An attempt that was cut off (the machine lost power) is undone by the next one.
+    /// An attempt that was cut off (the machine lost power) is undone by the next one. What replaces a file takes over
+    /// its owner, its permissions and its extended attributes; a file with several names gets one of its own.
     ///
     /// # Errors
     /// [`CowError::Conflict`] names the paths in the way. After any error but
     /// [`CowError::HalfApplied`] the directory is as it was.
     pub fn apply(&self, delta: &Delta) -> Result<(), CowError> {
-        apply::apply(&self.base.host, &self.tree(), delta)
+        let tree = self.tree();
+        Attempt::begin(&self.dir, &self.base, &tree, None)?.apply(delta)
     }
 
-    /// Makes the granted directory what `tree` is: all of it, or nothing when it was changed since it was
-    /// copied. Blocks. Returns what was different.
+    /// Makes the granted directory what the copy `then` is: all of it, or nothing when it was changed since it was
+    /// copied. What a guest may not change is left as it is now: whoever changed it was not the guest. Blocks. Returns
+    /// what was different.
     ///
     /// # Errors
     /// As [`Workspace::apply`].
-    pub fn turn_into(&self, tree: &Path) -> Result<Delta, CowError> {
-        let delta = delta::compare(&self.base, tree)?;
-        apply::apply(&self.base.host, tree, &delta)?;
+    pub fn turn_into(&self, then: &Workspace) -> Result<Delta, CowError> {
+        let tree = then.tree();
+        let attempt = Attempt::begin(&self.dir, &self.base, &tree, Some(&then.base))?;
+        let delta = attempt.unprotected(delta::compare(&self.base, &tree)?);
+        attempt.apply(&delta)?;
         Ok(delta)
     }
 

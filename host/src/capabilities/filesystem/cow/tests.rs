@@ -1,4 +1,4 @@
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
 
@@ -289,9 +289,208 @@ fn what_was_not_reviewed_is_not_applied() {
     case.put("ws/tree", ".wasm-agent-apply/x", b"");
     assert!(matches!(
         workspace.apply(&workspace.delta().unwrap()),
-        Err(CowError::Conflict { .. })
+        Err(CowError::Protected { .. })
     ));
     assert_eq!(case.list("host"), before);
+}
+
+#[test]
+fn what_no_guest_may_change_is_not_applied_and_not_put_back() {
+    for (path, content) in [
+        (".git/hooks/pre-commit", "#!/bin/sh\n"),
+        (".envrc", "x"),
+        ("deep/d/.wasm-agent-apply-0/plan.json", "{}"),
+    ] {
+        let case = Case::new();
+        let workspace = case.prepare();
+        case.put("ws/tree", path, content.as_bytes());
+        let before = case.list("host");
+        assert!(
+            matches!(
+                workspace.apply(&workspace.delta().unwrap()),
+                Err(CowError::Protected { .. })
+            ),
+            "{path}"
+        );
+        assert_eq!(case.list("host"), before, "{path}");
+    }
+    // Somebody has changed one path that an agent may change, and one that it may not.
+    let case = Case::new();
+    let then = case.prepare();
+    case.put("host", ".envrc", b"theirs");
+    case.put("host", "a.txt", b"theirs");
+    let now = Workspace::prepare(
+        &case.path("host"),
+        &case.path("now"),
+        &CopyLimits::default(),
+    );
+    let delta = now.unwrap().turn_into(&then).unwrap();
+    assert_eq!(kinds(&delta), ["!a.txt"]);
+    assert_eq!(fs::read(case.path("host/.envrc")).unwrap(), b"theirs");
+    assert_ne!(fs::read(case.path("host/a.txt")).unwrap(), b"theirs");
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn permissions_are_kept() {
+    let modes = [0o600, 0o640, 0o664, 0o666, 0o700, 0o750, 0o755, 0o4755];
+    let case = Case::new();
+    for mode in modes {
+        let path = format!("m{mode:o}");
+        case.put("host", &path, b"x");
+        set_mode(&case.path("host").join(&path), mode);
+    }
+    set_mode(&case.path("host/gone.txt"), 0o600);
+    let attribute = rustix::fs::setxattr(
+        case.path("host/m600"),
+        "user.origin",
+        b"here",
+        rustix::fs::XattrFlags::empty(),
+    );
+    let then = Workspace::prepare(
+        &case.path("host"),
+        &case.path("then"),
+        &CopyLimits::default(),
+    );
+    let then = then.unwrap();
+    let workspace = case.prepare();
+    for mode in modes {
+        case.put("ws/tree", &format!("m{mode:o}"), b"y");
+    }
+    fs::rename(case.path("ws/tree/gone.txt"), case.path("ws/tree/went.txt")).unwrap();
+    workspace.apply(&workspace.delta().unwrap()).unwrap();
+    for was in modes {
+        let path = case.path("host").join(format!("m{was:o}"));
+        assert_eq!(fs::read(&path).unwrap(), b"y");
+        // What a program was trusted with is not for what replaces it.
+        assert_eq!(mode(&path), was & 0o777, "{was:o}");
+    }
+    assert_eq!(mode(&case.path("host/went.txt")), 0o600);
+    if attribute.is_ok() {
+        let mut value = [0; 8];
+        let length = rustix::fs::getxattr(case.path("host/m600"), "user.origin", &mut value);
+        assert_eq!(length, Ok(4));
+    }
+
+    // Put back, also where it was deleted meanwhile.
+    fs::remove_file(case.path("host/m640")).unwrap();
+    let now = Workspace::prepare(
+        &case.path("host"),
+        &case.path("now"),
+        &CopyLimits::default(),
+    );
+    now.unwrap().turn_into(&then).unwrap();
+    for was in modes {
+        let path = case.path("host").join(format!("m{was:o}"));
+        assert_eq!(fs::read(&path).unwrap(), b"x");
+        assert_eq!(mode(&path), was & 0o777, "{was:o}");
+    }
+}
+
+#[test]
+fn names_of_one_file_stay_one_file_and_holes_stay_holes() {
+    use std::os::unix::fs::MetadataExt as _;
+    let case = Case::new();
+    let large = File::create(case.path("host/large")).unwrap();
+    large.set_len(64 << 20).unwrap();
+    let workspace = case
+        .prepare()
+        .bounded(&Protection::default(), Some(1 << 20))
+        .unwrap();
+    assert!(case.path("ws/tree/large").metadata().unwrap().blocks() < 1000);
+    for n in 0..40 {
+        let name = case.path("ws/tree").join(format!("again{n}"));
+        fs::hard_link(case.path("ws/tree/large"), name).unwrap();
+    }
+    // A file that is renamed takes no room, however large it is.
+    let other = File::create(case.path("ws/tree/other")).unwrap();
+    other.set_len(1 << 19).unwrap();
+    fs::hard_link(case.path("ws/tree/other"), case.path("ws/tree/another")).unwrap();
+    workspace.apply(&workspace.delta().unwrap()).unwrap();
+    let meta = |name: &str| case.path("host").join(name).metadata().unwrap();
+    assert_eq!(meta("large").ino(), meta("again39").ino());
+    assert_eq!(meta("other").ino(), meta("another").ino());
+    assert!(meta("other").blocks() < 1000);
+
+    let case = Case::new();
+    let workspace = case
+        .prepare()
+        .bounded(&Protection::default(), Some(1 << 20))
+        .unwrap();
+    case.put("ws/tree", "new", &vec![1; (1 << 20) + 1]);
+    let before = case.list("host");
+    assert!(matches!(
+        workspace.apply(&workspace.delta().unwrap()),
+        Err(CowError::TooMuch { max: 0x10_0000, .. })
+    ));
+    assert_eq!(case.list("host"), before);
+}
+
+/// The stage of an attempt that was cut off.
+fn stage_of(case: &Case) -> PathBuf {
+    let entries = fs::read_dir(case.path("host")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let is_stage = |path: &PathBuf| path.to_string_lossy().contains(".wasm-agent-apply-");
+    paths.filter(is_stage).next().unwrap()
+}
+
+#[test]
+fn a_stage_that_is_not_ours_is_neither_undone_nor_deleted() {
+    let case = Case::new();
+    let workspace = case.prepare();
+    case.change();
+    let delta = workspace.delta().unwrap();
+    let tree = workspace.tree();
+    let ws = case.path("ws");
+    let attempt = Attempt::begin(&ws, &workspace.base, &tree, None).unwrap();
+    attempt.cut_off_after(4, &delta);
+    drop(attempt);
+    let stage = stage_of(&case);
+    assert_eq!(mode(&stage), 0o700);
+    let aside = case.path("aside");
+    fs::rename(&stage, &aside).unwrap();
+    for folder in ["old", "new"] {
+        fs::create_dir_all(stage.join(folder)).unwrap();
+    }
+    fs::write(stage.join("old/0"), "planted").unwrap();
+    let before = case.list("host");
+    assert!(matches!(
+        workspace.apply(&delta),
+        Err(CowError::Foreign { .. })
+    ));
+    assert_eq!(case.list("host"), before);
+    // The one that was made is undone.
+    fs::rename(&stage, case.path("planted")).unwrap();
+    fs::rename(&aside, &stage).unwrap();
+    workspace.apply(&delta).unwrap();
+    assert_eq!(case.list("host"), case.list("ws/tree"));
+}
+
+#[test]
+fn another_directory_in_the_place_of_the_granted_one_is_left_alone() {
+    let case = Case::new();
+    let workspace = case.prepare();
+    case.change();
+    let delta = workspace.delta().unwrap();
+    let tree = workspace.tree();
+    let ws = case.path("ws");
+    let attempt = Attempt::begin(&ws, &workspace.base, &tree, None).unwrap();
+    attempt.cut_off_after(4, &delta);
+    drop(attempt);
+    fs::rename(case.path("host"), case.path("aside")).unwrap();
+    case.put("host", "a.txt", b"another\n");
+    assert!(matches!(
+        workspace.apply(&delta),
+        Err(CowError::Elsewhere { .. })
+    ));
+    assert_eq!(fs::read_dir(case.path("host")).unwrap().count(), 1);
 }
 
 #[test]
@@ -301,13 +500,17 @@ fn an_attempt_that_was_cut_off_is_undone() {
     case.change();
     let delta = workspace.delta().unwrap();
     let before = case.list("host");
+    let tree = workspace.tree();
+    // Undoes what is left of the one before.
+    let ws = case.path("ws");
+    let begin = || Attempt::begin(&ws, &workspace.base, &tree, None).unwrap();
     for moves in 0.. {
-        let done = apply::cut_off_after(moves, &case.path("host"), &workspace.tree(), &delta);
+        let done = begin().cut_off_after(moves, &delta);
+        drop(begin());
         if done < moves {
             assert!(moves > 10);
             break;
         }
-        apply::recover_only(&case.path("host")).unwrap();
         assert_eq!(case.list("host"), before, "after {moves} moves");
     }
     workspace.apply(&delta).unwrap();

@@ -11,6 +11,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::super::digest::of_file;
+use super::super::protect::Protection;
 use super::super::sys::{self, Found, Kind, Links};
 use crate::digest::Digest;
 
@@ -27,6 +28,12 @@ pub(super) struct Base {
     pub(super) nodes: BTreeMap<String, Node>,
     /// What was left out.
     pub(super) skipped: Vec<String>,
+    /// What a guest may not change there.
+    #[serde(default)]
+    pub(super) protection: Protection,
+    /// Bytes by which the run may let it grow; nothing for a copy no run works on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) disk_bytes: Option<u64>,
 }
 
 impl Base {
@@ -42,6 +49,9 @@ impl Base {
 pub(super) enum Node {
     File {
         executable: bool,
+        /// Permission bits of the original; those of the copy are the host's own business.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mode: Option<u32>,
         /// The original.
         base: Stamp,
         /// The copy, right after it was made.
@@ -63,6 +73,11 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    /// Which file it is.
+    pub(super) fn inode(&self) -> u64 {
+        self.inode
+    }
+
     pub(super) fn of(meta: &Metadata) -> Stamp {
         Stamp {
             inode: meta.ino(),
