@@ -1,6 +1,8 @@
 //! Tools of MCP servers: connected to before a run, called by the host, and none of it trusted.
 
 mod http;
+mod newest;
+mod odd;
 mod real;
 mod replayed;
 

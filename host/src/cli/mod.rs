@@ -213,8 +213,9 @@ impl std::io::Write for Log {
 /// Diagnostics of the host itself go to standard error; `WASM_AGENT_LOG` says how much of them.
 fn start_logging(default: &str) {
     use tracing_subscriber::EnvFilter;
-    let filter =
-        EnvFilter::try_from_env("WASM_AGENT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    // What rmcp finds odd about a server stands in the account, where it matters, or does not matter.
+    let filter = EnvFilter::try_from_env("WASM_AGENT_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(format!("{default},rmcp=off")));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| Log)

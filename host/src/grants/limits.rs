@@ -53,6 +53,7 @@ pub struct Limits {
     pub http_idle: u64,
     pub tools: u64,
     pub tool_dial: u64,
+    pub tool_close: u64,
     pub tool_call: u64,
     pub tool_calls: u64,
     pub tool_result_bytes: u64,
@@ -440,6 +441,14 @@ pub const TABLE: &[Limit] = &[
         "a server that is downloaded first, as by `npx` or `uv`, takes some ten seconds"
     ),
     limit!(
+        "tool-close",
+        tool_close,
+        Duration,
+        "2s",
+        "time a tool server has to end by itself once its input is closed, after the run; then it is told to end, and a second later killed",
+        "enough to write down what it holds; a server that ends by itself is waited for no longer than it takes"
+    ),
+    limit!(
         "tool-call",
         tool_call,
         Duration,
@@ -508,6 +517,7 @@ impl Default for Limits {
             http_idle: 0,
             tools: 0,
             tool_dial: 0,
+            tool_close: 0,
             tool_call: 0,
             tool_calls: 0,
             tool_result_bytes: 0,

@@ -580,7 +580,8 @@ fn offered(
             Err(not_granted(&subject, &rule))
         }
         Some(Dialled::Connected(offer)) => {
-            let left_out = catalog.add(spec, place, offer.tools)?;
+            let mut left_out = offer.left_out;
+            left_out.extend(catalog.add(spec, place, offer.tools)?);
             tell_left_out(watch, &spec.id, &left_out);
             Ok(Said {
                 title: offer.title,

@@ -8,11 +8,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use super::catalog::Described;
 use super::component::{Component, ComponentError, Loader, name_of};
-use super::mcp::{self, Connection};
+use super::mcp::{self, Connection, LeftOut, Times};
 use super::plan::{NotTried, Wanted};
 use super::watch::Watch;
 use crate::grants::{Limits, ServerSpec};
@@ -62,6 +61,9 @@ pub(super) struct Offer {
     pub(super) instructions: Option<String>,
     /// Of those that are not granted only the names.
     pub(super) tools: Vec<Described>,
+    /// What of its list cannot be used, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) left_out: Vec<String>,
 }
 
 /// The tools of a component.
@@ -92,7 +94,7 @@ pub(crate) struct Connector {
     wanted: Vec<Wanted>,
     components: Vec<PathBuf>,
     loader: Arc<dyn Loader>,
-    time: Duration,
+    times: Times,
     watch: Watch,
 }
 
@@ -109,7 +111,10 @@ impl Connector {
             wanted,
             components,
             loader,
-            time: Duration::from_millis(limits.tool_dial),
+            times: Times {
+                dial: Duration::from_millis(limits.tool_dial),
+                close: Duration::from_millis(limits.tool_close),
+            },
             watch,
         }
     }
@@ -189,14 +194,9 @@ impl Connector {
                 });
             }
         };
-        let dialled = timeout(self.time, mcp::dial(&wanted.id, reach, &self.watch)).await;
-        let dialled = dialled.unwrap_or_else(|_| {
-            Err(format!(
-                "it is not ready after {} ms (limit `tool-dial`)",
-                self.time.as_millis()
-            ))
-        });
-        let (connection, tools) = dialled.map_err(Dialled::Failed)?;
+        let dialled = mcp::dial(&wanted.id, reach, &self.watch, self.times).await;
+        let (connection, listed) = dialled.map_err(Dialled::Failed)?;
+        let tools = listed.tools;
         let names = tools.iter().map(|tool| tool.name.to_string()).collect();
         let offer = Offer {
             title: connection.title.clone(),
@@ -205,6 +205,7 @@ impl Connector {
                 .into_iter()
                 .map(|tool| shown(&wanted.spec, tool.into()))
                 .collect(),
+            left_out: told(&wanted.spec, listed.left_out),
         };
         Ok((Link { connection, names }, offer))
     }
@@ -219,6 +220,20 @@ fn shown(spec: &ServerSpec, tool: Described) -> Described {
         name: tool.name,
         ..Described::default()
     }
+}
+
+/// What cannot be used of what is granted, in words.
+fn told(spec: &ServerSpec, left_out: Vec<LeftOut>) -> Vec<String> {
+    let of_granted = |it: &LeftOut| it.tool.as_ref().is_none_or(|tool| spec.allows(tool));
+    let left_out = left_out.into_iter().filter(of_granted);
+    let words = left_out.map(|LeftOut { tool, why }| match tool {
+        Some(tool) => {
+            let name = mcp::cut(&tool, 100);
+            format!("`{}`: {why}", crate::json::printable(&name))
+        }
+        None => why,
+    });
+    words.collect()
 }
 
 pub(super) fn not_granted(subject: &str, rule: &str) -> String {

@@ -1,7 +1,9 @@
 //! What a tool gave, bounded.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet::STANDARD;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -130,10 +132,18 @@ impl Piece {
 
 impl From<CallToolResult> for Output {
     fn from(result: CallToolResult) -> Output {
-        let structured = result.structured_content.filter(Value::is_object);
+        let mut content: Vec<_> = result.content.into_iter().map(Piece::from).collect();
+        let is_empty = |piece: &Piece| matches!(piece, Piece::Text(text) if text.trim().is_empty());
+        if let Some(structured) = &result.structured_content
+            && content.iter().all(is_empty)
+        {
+            // What a server should have said in text, too: a model reads nothing else.
+            content = vec![Piece::Text(structured.to_string())];
+        }
         Output {
-            content: result.content.into_iter().map(Piece::from).collect(),
-            structured,
+            content,
+            // Anything else has no place in an event.
+            structured: result.structured_content.filter(Value::is_object),
             is_error: result.is_error.unwrap_or(false),
         }
     }
@@ -174,7 +184,7 @@ impl From<ContentBlock> for Piece {
 
 /// Media in base64, as servers send them.
 fn media(media_type: String, data: &str, title: Option<String>) -> Piece {
-    let Ok(data) = STANDARD.decode(data) else {
+    let Some(data) = decoded(data) else {
         return Piece::Text(format!("[{media_type} that is not valid base64]"));
     };
     if media_type.starts_with("image/") {
@@ -186,6 +196,32 @@ fn media(media_type: String, data: &str, title: Option<String>) -> Piece {
             title,
         }
     }
+}
+
+/// Bytes in base64: as one line, as lines of a mail, in the alphabet of URLs, or as a `data:` URL.
+fn decoded(data: &str) -> Option<Vec<u8>> {
+    const ANY_PADDING: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+    );
+    let data = data.trim_start();
+    let data = match data.strip_prefix("data:") {
+        Some(url) => {
+            let (head, data) = url.split_once(',')?;
+            head.ends_with(";base64").then_some(data)?
+        }
+        None => data,
+    };
+    let plain: Vec<u8> = data
+        .bytes()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            byte => byte,
+        })
+        .collect();
+    ANY_PADDING.decode(plain).ok()
 }
 
 #[cfg(test)]

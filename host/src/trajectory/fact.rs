@@ -3,6 +3,8 @@
 //! Facts come from a guest (claimed) or from a capability that had the effect itself (observed). They
 //! carry no ids of events, no times and no spans: those are the recorder's.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -82,6 +84,23 @@ pub struct ToolResult {
     pub structured: Option<Value>,
     /// True when the call failed or was refused.
     pub is_error: bool,
+}
+
+impl ToolResult {
+    /// What a model is told: the structured result, where the content says nothing.
+    #[must_use]
+    pub fn told(&self) -> Cow<'_, Value> {
+        let is_empty = match &self.content {
+            Value::Null => true,
+            Value::String(text) => text.is_empty(),
+            Value::Array(blocks) => blocks.is_empty(),
+            _ => false,
+        };
+        match &self.structured {
+            Some(structured) if is_empty => Cow::Owned(structured.to_string().into()),
+            _ => Cow::Borrowed(&self.content),
+        }
+    }
 }
 
 /// A sub-agent starts.

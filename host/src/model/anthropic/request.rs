@@ -149,7 +149,7 @@ fn user(inputs: &[Input]) -> Result<Vec<Value>, Unsupported> {
 }
 
 fn tool_result(result: &ToolResult) -> Result<Value, Unsupported> {
-    let content = match &result.content {
+    let content = match &*result.told() {
         Value::Array(blocks) => {
             let mut content = Vec::new();
             for block in blocks {
@@ -157,10 +157,7 @@ fn tool_result(result: &ToolResult) -> Result<Value, Unsupported> {
             }
             Value::Array(content)
         }
-        Value::String(text) if text.is_empty() => match &result.structured {
-            Some(structured) => structured.to_string().into(),
-            None => Value::Array(Vec::new()),
-        },
+        Value::String(text) if text.is_empty() => Value::Array(Vec::new()),
         other => other.clone(),
     };
     let mut block = Map::new();

@@ -172,7 +172,7 @@ fn response(
         )));
     };
     let mut words = Vec::new();
-    match &result.content {
+    match &*result.told() {
         Value::Array(blocks) => {
             for block in blocks {
                 let part = part(block)?;

@@ -162,7 +162,7 @@ fn result_text(
     parts: &mut Vec<Value>,
 ) -> Result<String, Unsupported> {
     let mut words = Vec::new();
-    match &result.content {
+    match &*result.told() {
         Value::Array(blocks) => {
             for block in blocks {
                 let part = part(provider, block)?;

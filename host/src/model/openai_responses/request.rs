@@ -148,7 +148,7 @@ fn user(inputs: &[Input], items: &mut Vec<Value>) -> Result<(), Unsupported> {
 
 fn output(result: &ToolResult) -> Result<Value, Unsupported> {
     const MARK: &str = "Error: ";
-    match &result.content {
+    match &*result.told() {
         Value::String(text) if result.is_error => Ok(format!("{MARK}{text}").into()),
         Value::String(text) => Ok(text.as_str().into()),
         Value::Array(blocks) => {

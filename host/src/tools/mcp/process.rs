@@ -13,8 +13,8 @@ use crate::grants::CommandLine;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 
-/// How long a server may take to end by itself once its input is closed.
-const GRACE: Duration = Duration::from_millis(500);
+/// How long a server may take to end once it is told to.
+const TOLD: Duration = Duration::from_secs(1);
 
 /// A running program and the processes it started. Dropping it kills them all.
 pub(super) struct Process {
@@ -93,15 +93,29 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Waits a moment for it to end by itself, its input being closed, then kills what is left.
-    pub(super) async fn end(mut self) {
-        let deadline = tokio::time::Instant::now() + GRACE;
-        while !has_ended(self.group) && tokio::time::Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    /// Gives it `grace` to end by itself, its input being closed; then tells it to end, and kills what is left.
+    pub(super) async fn end(mut self, grace: Duration) {
+        if !self.ends_within(grace).await
+            && let Some(group) = self.group
+        {
+            // It may be gone by now.
+            let _ = kill_process_group(group, Signal::TERM);
+            self.ends_within(TOLD).await;
         }
         self.kill();
         // Reaped, so that no zombie is left of a host that runs many agents.
         let _ = self.child.wait().await;
+    }
+
+    async fn ends_within(&self, time: Duration) -> bool {
+        let deadline = tokio::time::Instant::now() + time;
+        while !has_ended(self.group) {
+            if tokio::time::Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        true
     }
 
     fn kill(&mut self) {
