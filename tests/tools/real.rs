@@ -11,7 +11,7 @@ use crate::harness::{Lab, skipped};
 
 /// The versions that are tried. Newer ones may do other things.
 const EVERYTHING: &str = "@modelcontextprotocol/server-everything@2026.8.31";
-const TIME: &str = "mcp-server-time";
+const TIME: [&str; 2] = ["mcp-server-time==2026.10.19", "mcp==2.3.0"];
 
 /// A folder that is kept from one time to the next, filled by `install` once.
 fn installed(name: &str, install: impl FnOnce(&Path) -> Command) -> Option<PathBuf> {
@@ -91,7 +91,7 @@ fn a_server_from_pypi() {
     let install = |dir: &Path| {
         let mut pip = Command::new("python3");
         pip.args(["-m", "pip", "install", "-q", "--target"]);
-        pip.arg(dir.join("site")).arg(TIME);
+        pip.arg(dir.join("site")).args(TIME);
         pip
     };
     let Some(dir) = installed("pypi-time", install) else {
@@ -102,7 +102,11 @@ fn a_server_from_pypi() {
         json!({"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"});
     let steps = calls(&[("time__convert_time", convert)]);
     let site = dir.join("site").display().to_string();
-    let command = format!("PYTHONPATH={site} python3 -m mcp_server_time --local-timezone UTC");
+    // Between the two, somebody who writes down what is asked.
+    let program = "python3 -m mcp_server_time --local-timezone UTC";
+    let asked = lab.arg("asked");
+    let script = format!("#!/bin/sh\ntee {asked} | PYTHONPATH={site} {program}\n");
+    let command = format!("sh {}", lab.file("server.sh", script));
     let done = guest(&lab, &steps)
         .args(["--mcp".to_owned(), format!("time={command}")])
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -111,4 +115,8 @@ fn a_server_from_pypi() {
     let told = told(&done).remove(0);
     assert_eq!(told[0], "ok");
     assert!(told.to_string().contains("21:00"), "{told}");
+    // It speaks the newest protocol.
+    let asked = std::fs::read_to_string(lab.path("asked")).unwrap();
+    assert!(asked.contains("server/discover"), "{asked}");
+    assert!(!asked.contains("\"initialize\""), "{asked}");
 }
