@@ -147,7 +147,9 @@ impl Machine {
         }
         self.tidy();
         let recording = Recording::read(&run.path().join(FILE)).unwrap();
-        let (agent, places) = (self.agent.clone(), Places::default());
+        let (agent, mut places) = (self.agent.clone(), Places::default());
+        let work = self.lab.path("w");
+        places.dirs = vec![format!("{}::/work", work.display()).parse().unwrap()];
         let replay = self.host.replay(agent, Arc::new(recording), &places, None);
         let outcome = replay.unwrap().outcome().await;
         assert_eq!(self.left(&outcome).digest, whole.digest, "{task}");

@@ -429,6 +429,87 @@ fn a_recording_is_pruned_and_exported_for_others() {
 }
 
 #[test]
+fn a_replay_that_leaves_its_recording_and_panics_has_diverged() {
+    let lab = Lab::new();
+    recorded(&lab, guests::ANSWERS_WITH_TEXT, &[]).exits_with(0);
+    lab.call(["replay", "a.rec", guests::PANICS])
+        .done()
+        .exits_with(4);
+}
+
+#[test]
+fn a_recording_sets_no_limit_above_the_default() {
+    let lab = Lab::new();
+    let limits = ["--limit", "memory=1GiB", "--limit", "files=7"];
+    recorded(&lab, guests::ANSWERS_WITH_TEXT, &limits).exits_with(0);
+    let shown = lab.call(["recording", "show", "a.rec"]).done();
+    let shown = shown.exits_with(0);
+    for line in ["memory=1GiB (default 512MiB)", "files=7 (default "] {
+        assert!(shown.stdout().contains(line), "{}", shown.shown());
+    }
+    let done = lab.call(["replay", "a.rec"]).done().exits_with(0);
+    let said = done.stderr();
+    assert!(said.contains("memory=1GiB, here it is 512MiB"), "{said}");
+    assert!(!said.contains("files"), "{said}");
+    let done = lab
+        .call(["replay", "a.rec", "--limit", "memory=1GiB"])
+        .done()
+        .exits_with(0);
+    assert!(!done.stderr().contains("memory="), "{}", done.stderr());
+}
+
+#[test]
+fn a_recording_has_nothing_read_outside_of_the_working_directory() {
+    let lab = Lab::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let dir = elsewhere.path().canonicalize().unwrap();
+    let dir = dir.display().to_string();
+    recorded(&lab, guests::ANSWERS_WITH_TEXT, &["--dir", &dir]).exits_with(0);
+    let done = lab.call(["replay", "a.rec"]).done().exits_with(2);
+    let said = done.stderr();
+    assert!(said.contains("outside of the working directory"), "{said}");
+    let asked = format!("{dir}::/work");
+    assert!(said.contains(&format!("`--dir {asked}`")), "{said}");
+    lab.call(["replay", "a.rec", "--dir", &asked])
+        .done()
+        .exits_with(0);
+}
+
+#[test]
+fn a_line_that_would_fill_the_memory_is_not_read() {
+    let lab = Lab::new();
+    recorded(&lab, guests::ANSWERS_WITH_TEXT, &[]).exits_with(0);
+    let whole = std::fs::read_to_string(lab.path("a.rec")).unwrap();
+    let dense = format!("[{}0]", "[[0]],".repeat(1 << 20));
+    lab.file(
+        "a.rec",
+        whole.replacen(
+            '\n',
+            &format!("\n{{\"n\":1,\"call\":\"x\",\"request\":{dense}}}\n"),
+            1,
+        ),
+    );
+    for command in [["recording", "show"], ["recording", "export"]] {
+        let done = lab.call(command).args(["a.rec"]).done().exits_with(2);
+        assert!(done.stderr().contains("line 2"), "{}", done.stderr());
+    }
+    // The same in the account of a run that somebody hands over.
+    let events = lab.account().dir().join("events.ndjson");
+    let text = std::fs::read_to_string(&events).unwrap();
+    let line = format!(
+        "{{\"seq\":0,\"time\":\"2026-01-01T00:00:00Z\",\"prev\":\"\",\"audit\":{dense},\"hash\":\"\"}}\n"
+    );
+    std::fs::write(&events, line + &text).unwrap();
+    let done = lab.call(["runs", "show", "latest"]).done();
+    assert!(
+        done.shown().to_string().contains("MiB of memory"),
+        "{}",
+        done.shown()
+    );
+    lab.call(["verify", "latest"]).done().exits_with(1);
+}
+
+#[test]
 fn recordings_are_shown_and_compared() {
     let lab = Lab::new();
     recorded(&lab, guests::ASKS_THE_WORLD, &["--env", "A=1"]).exits_with(0);

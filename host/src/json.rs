@@ -8,6 +8,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
+use crate::foreign;
+
 /// Longest piece of foreign text that is quoted in a message, in characters: enough to recognise it.
 const QUOTE_MAX: usize = 240;
 
@@ -47,6 +49,11 @@ impl JsonError {
 
 /// Parses one JSON document in which no object has a key twice.
 pub(crate) fn parse(text: &str) -> Result<Value, JsonError> {
+    foreign::check_built(text.as_bytes()).map_err(|reason| JsonError::Syntax {
+        line: 1,
+        column: 0,
+        reason,
+    })?;
     let state = RefCell::new(State::default());
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let parsed = Unique(&state).deserialize(&mut deserializer);

@@ -46,6 +46,7 @@ pub mod digest;
 pub mod egress;
 pub mod engine;
 pub mod error;
+pub mod foreign;
 pub mod grants;
 mod json;
 pub mod model;

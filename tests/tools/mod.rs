@@ -601,3 +601,22 @@ fn tools_that_were_called_are_the_tools_that_are_needed() {
         .exits_with(0);
     assert_eq!(told(&more)[0], json!(["denied", "tool fail of s"]));
 }
+
+#[test]
+fn the_time_of_a_run_is_up_while_a_server_is_waited_for() {
+    let lab = Lab::new();
+    guest(&lab, &[])
+        .args(["--mcp".to_owned(), format!("s={}", server("mute"))])
+        .args(["--timeout", "1s"])
+        .done()
+        .exits_with(3);
+    let account = lab.account();
+    let text = std::fs::read_to_string(account.dir().join("events.ndjson")).unwrap();
+    // It did not end because the server was given up.
+    assert!(!text.contains("it is not ready after"), "{text}");
+    assert!(
+        text.contains("\"kind\":\"limit\",\"name\":\"wall\""),
+        "{text}"
+    );
+    crate::harness::verify(account.dir());
+}

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use wasm_agent::grants::models::ProviderSpec;
 use wasm_agent::grants::secrets::{Leaks, SecretSpec};
 use wasm_agent::grants::tools::{CommandLine, ServerSpec};
-use wasm_agent::grants::{DirSpec, FileSpec, GrantError, Grants, GrantsFile, Outside};
+use wasm_agent::grants::{DirSpec, FileSpec, GrantError, Grants, GrantsFile, Limits, Outside};
 use wasm_agent::run::Places;
 
 use super::failure::Failure;
@@ -250,21 +250,34 @@ impl GrantFlags {
 
     /// Where on this host is what a recorded run had.
     pub(super) fn places(&self) -> Result<Places, Failure> {
-        places(&self.dirs, &self.files)
+        let timeout = self.timeout.iter().map(|time| format!("wall={time}"));
+        let limits: Vec<_> = self.limits.iter().cloned().chain(timeout).collect();
+        places(&self.dirs, &self.files, &limits)
     }
 }
 
-/// Where directories and files of a recorded run are, as flags say it.
-pub(super) fn places(dirs: &[String], files: &[String]) -> Result<Places, Failure> {
+/// Where directories and files of a recorded run are, and what it may use at most, as flags say it.
+pub(super) fn places(
+    dirs: &[String],
+    files: &[String],
+    limits: &[String],
+) -> Result<Places, Failure> {
     let dirs = dirs
         .iter()
         .map(|spec| spec.parse().map_err(GrantError::from));
     let files = files
         .iter()
         .map(|spec| spec.parse().map_err(GrantError::from));
+    let mut ceiling = Limits::default();
+    for pair in limits {
+        let (name, value) = split(pair, "--limit")?;
+        ceiling.set(&name, &value).map_err(GrantError::from)?;
+    }
+    ceiling.check().map_err(GrantError::from)?;
     Ok(Places {
         dirs: dirs.collect::<Result<_, _>>()?,
         files: files.collect::<Result<_, _>>()?,
+        limits: ceiling,
     })
 }
 

@@ -229,7 +229,7 @@ pub(super) async fn fork(args: Args) -> Done {
         edits: edits.collect::<Result<_, _>>()?,
         model: args.model,
     };
-    let places = places(&args.dirs, &args.files)?;
+    let places = places(&args.dirs, &args.files, &[])?;
     let host = args.host.host(Profile::Hermetic)?;
     let file = past.base.join(FILE);
     let quiet = args.result.quiet;

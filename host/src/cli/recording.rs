@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 use wasm_agent::error::Exit;
+use wasm_agent::grants::{Grants, Limits};
 use wasm_agent::recording::format::{Answer, Entry};
 use wasm_agent::recording::request::FirstDifference;
 use wasm_agent::recording::{Difference, Recording, differences};
@@ -154,6 +155,14 @@ fn show(args: &Show) -> Done {
     line("seed", &header.seed.to_string())?;
     for input in &header.inputs {
         line("input", &format!("{} {}", input.path, input.digest))?;
+    }
+    if let Ok(limits) = Grants::recorded_limits(&header.grants) {
+        for (limit, value, default) in limits.differing(&Limits::default()) {
+            line(
+                "limit",
+                &format!("{}={value} (default {default})", limit.name),
+            )?;
+        }
     }
     for (kind, calls) in &kinds {
         line("calls", &format!("{kind}: {calls}"))?;

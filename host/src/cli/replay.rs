@@ -7,8 +7,10 @@ use wasm_agent::digest::Digest;
 use wasm_agent::engine::Profile;
 use wasm_agent::engine::artifact::{Artifact, MAX_ARTIFACT};
 use wasm_agent::error::Exit;
+use wasm_agent::grants::Grants;
 use wasm_agent::recording::Recording;
 use wasm_agent::recording::format::Component;
+use wasm_agent::run::Places;
 
 use super::failure::Failure;
 use super::grants::places;
@@ -45,6 +47,10 @@ pub(super) struct Args {
     #[arg(long = "file", value_name = "HOST::GUEST", help_heading = "Inputs")]
     files: Vec<String>,
 
+    /// Let the replay use more than the default, where the recorded run could, such as memory=2GiB
+    #[arg(long = "limit", value_name = "NAME=VALUE", help_heading = "Inputs")]
+    limits: Vec<String>,
+
     #[command(flatten)]
     expected: ExpectFlag,
 
@@ -58,7 +64,10 @@ pub(super) struct Args {
 pub(super) async fn replay(args: Args) -> Done {
     let recording = Arc::new(Recording::read(&args.recording)?);
     recording.finished()?;
-    let places = places(&args.dirs, &args.files)?;
+    let places = places(&args.dirs, &args.files, &args.limits)?;
+    if !args.result.quiet {
+        tell_lowered(&recording, &places)?;
+    }
     let host = args.host.host(Profile::Hermetic)?;
     let component = &recording.header.component;
     let artifact = component_of(
@@ -81,6 +90,21 @@ pub(super) async fn replay(args: Args) -> Done {
     let outcome = follow(handle, signals, sink, live).await?;
     args.result.print(&outcome)?;
     args.expected.exit(&outcome)
+}
+
+/// Says which limits of a recorded run a replay does not get.
+pub(super) fn tell_lowered(recording: &Recording, places: &Places) -> Result<(), Failure> {
+    let recorded = Grants::recorded_limits(&recording.header.grants)?;
+    for (limit, recorded_value, here) in recorded.differing(&places.limits) {
+        if limit.of(&recorded) > limit.of(&places.limits) {
+            let name = limit.name;
+            note(&format!(
+                "note: the recorded run had {name}={recorded_value}, here it is {here}; `--limit {name}={recorded_value}` \
+                 allows as much"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The component that is to repeat a recording: the one that is named, or the recorded one where it was.

@@ -137,7 +137,7 @@ pub(super) async fn run(args: Args) -> Done {
             file if file.is_file() => file.to_owned(),
             _ => runs.find(from)?.path().join(CHECKPOINT),
         };
-        let checkpoint = std::fs::read(&path)
+        let checkpoint = wasm_agent::foreign::read(&path, grants.limits.storage_bytes)
             .with_context(|| format!("cannot start from the checkpoint `{}`", path.display()))
             .map_err(|error| Failure::with_hint(error, "an agent makes one with `session.save`"))?;
         grants.checkpoint = Some(checkpoint.into());

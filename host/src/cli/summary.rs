@@ -35,6 +35,7 @@ pub(super) fn verdict(outcome: &Outcome) -> (&'static str, Style) {
         Ended::Limit(_) => ("limit", RED),
         Ended::Interrupted => ("interrupted", YELLOW),
         Ended::Diverged(_) => ("diverged", RED),
+        Ended::Uncompared { .. } => ("not compared", RED),
         Ended::HostFault { .. } => ("host fault", RED),
     }
 }
@@ -57,6 +58,7 @@ fn reason(outcome: &Outcome) -> Option<String> {
         )),
         Ended::Diverged(divergence) => Some(printable(&divergence.what())),
         Ended::Withheld { reason } => Some(format!("the answer: {}", printable(reason))),
+        Ended::Uncompared { reason } => Some(printable(reason)),
         Ended::HostFault { message } => Some(printable(message)),
         Ended::Converged | Ended::Stopped { message: None } | Ended::Interrupted => None,
     }

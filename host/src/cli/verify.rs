@@ -78,6 +78,10 @@ pub(super) struct Args {
     #[arg(long = "file", value_name = "HOST::GUEST", requires = "replay")]
     files: Vec<String>,
 
+    /// With `--replay`, let it use more than the default, where the recorded run could, such as memory=2GiB
+    #[arg(long = "limit", value_name = "NAME=VALUE")]
+    limits: Vec<String>,
+
     #[command(flatten)]
     host: HostFlags,
 }
@@ -145,7 +149,7 @@ async fn replay(args: &Args, path: &Path) -> Result<Replayed, Failure> {
     })?;
     let recording = Arc::new(Recording::read(&file)?);
     let expected = recording.finished()?.run;
-    let places = places(&args.dirs, &args.files)?;
+    let places = places(&args.dirs, &args.files, &args.limits)?;
     let host = args.host.host(Profile::Hermetic)?;
     let component = &recording.header.component;
     let artifact = component_of(component, args.agent.as_deref(), &file, args.json)?;

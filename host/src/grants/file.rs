@@ -56,6 +56,7 @@ use super::secrets::{Leaks, SecretSpec};
 use super::single_file::FileSpec;
 use super::tools::ServerSpec;
 use crate::error::Hint;
+use crate::foreign;
 
 /// The version this host writes and reads.
 pub const VERSION: i64 = 1;
@@ -251,7 +252,7 @@ impl GrantsFile {
             }
             .into());
         }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let text = foreign::read_text(path, MAX_BYTES).map_err(unreadable)?;
         Self::parse(&text, path)
     }
 

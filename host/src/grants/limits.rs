@@ -133,7 +133,7 @@ pub const TABLE: &[Limit] = &[
         wall,
         Duration,
         "10m",
-        "time from the first guest instruction to the end; the run is interrupted",
+        "time from connecting to tool servers to the end of the agent; the run is interrupted, and over within two seconds",
         "what agent harnesses give one task; longer ones are asked for on purpose"
     ),
     limit!(
@@ -437,7 +437,7 @@ pub const TABLE: &[Limit] = &[
         tool_dial,
         Duration,
         "30s",
-        "time to connect to one tool server and to list its tools, before the agent starts; a server that takes longer is not used",
+        "time to connect to one tool server and to list its tools, before the agent starts; a server that takes longer is not used, and none is waited for longer than `wall`",
         "a server that is downloaded first, as by `npx` or `uv`, takes some ten seconds"
     ),
     limit!(
@@ -667,6 +667,18 @@ impl Limits {
             (limit.name.to_owned(), shown)
         });
         Value::Object(entries.collect::<Map<_, _>>())
+    }
+
+    /// The limits that differ from those of `other`, with both values as a person would write them.
+    pub fn differing(&self, other: &Limits) -> Vec<(&'static Limit, String, String)> {
+        TABLE
+            .iter()
+            .filter(|limit| limit.of(self) != limit.of(other))
+            .map(|limit| {
+                let show = |limits| limit.unit.show(limit.of(limits));
+                (limit, show(self), show(other))
+            })
+            .collect()
     }
 
     /// Each limit with its value, written as a person would.

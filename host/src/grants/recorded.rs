@@ -8,11 +8,14 @@ use serde_json::{Map, Value, json};
 
 use super::require::{ArtifactEvidence, Require, RequireError};
 use super::{
-    DirSpec, Evidence, FileGrant, FileSpec, GrantError, Grants, GrantsFile, ServerSpec, ToolsGrant,
+    DirSpec, Evidence, FileGrant, FileSpec, GrantError, Grants, GrantsFile, Limits, ServerSpec,
+    ToolsGrant, limits,
 };
 use crate::grants::dir::{DEFAULT_GUEST, DirError};
 use crate::recording::bytes::Octets;
 use crate::schema::Schema;
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 
 /// Grants as they stand in a recording: what a replay needs of them. What leads outside (hosts, models, where
 /// tool servers are, secrets) is not: a replay has no outside.
@@ -44,6 +47,16 @@ pub enum RecordedError {
     /// They are not grants, or of another version.
     #[error("cannot read the grants of the recording: {0}")]
     Malformed(String),
+    /// They have something to be read that nobody has asked for.
+    #[error("cannot replay: the recording has `{}` read for `{guest}`, which is outside of the working directory", host.display())]
+    Outside {
+        /// Where it is.
+        host: PathBuf,
+        /// Where the guest would find it.
+        guest: String,
+        /// The flag that asks for it.
+        flag: &'static str,
+    },
     /// They cannot be given here.
     #[error(transparent)]
     Grant(#[from] GrantError),
@@ -56,6 +69,9 @@ impl crate::error::Hint for RecordedError {
                 "replay it with the version of wasm-agent that wrote it, or record it again"
                     .to_owned(),
             ),
+            RecordedError::Outside { host, guest, flag } => {
+                Some(format!("`{flag} {}::{guest}` has it read", host.display()))
+            }
             RecordedError::Grant(GrantError::Dir(DirError::Unreadable { .. })) => Some(
                 "put it there, or say where it is with `--dir HOST::GUEST` (`replay`, `fork`)"
                     .to_owned(),
@@ -63,6 +79,13 @@ impl crate::error::Hint for RecordedError {
             RecordedError::Grant(error) => error.hint(),
         }
     }
+}
+
+/// The value of a limit as a flag has it.
+fn written(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 impl Grants {
@@ -145,6 +168,72 @@ impl Grants {
         Ok(json)
     }
 
+    /// The same, of a recording that anybody may have written. No limit is above that of `limits`, and nothing outside
+    /// of the working directory is read unless `dirs` and `files` name it.
+    ///
+    /// # Errors
+    ///
+    /// Something else would be read.
+    pub fn from_elsewhere(
+        mut self,
+        dirs: &[DirSpec],
+        files: &[FileSpec],
+        limits: &Limits,
+    ) -> Result<Grants, RecordedError> {
+        if down(Wall::Recorded) {
+            return Ok(self);
+        }
+        for limit in limits::TABLE {
+            let smaller = limit.of(&self.limits).min(limit.of(limits));
+            limit.put(&mut self.limits, smaller);
+        }
+        let here = std::env::current_dir().and_then(|here| here.canonicalize());
+        let outside = |host: &Path| !here.as_ref().is_ok_and(|here| host.starts_with(here));
+        for dir in &self.dirs {
+            let named = dirs
+                .iter()
+                .any(|spec| spec.guest.as_deref().unwrap_or(DEFAULT_GUEST) == dir.guest);
+            if outside(&dir.host) && !named {
+                return Err(RecordedError::Outside {
+                    host: dir.host.clone(),
+                    guest: dir.guest.clone(),
+                    flag: "--dir",
+                });
+            }
+        }
+        for file in &self.files {
+            let guest = file.guest_path();
+            let named = files
+                .iter()
+                .any(|spec| spec.guest.as_deref() == Some(guest.as_str()));
+            if outside(&file.host) && !named {
+                return Err(RecordedError::Outside {
+                    host: file.host_path(),
+                    guest,
+                    flag: "--file",
+                });
+            }
+        }
+        Ok(self)
+    }
+
+    /// The limits that stand in the grants of a recording.
+    ///
+    /// # Errors
+    ///
+    /// They are not grants.
+    pub fn recorded_limits(recorded: &Value) -> Result<Limits, RecordedError> {
+        let recorded: Recorded = serde_json::from_value(recorded.clone())
+            .map_err(|error| RecordedError::Malformed(error.to_string()))?;
+        let mut limits = Limits::default();
+        for (name, value) in &recorded.limits {
+            limits
+                .set(name, &written(value))
+                .map_err(GrantError::from)?;
+        }
+        Ok(limits)
+    }
+
     /// Grants of a recording. Relative paths begin at `base`. `dirs` and `files` say where on this host those are that the guest sees at the
     /// same place; access is as it was recorded.
     ///
@@ -191,10 +280,7 @@ impl Grants {
             file.files.push(spec);
         }
         for (name, value) in recorded.limits {
-            let value = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
-            file.limits.push((name, value));
+            file.limits.push((name, written(&value)));
         }
         let mut grants = Grants::resolve(file, GrantsFile::default())?;
         grants.checkpoint = recorded.checkpoint.map(|Octets(bytes)| bytes.into());

@@ -107,7 +107,10 @@ impl Prices {
                 path: path.to_owned(),
             });
         }
-        Prices::parse(&std::fs::read(path).map_err(unreadable)?, path)
+        Prices::parse(
+            &crate::foreign::read(path, MAX_BYTES).map_err(unreadable)?,
+            path,
+        )
     }
 
     /// Parses the table at `path`.

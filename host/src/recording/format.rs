@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -20,6 +20,7 @@ use crate::digest::Digest;
 use crate::egress::secrets::SecretName;
 use crate::engine::Profile;
 use crate::error::Hint;
+use crate::foreign;
 use crate::json::printable;
 
 /// Version of the file this host writes.
@@ -30,6 +31,12 @@ const FAMILY: &str = "wasm-agent/recording@";
 
 /// Largest recording in bytes: it is held in memory while it is replayed.
 pub const MAX_BYTES: u64 = 512 << 20;
+
+/// Longest line in bytes: a checkpoint of 64 MiB, which is what the default limits allow, is one of 86 MiB.
+const MAX_LINE: u64 = 96 << 20;
+
+/// What all entries together may take in memory beyond their text, in bytes: twice the text.
+const MAX_ENTRIES: u64 = 2 * MAX_BYTES;
 
 /// Clock readings kept on one line.
 pub const READINGS_MAX: usize = 256;
@@ -280,6 +287,11 @@ pub enum RecordingError {
     Unreadable { path: PathBuf, source: io::Error },
     #[error("cannot use the recording: it has more than {MAX_BYTES} bytes")]
     TooLarge,
+    #[error(
+        "cannot use the recording: it would take more than {} MiB of memory",
+        MAX_ENTRIES >> 20
+    )]
+    TooMuch,
     #[error("cannot use the recording: it is not one")]
     Foreign,
     #[error("cannot use the recording: it has the format `{found}`, this host reads `{FORMAT}`")]
@@ -303,7 +315,7 @@ impl Hint for RecordingError {
         Some(
             match self {
                 RecordingError::Unreadable { .. } => return None,
-                RecordingError::TooLarge => "record a shorter run",
+                RecordingError::TooLarge | RecordingError::TooMuch => "record a shorter run",
                 RecordingError::Foreign => {
                     "a recording is written by `wasm-agent run --record FILE`; a trajectory or an event log \
                      is none"
@@ -466,11 +478,8 @@ impl Recording {
             path: path.to_owned(),
             source,
         };
-        let mut bytes = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
-            .map_err(unreadable)?;
-        Recording::parse(&bytes)
+        let file = File::open(path).map_err(unreadable)?;
+        Recording::from_lines(BufReader::new(file), path)
     }
 
     /// Reads the bytes of a file.
@@ -479,30 +488,54 @@ impl Recording {
     ///
     /// As [`Recording::read`].
     pub fn parse(bytes: &[u8]) -> Result<Recording, RecordingError> {
-        if bytes.len() as u64 > MAX_BYTES {
-            return Err(RecordingError::TooLarge);
-        }
-        // What comes after the last newline was being written when the host was killed.
-        let whole = bytes
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
-        let mut lines = bytes
-            .get(..whole)
-            .unwrap_or_default()
-            .split_inclusive(|byte| *byte == b'\n');
-        let first = lines.next().ok_or(RecordingError::Foreign)?;
-        let header = Header::parse(first)?;
+        Recording::from_lines(bytes, Path::new("-"))
+    }
+
+    /// Reads line by line: only what is made of a line stays in memory.
+    fn from_lines(mut input: impl BufRead, path: &Path) -> Result<Recording, RecordingError> {
+        let mut read: u64 = 0;
+        let mut next_line = |number: usize| -> Result<Option<Vec<u8>>, RecordingError> {
+            match foreign::line(&mut input, MAX_LINE) {
+                Ok(foreign::Line::Whole(line)) => {
+                    read += line.len() as u64;
+                    if read > MAX_BYTES {
+                        return Err(RecordingError::TooLarge);
+                    }
+                    Ok(Some(line))
+                }
+                // What comes after the last newline was being written when the host was killed.
+                Ok(foreign::Line::Torn | foreign::Line::None) => Ok(None),
+                // Whatever it is, it does not begin like a recording.
+                Err(error) if error.kind() == io::ErrorKind::InvalidData && number == 1 => {
+                    Err(RecordingError::Foreign)
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    Err(RecordingError::Line {
+                        line: number,
+                        reason: error.to_string(),
+                    })
+                }
+                Err(source) => Err(RecordingError::Unreadable {
+                    path: path.to_owned(),
+                    source,
+                }),
+            }
+        };
+        let first = next_line(1)?.ok_or(RecordingError::Foreign)?;
+        let header = Header::parse(&first)?;
         let mut all = Sha256::new();
-        all.update(first);
+        all.update(&first);
+        let mut taken: u64 = 0;
         let mut own = Sha256::new();
         let mut entries = Vec::new();
         let mut end = None;
         let mut next = 1;
         // Calls that are under way.
         let mut asked = HashSet::new();
-        for (index, line) in lines.enumerate() {
-            let number = index + 2;
+        for number in 2.. {
+            let Some(line) = next_line(number)? else {
+                break;
+            };
             let wrong = |reason: String| RecordingError::Line {
                 line: number,
                 reason,
@@ -510,7 +543,8 @@ impl Recording {
             if end.is_some() {
                 return Err(wrong("it stands after the end".to_owned()));
             }
-            let text = std::str::from_utf8(line)
+            foreign::check_built(&line).map_err(wrong)?;
+            let text = std::str::from_utf8(&line)
                 .map_err(|error| wrong(error.to_string()))?
                 .trim_end_matches('\n');
             if text.starts_with(r#"{"end":"#) {
@@ -523,6 +557,14 @@ impl Recording {
                 continue;
             }
             let entry = Entry::parse(text).map_err(wrong)?;
+            taken = taken.saturating_add(match &entry {
+                // A number and a letter each.
+                Entry::Readings { by, .. } => 16 * by.len() as u64,
+                _ => foreign::built(&line),
+            });
+            if taken > MAX_ENTRIES {
+                return Err(RecordingError::TooMuch);
+            }
             if let Entry::Asked { n, .. } = entry {
                 asked.insert(n);
             }
@@ -539,8 +581,8 @@ impl Recording {
                 });
             }
             next += entry.calls();
-            all.update(line);
-            own.update(line);
+            all.update(&line);
+            own.update(&line);
             entries.push(entry);
         }
         Ok(Recording {
@@ -571,7 +613,9 @@ impl Header {
         struct Format {
             format: String,
         }
+        let wrong = |reason: String| RecordingError::Line { line: 1, reason };
         let text = std::str::from_utf8(line).map_err(|_| RecordingError::Foreign)?;
+        foreign::check_built(line).map_err(wrong)?;
         let Ok(Format { format }) = serde_json::from_str(text) else {
             return Err(RecordingError::Foreign);
         };
@@ -583,7 +627,6 @@ impl Header {
                 found: printable(&format),
             });
         }
-        let wrong = |reason: String| RecordingError::Line { line: 1, reason };
         let header: Header =
             serde_json::from_str(text).map_err(|error| wrong(printable(&error.to_string())))?;
         header

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::capabilities::filesystem::{SurveyError, SurveyLimits, digest_of, entries};
+use crate::capabilities::filesystem::{Effort, SurveyError, SurveyLimits, digest_of, entries};
 use crate::digest::Digest;
 use crate::error::Hint;
 use crate::grants::Grants;
@@ -107,13 +108,17 @@ const LIMITS: SurveyLimits = SurveyLimits {
 /// Something cannot be read, or there is too much of it.
 pub fn inventories(grants: &Grants) -> Result<Vec<Inventory>, InputError> {
     let mut inventories = Vec::new();
+    // For all of them together: how many there are is for the recording to say.
+    let effort = Effort::bytes(LIMITS.bytes, Arc::default());
+    let mut limits = LIMITS;
     for dir in &grants.dirs {
         let failed = |source| InputError::Survey {
             path: dir.guest.clone(),
             source,
         };
         let opened = File::open(&dir.host).map_err(|error| failed(error.into()))?;
-        let found = entries(&opened, LIMITS).map_err(failed)?;
+        let found = entries(&opened, limits, &effort).map_err(failed)?;
+        limits.entries = limits.entries.saturating_sub(found.len());
         inventories.push(Inventory {
             path: dir.guest.clone(),
             digest: digest_of(&found),

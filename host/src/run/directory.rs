@@ -16,7 +16,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use crate::capabilities::filesystem::remove_tree;
 use crate::error::Hint;
+use crate::foreign;
 
 /// Version of `run.json`.
 pub const FORMAT: &str = "wasm-agent/run@1";
@@ -275,7 +277,7 @@ impl RunDir {
             path: path.clone(),
             source,
         };
-        let bytes = fs::read(&path).map_err(io)?;
+        let bytes = foreign::read_json(&path).map_err(io)?;
         serde_json::from_slice(&bytes).map_err(|error| io(io::Error::other(error)))
     }
 
@@ -308,14 +310,15 @@ impl RunDir {
         }
     }
 
-    /// Removes the directory and everything in it.
+    /// Removes the directory and everything in it. One that could not be removed whole is still a run.
     ///
     /// # Errors
     ///
     /// The run goes on, or something in it cannot be removed.
     pub fn remove(self) -> Result<(), DirectoryError> {
         self.is_over_to("remove")?;
-        fs::remove_dir_all(&self.path).map_err(|source| DirectoryError::Io {
+        // Without `run.json` it would not be listed any more, whatever is left of it.
+        remove_tree(&self.path, Some("run.json")).map_err(|source| DirectoryError::Io {
             action: "remove",
             path: self.path.clone(),
             source,

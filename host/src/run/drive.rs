@@ -1,7 +1,9 @@
 //! Drives one guest from instantiation to the closing of its account.
 
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -27,7 +29,7 @@ use super::watchdog::{Pacing, Policy};
 use super::workspaces::Workspaces;
 use crate::capabilities::activity::{Activity, Diagnosis};
 use crate::capabilities::bindings::{self};
-use crate::capabilities::filesystem::{Changes, Filesystem, Usage};
+use crate::capabilities::filesystem::{Changes, Effort, Filesystem, Usage};
 use crate::capabilities::meters::{LimitHit, Meters, micros, millis};
 use crate::capabilities::state::RunState;
 use crate::capabilities::stdio::binding::Binding;
@@ -153,24 +155,44 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
     // Now: putting the files in order takes its time, and adds to the account.
     let diagnosis = diagnosis(&job, &watched, &finish.ended);
     let disk = changes.as_ref().map(Changes::usage).unwrap_or_default();
-    let files = settle(changes).await;
-    let trees = trees.after().await;
-    let to_apply = match compare(std::mem::take(&mut job.workspaces)).await {
-        // What a replay did in copies has been done by the recorded run, or is for it to apply.
-        _ if job.tape.is_replay() => 0,
-        paths => paths,
-    };
+    // First of all: whoever kills the host while it compares loses what was to be said of files, and nothing that the
+    // agent has said or done.
     let outcome = close(&job, &watched, finish);
+    let hurry = Hurry::new(&job.interrupt, changes.clone());
+    let files = hurry.unless_done(settle(changes)).await;
     let outcome = Outcome {
         files,
-        trees,
-        to_apply,
         diagnosis,
         fuel,
         recording: job.recording.clone(),
         ..outcome
     };
-    let outcome = sealed(&job, said(&job.ledger, outcome));
+    let outcome = said(&job.ledger, outcome);
+    let outcome = match hurry.is_on() {
+        // What was not read would not be found again by a replay.
+        true => outcome,
+        false => sealed(&job, outcome),
+    };
+    let trees = hurry.unless_done(trees.after(hurry.reading())).await;
+    let workspaces = std::mem::take(&mut job.workspaces);
+    let compared = hurry
+        .unless_done(compare(workspaces, hurry.reading(), hurry.showing()))
+        .await;
+    let (to_apply, ended) = match compared {
+        // What a replay did in copies has been done by the recorded run, or is for it to apply.
+        Ok(_) if job.tape.is_replay() => (0, outcome.ended.clone()),
+        Ok(paths) => (paths, outcome.ended.clone()),
+        Err(reason) => {
+            tracing::warn!("could not compare the copies of this run: {reason}");
+            (0, without_comparison(outcome.ended.clone(), reason))
+        }
+    };
+    let outcome = Outcome {
+        ended,
+        trees,
+        to_apply,
+        ..outcome
+    };
     let outcome = end_account(&job.ledger, outcome, disk);
     job.ledger.deliver().await;
     outcome
@@ -228,20 +250,84 @@ fn leaving(job: &Job, finish: Finish) -> Finish {
     }
 }
 
+/// Bytes that are read to compare the directories of a run once it is over.
+const COMPARED_MAX: u64 = 512 << 20;
+
+/// Bytes that a patch is made from.
+const SHOWN_MAX: u64 = 64 << 20;
+
+/// Time for each of: looking at what could be written to, comparing copies, and showing the difference. Together with
+/// [`Changes::finish`] a run is over within two seconds after its guest.
+const COMPARED_WITHIN: Duration = Duration::from_millis(400);
+
+/// What is done after a guest, in as little time as somebody who interrupts it wants.
+struct Hurry<'a> {
+    interrupt: &'a Interrupt,
+    changes: Option<Changes>,
+    /// Whether nothing is to be read any more.
+    on: Arc<AtomicBool>,
+    /// Interrupted before: that has ended the guest, and is not about what follows.
+    before: bool,
+}
+
+impl Hurry<'_> {
+    fn new(interrupt: &Interrupt, changes: Option<Changes>) -> Hurry<'_> {
+        Hurry {
+            interrupt,
+            changes,
+            on: Arc::default(),
+            before: interrupt.is_requested(),
+        }
+    }
+
+    fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    fn reading(&self) -> Effort {
+        Effort::new(COMPARED_MAX, COMPARED_WITHIN, self.on.clone())
+    }
+
+    fn showing(&self) -> Effort {
+        // It begins when the comparison before it is over.
+        Effort::new(SHOWN_MAX, COMPARED_WITHIN * 2, self.on.clone())
+    }
+
+    /// Waits for `work`, which reads nothing any more once the run is interrupted.
+    async fn unless_done<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = self.interrupt.requested(), if !self.before => {}
+        }
+        self.on.store(true, Ordering::Relaxed);
+        if let Some(changes) = &self.changes {
+            changes.hurry();
+        }
+        work.await
+    }
+}
+
 /// How many paths of copy-on-write directories wait for the operator, their patch written.
-async fn compare(workspaces: Workspaces) -> u64 {
-    let settled = tokio::task::spawn_blocking(move || workspaces.settle()).await;
-    match settled {
-        Ok(Ok(paths)) => paths as u64,
-        Ok(Err(error)) => {
-            // The copies are still there: applying them compares again.
-            tracing::warn!("could not compare the copies of this run: {error}");
-            0
-        }
-        Err(error) => {
-            tracing::warn!("could not compare the copies of this run: {error}");
-            0
-        }
+async fn compare(workspaces: Workspaces, reading: Effort, showing: Effort) -> Result<u64, String> {
+    let settle = move || workspaces.settle(&reading, &showing);
+    match tokio::task::spawn_blocking(settle).await {
+        Ok(Ok(paths)) => Ok(paths as u64),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// How a run ended whose copies could not be compared: it is no success. The copies are still there, and applying
+/// them compares again.
+fn without_comparison(ended: Ended, reason: String) -> Ended {
+    match ended {
+        Ended::Converged
+        | Ended::Stopped { .. }
+        | Ended::Incomplete { .. }
+        | Ended::Withheld { .. } => Ended::Uncompared { reason },
+        ended => ended,
     }
 }
 
@@ -416,9 +502,15 @@ fn close(job: &Job, watched: &Watched, finish: Finish) -> Outcome {
     let stop_reason = match closed {
         Ok(stopped) => stopped,
         Err(error) => {
-            ended = Ended::HostFault {
-                message: error.to_string(),
-            };
+            // A replay that has left its recording can notice it here, too: the account is written by its clock. From
+            // then on it goes by itself.
+            let finish = by_tape(&job.tape, host_fault(error.to_string()));
+            ended = finish.ended;
+            if let (Ended::Diverged(_), Some((code, message))) = (&ended, finish.error) {
+                let cause = serde_json::to_value(&ended).ok();
+                let _ = job.ledger.error(Origin::Host, code, message, cause);
+                let _ = job.ledger.stop(StopReason::Error, None);
+            }
             StopReason::Error
         }
     };
@@ -460,6 +552,7 @@ fn diagnosis(job: &Job, watched: &Watched, ended: &Ended) -> Option<Diagnosis> {
         | Ended::Incomplete { .. }
         | Ended::Diverged(_)
         | Ended::Withheld { .. }
+        | Ended::Uncompared { .. }
         | Ended::Refused { .. } => None,
         Ended::Crashed(_) | Ended::Limit(_) | Ended::Interrupted | Ended::HostFault { .. } => Some(
             watched

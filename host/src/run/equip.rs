@@ -10,8 +10,9 @@ use super::drive::{Job, Watched, cut_off};
 use super::finish::{Finish, host_fault, refused};
 use super::supervise::Cut;
 use super::tool;
+use crate::capabilities::meters::LimitHit;
 use crate::preflight::Refusal;
-use crate::selftest::sabotage::down;
+use crate::selftest::sabotage::{self, down};
 use crate::selftest::wall::Wall;
 use crate::tools::watch::Watch;
 use crate::tools::{self, Connector, Opened, Parts, Toolbox, plan};
@@ -39,6 +40,10 @@ pub(super) async fn equip(job: &Job, watched: &Watched) -> Result<Toolbox, Finis
     let (tools, ended) = tokio::select! {
         biased;
         () = job.interrupt.requested() => (None, Some(cut_off(Cut::Interrupted.taped(&job.tape)))),
+        () = out_of_time(job, watched) => {
+            let hit = LimitHit { name: "wall", max: job.grants.limits.wall };
+            (None, Some(cut_off(Cut::Limit(hit).taped(&job.tape))))
+        }
         opened = opened => match opened {
             Ok(Ok(tools)) => (Some(tools), None),
             // What the operator hands over has to work: a run without it is not what was meant.
@@ -61,6 +66,16 @@ pub(super) async fn equip(job: &Job, watched: &Watched) -> Result<Toolbox, Finis
         }
         (Ok(()), None) => Ok(tools),
     }
+}
+
+/// Comes back when the time of the run is over: a server that says nothing is waited for no longer than that. In a
+/// replay nobody is waited for.
+async fn out_of_time(job: &Job, watched: &Watched) {
+    if job.tape.is_replay() {
+        return std::future::pending().await;
+    }
+    let wall = sabotage::time(Wall::WallClock, job.grants.limits.wall());
+    tokio::time::sleep(wall.saturating_sub(watched.meters.wall())).await;
 }
 
 /// Why the tools of a run are not there.

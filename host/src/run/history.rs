@@ -4,7 +4,7 @@
 //! host that was killed leaves no outcome and perhaps half a line; both are states, not errors.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -17,10 +17,8 @@ use super::directory::{self, DirectoryError, Life, RunDir};
 use super::outcome::{self, Outcome};
 use super::related::Related;
 use crate::error::Hint;
+use crate::foreign::{self, MAX_LINE};
 use crate::trajectory::Totals;
-
-/// Longest line that is read, in bytes: far above what the limits of a run let a host write.
-const MAX_LINE: u64 = 64 << 20;
 
 /// Bytes that are read first to find the last record. Most outcomes are shorter.
 const TAIL: u64 = 16 << 10;
@@ -260,24 +258,31 @@ impl Iterator for Records {
     fn next(&mut self) -> Option<Self::Item> {
         let file = self.file.as_mut()?;
         self.line += 1;
-        let mut text = Vec::new();
-        if let Err(source) = file.take(MAX_LINE).read_until(b'\n', &mut text) {
-            self.file = None;
-            return Some(Err(HistoryError::Io {
-                path: self.path.clone(),
-                source,
-            }));
-        }
-        if text.pop() != Some(b'\n') {
-            self.file = None;
-            let too_long = text.len() as u64 + 1 >= MAX_LINE;
-            return too_long.then(|| Err(self.malformed("it is too long".to_owned())));
-        }
-        match PastEvent::parse(&text) {
-            Ok(record) => Some(Ok(record)),
-            Err(error) => {
+        let text = match foreign::line(file, MAX_LINE) {
+            Ok(foreign::Line::Whole(text)) => text,
+            Ok(foreign::Line::Torn | foreign::Line::None) => {
                 self.file = None;
-                Some(Err(self.malformed(error.to_string())))
+                return None;
+            }
+            Err(source) => {
+                self.file = None;
+                return Some(Err(match source.kind() {
+                    io::ErrorKind::InvalidData => self.malformed(source.to_string()),
+                    _ => HistoryError::Io {
+                        path: self.path.clone(),
+                        source,
+                    },
+                }));
+            }
+        };
+        // Whoever asks what is in the event builds it.
+        let parsed = foreign::check_built(&text)
+            .and_then(|()| PastEvent::parse(&text).map_err(|error| error.to_string()));
+        match parsed {
+            Ok(record) => Some(Ok(record)),
+            Err(reason) => {
+                self.file = None;
+                Some(Err(self.malformed(reason)))
             }
         }
     }
@@ -356,7 +361,7 @@ fn last_line(file: &mut File) -> io::Result<Option<Vec<u8>>> {
         if size > MAX_LINE {
             return Ok(None);
         }
-        size *= 8;
+        size = (size * 8).min(MAX_LINE + 1);
     }
 }
 
@@ -367,6 +372,7 @@ fn outcome_of(line: &[u8]) -> Result<Option<Box<Outcome>>, String> {
         kind: String,
         outcome: Option<Value>,
     }
+    foreign::check_built(line)?;
     let PastBody::Audit(audit) = PastEvent::parse(line)
         .map_err(|error| error.to_string())?
         .body

@@ -96,8 +96,13 @@ impl Past {
         let commission = Commission::parse(header.commission.get().as_bytes())
             .map_err(StartError::Commission)?;
         let grants =
-            Grants::from_recorded(&header.grants, &self.base, &places.dirs, &places.files)?
-                .with_outside(self.outside.clone())?;
+            Grants::from_recorded(&header.grants, &self.base, &places.dirs, &places.files)?;
+        // What is in a run directory of this host was said by its operator.
+        let grants = match &self.kept {
+            Some(_) => grants,
+            None => grants.from_elsewhere(&places.dirs, &places.files, &places.limits)?,
+        };
+        let grants = grants.with_outside(self.outside.clone())?;
         Ok(RunRequest {
             agent,
             commission,

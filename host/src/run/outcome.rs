@@ -48,6 +48,11 @@ pub enum Ended {
     Crashed(Crash),
     /// A limit of the grants.
     Limit(LimitHit),
+    /// The agent is done, and what it has changed in copies of directories could not be found out.
+    Uncompared {
+        /// Why.
+        reason: String,
+    },
     /// The operator interrupted it.
     Interrupted,
     /// A replay left its recording.
@@ -234,7 +239,7 @@ impl Outcome {
             Ended::Limit(_) => Exit::Limit,
             Ended::Interrupted => Exit::Interrupted,
             Ended::Diverged(_) => Exit::Diverged,
-            Ended::HostFault { .. } => Exit::HostFault,
+            Ended::Uncompared { .. } | Ended::HostFault { .. } => Exit::HostFault,
         }
     }
 

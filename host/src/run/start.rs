@@ -25,7 +25,7 @@ use crate::egress::{Egress, EgressOptions};
 use crate::engine::inspect::{self, asks_models};
 use crate::error::{Exit, Hint};
 use crate::grants::recorded::RecordedError;
-use crate::grants::{DirSpec, FileSpec, GrantError, Grants};
+use crate::grants::{DirSpec, FileSpec, GrantError, Grants, Limits};
 use crate::model;
 use crate::preflight::Refusal;
 use crate::recording::tape::TapeError;
@@ -68,6 +68,8 @@ pub struct Places {
     pub dirs: Vec<DirSpec>,
     /// Single files, by theirs.
     pub files: Vec<FileSpec>,
+    /// What a run may use at most, whatever a recording from elsewhere says.
+    pub limits: Limits,
 }
 
 /// A run cannot be started.
@@ -434,7 +436,8 @@ impl Host {
         let commission = Commission::parse(header.commission.get().as_bytes())
             .map_err(StartError::Commission)?;
         let grants =
-            Grants::from_recorded(&header.grants, Path::new(""), &places.dirs, &places.files)?;
+            Grants::from_recorded(&header.grants, Path::new(""), &places.dirs, &places.files)?
+                .from_elsewhere(&places.dirs, &places.files, &places.limits)?;
         self.start_in(
             Mode::Replay(recording),
             RunRequest {

@@ -60,6 +60,10 @@ impl Interrupt {
         self.sender.send_replace(true);
     }
 
+    pub(super) fn is_requested(&self) -> bool {
+        *self.sender.borrow()
+    }
+
     pub(super) async fn requested(&self) {
         let mut receiver = self.sender.subscribe();
         // The sender lives as long as `self`, so waiting cannot fail.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::outcome::TreeChange;
 use super::workspaces::Workspaces;
-use crate::capabilities::filesystem::{SurveyLimits, survey};
+use crate::capabilities::filesystem::{Effort, SurveyLimits, survey};
 use crate::digest::Digest;
 use crate::grants::{Access, DirGrant};
 
@@ -41,10 +41,11 @@ impl Trees {
     }
 
     /// Looks at them again, once nothing writes to them any more.
-    pub(super) async fn after(self) -> Vec<TreeChange> {
+    pub(super) async fn after(self, effort: Effort) -> Vec<TreeChange> {
+        let effort = Arc::new(effort);
         let mut changes = Vec::new();
         for tree in self.0 {
-            changes.push(tree.after().await);
+            changes.push(tree.after(effort.clone()).await);
         }
         changes
     }
@@ -62,7 +63,7 @@ impl Tree {
                 };
             }
         };
-        let before = look(dir.clone()).await;
+        let before = look(dir.clone(), Arc::new(Effort::unbounded())).await;
         Tree {
             guest,
             dir: before.is_ok().then_some(dir),
@@ -70,9 +71,9 @@ impl Tree {
         }
     }
 
-    async fn after(self) -> TreeChange {
+    async fn after(self, effort: Arc<Effort>) -> TreeChange {
         let after = match self.dir {
-            Some(dir) => Some(look(dir).await),
+            Some(dir) => Some(look(dir, effort).await),
             None => None,
         };
         let written = |digest: Digest| digest.to_string();
@@ -90,8 +91,9 @@ impl Tree {
     }
 }
 
-async fn look(dir: Arc<File>) -> Result<Digest, String> {
-    let looked = tokio::task::spawn_blocking(move || survey(&dir, SurveyLimits::default())).await;
+async fn look(dir: Arc<File>, effort: Arc<Effort>) -> Result<Digest, String> {
+    let look = move || survey(&dir, SurveyLimits::default(), &effort);
+    let looked = tokio::task::spawn_blocking(look).await;
     match looked {
         Ok(Ok(digest)) => Ok(digest),
         Ok(Err(error)) => Err(error.to_string()),

@@ -12,10 +12,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::kept::Kept;
-use crate::capabilities::filesystem::Protection;
 use crate::capabilities::filesystem::cow::{CopyLimits, CowError, Delta, Workspace};
+use crate::capabilities::filesystem::{Effort, Protection};
 use crate::error::Hint;
 use crate::grants::{self, Access, Grants};
+use crate::json::printable;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 
@@ -154,13 +155,13 @@ impl Workspaces {
         Some(copy.tree())
     }
 
-    /// Compares the copies with what was copied and writes `workspace.patch`. Returns how many paths are
-    /// different. Blocks.
+    /// Compares the copies with what was copied, as far as `reading` goes, and writes `workspace.patch`, as far as
+    /// `showing` does. Returns how many paths are different. Blocks.
     ///
     /// # Errors
     ///
-    /// A copy cannot be read, or the patch not written.
-    pub fn settle(&self) -> Result<usize, WorkspacesError> {
+    /// A copy cannot be read, or the patch not written. The patch says so where it can be written.
+    pub fn settle(&self, reading: &Effort, showing: &Effort) -> Result<usize, WorkspacesError> {
         if self.copies.is_empty() {
             return Ok(0);
         }
@@ -169,11 +170,21 @@ impl Workspaces {
         let mut out = BufWriter::new(file);
         let mut changed = 0;
         for (guest, copy) in &self.copies {
-            let delta = copy.delta()?;
-            changed += delta.paths.len();
             // Text before the first `diff` line is a remark to git and patch alike.
             writeln!(out, "# {guest} ({})", copy.host().display()).map_err(at("write", &path))?;
-            copy.patch(&delta, &mut out)?;
+            let delta = copy.delta_within(reading);
+            let shown = delta.and_then(|delta| {
+                changed += delta.paths.len();
+                copy.patch(&delta, showing, &mut out)
+            });
+            if let Err(error) = shown {
+                // An empty patch would say that nothing is different.
+                let text = printable(&error.to_string());
+                writeln!(out, "# it is not known what is different: {text}")
+                    .and_then(|()| out.flush())
+                    .map_err(at("write", &path))?;
+                return Err(error.into());
+            }
         }
         out.flush().map_err(at("write", &path))?;
         Ok(changed)
@@ -219,5 +230,33 @@ pub(super) fn at(
         action,
         path,
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grants::GrantsFile;
+
+    #[test]
+    fn a_comparison_that_fails_leaves_no_empty_patch() {
+        let (host, run) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(host.path().join("file"), "x").unwrap();
+        let spec = format!("{}::/work:cow", host.path().display());
+        let file = GrantsFile {
+            dirs: vec![spec.parse().unwrap()],
+            ..GrantsFile::default()
+        };
+        let grants = Grants::resolve(file, GrantsFile::default()).unwrap();
+        let copies = Workspaces::prepare(Some(run.path()), &grants).unwrap();
+        let settle = || copies.settle(&Effort::unbounded(), &Effort::unbounded());
+        assert_eq!(settle().unwrap(), 0);
+        fs::remove_dir_all(copies.tree("/work").unwrap()).unwrap();
+        assert!(settle().is_err());
+        let patch = fs::read_to_string(run.path().join(PATCH)).unwrap();
+        assert!(
+            patch.contains("it is not known what is different"),
+            "{patch}"
+        );
     }
 }

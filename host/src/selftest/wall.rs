@@ -58,6 +58,8 @@ walls! {
     FileBytes, "file-bytes", "A file does not grow beyond its limit.";
     Files, "files", "Files, directories and links created are counted.";
     Handles, "handles", "Open files and streams on them are counted.";
+    Ending, "ending", "What is done once a guest is gone is bounded in bytes and in time.";
+    Depth, "depth", "No tree is made that is too deep to be compared or removed.";
     Observed, "observed", "Every change of a granted directory is on record.";
     // The machine.
     Memory, "memory", "All linear memories together stay within their limit.";
@@ -108,6 +110,7 @@ walls! {
     Connections, "connections", "Requests under way at once are bounded in number.";
     RequestSize, "request-size", "URLs, headers and bodies of requests are bounded.";
     ResponseSize, "response-size", "Bodies of responses are bounded.";
+    Recorded, "recorded", "A recording from elsewhere sets no limit above the operator's, and has nothing read unasked.";
     ReplayNetwork, "replay-network", "A replay reaches no network, whatever it was granted.";
     HttpGranted, "http-granted", "An agent that makes requests is not started when it may make none.";
     // Tools.

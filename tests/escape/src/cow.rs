@@ -4,7 +4,22 @@ use crate::Case;
 use crate::disk::{self, FOLLOW, KEEP, NewTimestamp, OpenFlags, create, dir, open, read, write};
 use crate::trial::Trial;
 
-pub const CASES: &[(&str, Case)] = &[("cow-untouched", everything), ("cow-links", links)];
+pub const CASES: &[(&str, Case)] = &[
+    ("cow-untouched", everything),
+    ("cow-links", links),
+    ("ending-compared", holes),
+];
+
+/// Files that take no time to make, and much to read.
+fn holes(trial: &mut Trial, _: &str) {
+    let work = dir("/work");
+    for number in 0..4 {
+        let file = trial.works("open", create(&work, &format!("hole-{number}")));
+        if let Some(file) = file {
+            trial.works("a hole", file.set_size(200 << 20));
+        }
+    }
+}
 
 /// Every kind of change; all of them work, on the copy.
 fn everything(trial: &mut Trial, _: &str) {

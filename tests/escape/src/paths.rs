@@ -18,6 +18,7 @@ pub const CASES: &[(&str, Case)] = &[
     ("path-not-utf8", not_utf8),
     ("path-long", long),
     ("path-deep", deep),
+    ("path-too-deep", too_deep),
     ("path-from-handle", from_handle),
     ("path-write-out", write_out),
     ("path-stat-out", stat_out),
@@ -193,6 +194,34 @@ fn long(trial: &mut Trial, _: &str) {
     }
     trial.refused("target of a megabyte", work.symlink_at(&huge, "l"));
     trial.works("hello.txt", read(&work, "hello.txt"));
+}
+
+/// Trees that no path reaches the bottom of, made step by step and moved together.
+fn too_deep(trial: &mut Trial, _: &str) {
+    let work = dir("/work");
+    let chain = |top: &str, name: &str, levels: usize| {
+        let mut at = work.create_directory_at(top).and_then(|()| open_dir(&work, top))?;
+        for _ in 0..levels {
+            at.create_directory_at(name)?;
+            at = open_dir(&at, name)?;
+        }
+        Ok::<_, disk::ErrorCode>(at)
+    };
+    trial.refused("300 directories", chain("many", "d", 300).map(drop));
+    let long = "l".repeat(200);
+    trial.refused("6000 bytes", chain("long", &long, 30).map(drop));
+    let bottom = trial.works("200 directories", chain("one", "d", 200));
+    trial.works("100 others", chain("two", "d", 100));
+    if let Some(bottom) = bottom {
+        trial.refused("moved together", work.rename_at("two", &bottom, "two"));
+        trial.works("a file at the bottom", disk::write(&bottom, "file", "x"));
+    }
+    let bottom = trial.works("a long path", chain("far", &long, 10));
+    trial.works("another", chain("farther", &long, 10));
+    if let Some(bottom) = bottom {
+        trial.refused("moved together", work.rename_at("farther", &bottom, "it"));
+    }
+    trial.works("moved to the side", work.rename_at("two", &work, "three"));
 }
 
 /// A tree deeper than any path is long, and the way back out of it.

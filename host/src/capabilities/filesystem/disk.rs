@@ -3,13 +3,14 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::OFlags;
 use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 
 use super::digest;
+use super::effort::{Digests, Effort};
 use super::extent::Extent;
 use super::lease::{Closed, OpenFile};
 use super::log::{Difference, Log, Net, State};
@@ -28,6 +29,9 @@ pub(super) const DIGEST_MAX: u64 = 64 << 20;
 /// Bytes read for digests while a run goes on; further files are told without. A guest could otherwise
 /// make the host read 64 MiB for every byte it writes.
 const DIGEST_BUDGET: u64 = 16 << 30;
+
+/// Bytes read for digests once the guest is gone: half a second, after which a run is to be over.
+const DIGEST_BUDGET_AFTER: u64 = 512 << 20;
 
 /// Bound of the path names kept for the list of changes, in bytes. `files` is the limit meant to be
 /// met; this one only keeps 10 000 names of 4 KiB each from becoming the host's problem.
@@ -55,6 +59,12 @@ pub(super) struct Memory {
     pub(super) told: BTreeSet<&'static str>,
 }
 
+/// What is read once the guest is gone.
+struct After {
+    effort: Effort,
+    digests: Digests,
+}
+
 /// The granted directories of one run.
 pub(super) struct Disk {
     pub(super) roots: Vec<Root>,
@@ -64,6 +74,10 @@ pub(super) struct Disk {
     pub(super) observer: Arc<dyn Observer>,
     /// Bytes read for digests.
     read: AtomicU64,
+    /// What reads them once the guest is gone.
+    after: Mutex<Option<After>>,
+    /// Nothing is to be read any more.
+    hurried: Arc<AtomicBool>,
     memory: Mutex<Memory>,
 }
 
@@ -81,6 +95,8 @@ impl Disk {
             handles: Handles::new(limits.handles),
             observer,
             read: AtomicU64::new(0),
+            after: Mutex::default(),
+            hurried: Arc::default(),
             memory: Mutex::default(),
         }
     }
@@ -130,21 +146,30 @@ impl Disk {
         match found.kind() {
             Kind::Dir => State::Dir,
             Kind::Special => State::Special,
-            Kind::File => {
-                let digest = (found.size() <= DIGEST_MAX && self.may_read(found.size()))
-                    .then(|| found.reopen(OFlags::RDONLY).ok())
-                    .flatten()
-                    .and_then(|file| digest::of_file(&file, DIGEST_MAX).ok().flatten());
-                State::File {
-                    size: found.size(),
-                    digest,
-                }
-            }
+            Kind::File => State::File {
+                size: found.size(),
+                digest: (found.size() <= DIGEST_MAX)
+                    .then(|| self.digest(found))
+                    .flatten(),
+            },
             Kind::Symlink => match found.target() {
                 Ok(target) => State::Symlink(Digest::of(&target)),
                 Err(_) => State::Special,
             },
         }
+    }
+
+    fn digest(&self, found: &Found) -> Option<Digest> {
+        let mut after = self.after.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(After { effort, digests }) = after.as_mut() {
+            return digests.of(found, effort).ok().flatten();
+        }
+        drop(after);
+        if !self.may_read(found.size()) {
+            return None;
+        }
+        let file = found.reopen(OFlags::RDONLY).ok()?;
+        digest::of_file(&file, DIGEST_MAX).ok().flatten()
     }
 
     fn may_read(&self, size: u64) -> bool {
@@ -153,8 +178,19 @@ impl Disk {
     }
 
     /// Allows for the digests that are still to come, once the guest cannot ask for more of them.
+    ///
+    /// It is a budget of bytes and none of time: a run that is repeated has to find the same digests.
     pub(super) fn renew_budget(&self) {
-        self.read.store(0, Ordering::Relaxed);
+        let mut after = self.after.lock().unwrap_or_else(PoisonError::into_inner);
+        *after = Some(After {
+            effort: Effort::bytes(DIGEST_BUDGET_AFTER, self.hurried.clone()),
+            digests: Digests::default(),
+        });
+    }
+
+    /// Has nothing read for digests any more.
+    pub(super) fn hurry(&self) {
+        self.hurried.store(true, Ordering::Relaxed);
     }
 
     /// Remembers what is at a place, before it is changed for the first time.

@@ -17,16 +17,18 @@
 //! - A file with names that this run did not give it is not written in place: they may lie elsewhere.
 //! - Symbolic links that lead out of the directory are neither made nor moved into place.
 //! - Every change is told to an [`Observer`] and shows in [`Changes::changes`].
-//! - Bytes, files and handles are bounded by [`Limits`].
+//! - Bytes, files and handles are bounded by [`Limits`]; nothing is made or moved deeper than a path can name.
 //!
 //! Granted directories are separate devices to a guest: what would rename or link between them gets
 //! `cross-device`. Listings are sorted. Something that is refused is an error code, never a trap.
 
 mod content;
 pub mod cow;
+mod depth;
 mod descriptor;
 mod digest;
 mod disk;
+mod effort;
 mod extent;
 mod guard;
 mod lease;
@@ -39,6 +41,7 @@ mod place;
 mod protect;
 mod quota;
 mod refusal;
+mod remove;
 mod resolve;
 mod stable;
 mod stream;
@@ -60,10 +63,12 @@ use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 
 use crate::error::Hint;
 
+pub use effort::Effort;
 pub use extent::Extent;
 pub use observe::{Change, ChangeKind, Content, Denial, FileChange, FileId, Observer, Operation};
 pub use protect::{PROTECTED, Protected, Protection, Scope};
 pub use quota::Limits;
+pub use remove::remove_tree;
 pub use stable::Stable;
 pub use survey::{SurveyError, SurveyLimits, digest_of, entries, survey};
 
@@ -275,6 +280,11 @@ impl Changes {
         self.0.renew_budget();
         self.0.tell_open();
         self.0.changes()
+    }
+
+    /// Has [`Changes::finish`] read no file any more, whoever is in it: what is left gets no digest.
+    pub fn hurry(&self) {
+        self.0.hurry();
     }
 
     /// How much of the limits is used.

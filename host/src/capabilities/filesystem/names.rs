@@ -30,6 +30,7 @@ impl Disk {
             return Err(ErrorCode::Exist.into());
         }
         self.guard_new(&parent, Act::Dir)?;
+        self.shallow(&parent.place)?;
         self.may_create()?;
         self.touch(&parent.place);
         let mode = Mode::from_raw_mode(0o777);
@@ -99,6 +100,7 @@ impl Disk {
         self.guard(&old.place, Act::Whole)?;
         self.guard_new(&new, Act::Whole)?;
         self.check_links(&old, &new, &found)?;
+        self.shallow_move(&old.place, &new.place, &found)?;
         let replaced = new.found().ok();
         if replaced
             .as_ref()
@@ -161,6 +163,7 @@ impl Disk {
             return Err(ErrorCode::Invalid.into());
         }
         self.guard_new(&parent, Act::Whole)?;
+        self.shallow(&parent.place)?;
         let depth = parent.place.depth().saturating_sub(1);
         symlink::check(target.as_bytes(), depth).map_err(|rule| Refusal::Rule {
             code: ErrorCode::NotPermitted,
@@ -208,6 +211,7 @@ impl Disk {
         }
         self.guard(&source, Act::Whole)?;
         self.guard_new(&new, Act::Whole)?;
+        self.shallow(&new.place)?;
         self.sole(&source, &found)?;
         if new.found().is_ok() {
             return Err(ErrorCode::Exist.into());

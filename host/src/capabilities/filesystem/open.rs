@@ -174,6 +174,7 @@ impl Disk {
             };
         }
         self.guard_new(&parent, Act::File)?;
+        self.shallow(&parent.place)?;
         self.may_create()?;
         self.touch(&parent.place);
         let file = match sys::create(parent.handle(), &parent.name, how.access()) {

@@ -10,10 +10,9 @@ use std::fs::File;
 use std::io;
 
 use super::cow::tree::{self, Entry};
-use super::digest::of_file;
+use super::effort::{self, Effort};
 use super::sys::Kind;
 use crate::digest::Digest;
-use rustix::fs::OFlags;
 
 /// How much of a directory is read for its digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +44,8 @@ pub enum SurveyError {
     Entries { max: usize },
     #[error("its files have more than {max} bytes")]
     Bytes { max: u64 },
+    #[error("there is too much in it to be read")]
+    TooMuch,
     #[error("a name in it is not UTF-8")]
     Name,
     #[error("it cannot be read: {0}")]
@@ -54,9 +55,9 @@ pub enum SurveyError {
 /// The digest of everything in `dir`. Follows no link, opens regular files only, and blocks while it reads.
 ///
 /// # Errors
-/// There is more in it than `limits` allow, or something cannot be read or named.
-pub fn survey(dir: &File, limits: SurveyLimits) -> Result<Digest, SurveyError> {
-    Ok(digest_of(&entries(dir, limits)?))
+/// There is more in it than `limits` or `effort` allow, or something cannot be read or named.
+pub fn survey(dir: &File, limits: SurveyLimits, effort: &Effort) -> Result<Digest, SurveyError> {
+    Ok(digest_of(&entries(dir, limits, effort)?))
 }
 
 /// The digest of a directory with these entries.
@@ -75,7 +76,11 @@ pub fn digest_of(entries: &BTreeMap<String, String>) -> Digest {
 ///
 /// # Errors
 /// As [`survey`].
-pub fn entries(dir: &File, limits: SurveyLimits) -> Result<BTreeMap<String, String>, SurveyError> {
+pub fn entries(
+    dir: &File,
+    limits: SurveyLimits,
+    effort: &Effort,
+) -> Result<BTreeMap<String, String>, SurveyError> {
     let mut lines = BTreeMap::new();
     let mut left = limits.bytes;
     let mut unnamed = false;
@@ -87,9 +92,17 @@ pub fn entries(dir: &File, limits: SurveyLimits) -> Result<BTreeMap<String, Stri
                     max: limits.entries,
                 });
             }
-            let line =
-                describe(&entry, &mut left)?.ok_or(SurveyError::Bytes { max: limits.bytes })?;
-            lines.insert(entry.path, line);
+            if entry.found.kind() == Kind::File {
+                left = left
+                    .checked_sub(entry.found.size())
+                    .ok_or(SurveyError::Bytes { max: limits.bytes })?;
+            }
+            // A name costs something, too.
+            let line = match effort.take(entry.path.len() as u64) {
+                true => describe(&entry, effort)?,
+                false => None,
+            };
+            lines.insert(entry.path, line.ok_or(SurveyError::TooMuch)?);
             Ok(())
         },
         |_| unnamed = true,
@@ -100,23 +113,17 @@ pub fn entries(dir: &File, limits: SurveyLimits) -> Result<BTreeMap<String, Stri
     Ok(lines)
 }
 
-/// Kind and digest of an entry; nothing when more than `left` bytes would have to be read.
-fn describe(entry: &Entry, left: &mut u64) -> io::Result<Option<String>> {
+/// Kind and digest of an entry; nothing when reading it is more than `effort` allows.
+fn describe(entry: &Entry, effort: &Effort) -> io::Result<Option<String>> {
     let found = &entry.found;
     Ok(Some(match found.kind() {
         Kind::Dir => "dir -".to_owned(),
         Kind::Special => "other -".to_owned(),
         Kind::Symlink => format!("link {}", Digest::of(&found.target()?)),
         Kind::File => {
-            let Some(rest) = left.checked_sub(found.size()) else {
+            let Some(digest) = effort::digest(found, effort)? else {
                 return Ok(None);
             };
-            // It may have grown since it was looked at.
-            let file = found.reopen(OFlags::RDONLY)?;
-            let Some(digest) = of_file(&file, *left)? else {
-                return Ok(None);
-            };
-            *left = rest;
             let kind = if tree::is_executable(found) {
                 "exec"
             } else {
@@ -134,7 +141,12 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     fn digest(dir: &tempfile::TempDir) -> Digest {
-        survey(&File::open(dir.path()).unwrap(), SurveyLimits::default()).unwrap()
+        survey(
+            &File::open(dir.path()).unwrap(),
+            SurveyLimits::default(),
+            &Effort::unbounded(),
+        )
+        .unwrap()
     }
 
     fn lab() -> tempfile::TempDir {
@@ -184,7 +196,7 @@ mod tests {
         let dir = lab();
         let survey = |entries, bytes| {
             let dir = File::open(dir.path()).unwrap();
-            survey(&dir, SurveyLimits { entries, bytes })
+            survey(&dir, SurveyLimits { entries, bytes }, &Effort::unbounded())
         };
         assert!(survey(4, 3).is_ok());
         assert!(matches!(survey(3, 3), Err(SurveyError::Entries { max: 3 })));

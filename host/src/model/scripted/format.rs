@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::Hint;
+use crate::foreign;
 use crate::trajectory::content::Block;
 
 /// The version this host reads.
@@ -272,7 +273,7 @@ impl Script {
         if !metadata.is_file() {
             return Err(unreadable(io::Error::other("it is not a file")));
         }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let text = foreign::read_text(path, MAX_BYTES).map_err(unreadable)?;
         Script::parse(&text, path)
     }
 

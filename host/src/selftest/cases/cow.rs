@@ -31,6 +31,14 @@ pub(super) const CASES: &[Case] = &[
         "Links that were copied are not followed out of the copy.",
         COPY.leaves(&[Trace::Denied]).check(untouched),
     ),
+    guest(
+        "ending-compared",
+        Wall::Ending,
+        "CWE-400",
+        "What a run leaves to be compared is read up to a bound, and the rest is listed unread.",
+        COPY.limits(&[("disk-bytes", "1GiB")])
+            .check(not_all_was_read),
+    ),
     host(
         "apply-moved",
         Wall::BaseMoved,
@@ -67,6 +75,21 @@ fn untouched(evidence: &Evidence<'_>) -> Result<(), String> {
         Ok(changes) => Err(format!("in the granted directory: {}", changes.join(", "))),
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn not_all_was_read(evidence: &Evidence<'_>) -> Result<(), String> {
+    let run = evidence.outcome.directory.as_deref();
+    let run = run.ok_or("the run kept no directory")?;
+    let text = |path: &str| fs::read_to_string(run.join(path)).map_err(|error| error.to_string());
+    if !text("workspace.patch")?.contains("too much to read") {
+        return Err("all of it was read".to_owned());
+    }
+    for name in ["hole-0", "hole-3"] {
+        if !text("cow/0/delta.json")?.contains(name) {
+            return Err(format!("`{name}` is not listed"));
+        }
+    }
+    Ok(())
 }
 
 fn moved(stage: &Stage) -> Trying<'_> {

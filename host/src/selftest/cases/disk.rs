@@ -270,6 +270,13 @@ pub(super) const CASES: &[Case] = &[
             .leaves(&[Trace::Limit("handles")]),
     ),
     guest(
+        "path-too-deep",
+        Wall::Depth,
+        "CWE-674",
+        "No tree is made or moved together that is deeper than a path can name.",
+        WORK.leaves(DENIED),
+    ),
+    guest(
         "files-observed",
         Wall::Observed,
         "CWE-778",

@@ -1,10 +1,12 @@
 //! Replays, and what they must not do.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt as _, Empty};
+use serde_json::{Value, json};
 
 use super::super::case::{Case, Trying, Verdict, host};
 use super::super::guests;
@@ -14,6 +16,7 @@ use super::super::wall::Wall;
 use super::super::web::Server;
 use crate::egress::{Body, Caller, Egress, EgressOptions, HostRule};
 use crate::engine::Profile;
+use crate::grants::{Grants, Limits};
 use crate::recording::{Recording, Tape};
 use crate::run::{Host, HostOptions, Mode, Outcome, RecordTo};
 use crate::trajectory::journal::{Journal, Link};
@@ -21,13 +24,64 @@ use crate::trajectory::ledger::FactLimits;
 use crate::trajectory::recorder::Ids;
 use crate::trajectory::{Ledger, Recorder};
 
-pub(super) const CASES: &[Case] = &[host(
-    "replay-network",
-    Wall::ReplayNetwork,
-    "docs/recording.md",
-    "A replay reaches no network, also where it would be allowed to.",
-    network,
-)];
+pub(super) const CASES: &[Case] = &[
+    host(
+        "replay-network",
+        Wall::ReplayNetwork,
+        "docs/recording.md",
+        "A replay reaches no network, also where it would be allowed to.",
+        network,
+    ),
+    host(
+        "replay-limits",
+        Wall::Recorded,
+        "CWE-400",
+        "A recording from elsewhere sets no limit above the operator's, and has nothing read unasked.",
+        recorded_limits,
+    ),
+];
+
+/// What a recording says, taken as one from elsewhere.
+fn recorded_limits(stage: &Stage) -> Trying<'_> {
+    Box::pin(async {
+        let world = match stage.world(&SETUP).await {
+            Ok(world) => world,
+            Err(verdict) => return verdict,
+        };
+        let default = Limits::default();
+        let taken = |recorded: &Value| {
+            let grants = Grants::from_recorded(recorded, Path::new(""), &[], &[]);
+            let grants = grants.map_err(|error| error.to_string())?;
+            let grants = grants.from_elsewhere(&[], &[], &default);
+            grants.map_err(|error| error.to_string())
+        };
+        let mut wrong = Vec::new();
+        let limits =
+            json!({ "limits": { "memory": "3GiB", "wall": "160h", "cpu": "160h", "files": 7 } });
+        match taken(&limits) {
+            Ok(Grants { limits, .. }) => {
+                for (limit, value, allowed) in limits.differing(&default) {
+                    if limit.of(&limits) > limit.of(&default) {
+                        wrong.push(format!("{} is {value}, not {allowed}", limit.name));
+                    }
+                }
+                if limits.files != 7 {
+                    wrong.push("a smaller limit is not kept".to_owned());
+                }
+            }
+            Err(error) => wrong.push(format!("limits are not read: {error}")),
+        }
+        let outside = world.path("work");
+        let dir = json!({ "dirs": [format!("{}::/work:cow", outside.display())] });
+        if taken(&dir).is_ok() {
+            wrong.push(format!("{} is read unasked", outside.display()));
+        }
+        Verdict::of(
+            wrong,
+            "the smaller limit holds, and nothing is read unasked",
+        )
+    })
+}
 
 /// The guest of the case "http-count" makes three requests and is refused the others.
 const SETUP: Setup = Setup::new(Dirs::Nothing)

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::effort::{Digests, Effort};
 use super::super::sys::{self, Found, Kind};
 use super::tree::{self, Base, Entry, Node, Stamp};
 use super::{CowError, VERSION, at};
@@ -19,6 +20,17 @@ pub struct Delta {
     pub version: u32,
     /// By path.
     pub paths: Vec<PathDelta>,
+    /// Files among them that were not read, because there was too much to read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unread: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands out references"
+)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What a run has changed at one path.
@@ -39,7 +51,7 @@ pub enum Item {
     /// A regular file.
     File {
         /// Content. Nothing for one that was changed on the host since it was copied, so that what was
-        /// copied cannot be known any more.
+        /// copied cannot be known any more, and for one that was not read.
         digest: Option<Digest>,
         /// Whether its owner may execute it.
         executable: bool,
@@ -80,12 +92,19 @@ pub(super) fn item_at(root: &File, path: &str) -> io::Result<Option<Item>> {
     }
 }
 
-pub(super) fn compare(base: &Base, copy: &Path) -> Result<Delta, CowError> {
+/// Reads what is not as it was copied, as far as `effort` goes.
+pub(super) fn compare(base: &Base, copy: &Path, effort: &Effort) -> Result<Delta, CowError> {
     let source = base.source();
     let host = File::open(source).map_err(at("read", source))?;
     let root = File::open(copy).map_err(at("read", copy))?;
     let mut seen = HashSet::new();
     let mut paths = Vec::new();
+    let mut reading = Reading {
+        host,
+        effort,
+        digests: Digests::default(),
+        unread: 0,
+    };
     let each = |Entry { path, found }: Entry| -> io::Result<()> {
         let node = base.nodes.get(&path);
         if node.is_some() {
@@ -95,11 +114,13 @@ pub(super) fn compare(base: &Base, copy: &Path) -> Result<Delta, CowError> {
             return Ok(());
         }
         let before = match node {
-            Some(node) => Some(item_before(&host, &path, node)?),
+            Some(node) => Some(reading.before(&path, node)?),
             None => None,
         };
-        let after = item(&found)?;
-        if before != after {
+        let after = reading.after(&found)?;
+        // Of two files that were not read nobody knows that they are the same.
+        let unread = matches!(after, Some(Item::File { digest: None, .. }));
+        if before != after || unread {
             paths.push(PathDelta {
                 path,
                 before,
@@ -111,7 +132,7 @@ pub(super) fn compare(base: &Base, copy: &Path) -> Result<Delta, CowError> {
     tree::walk(&root, each, |_| {}).map_err(at("compare", copy))?;
     for (path, node) in &base.nodes {
         if !seen.contains(path) {
-            let before = item_before(&host, path, node).map_err(at("read", source))?;
+            let before = reading.before(path, node).map_err(at("read", source))?;
             paths.push(PathDelta {
                 path: path.clone(),
                 before: Some(before),
@@ -123,6 +144,7 @@ pub(super) fn compare(base: &Base, copy: &Path) -> Result<Delta, CowError> {
     Ok(Delta {
         version: VERSION,
         paths,
+        unread: reading.unread,
     })
 }
 
@@ -137,23 +159,54 @@ fn unchanged(node: &Node, found: &Found) -> bool {
     }
 }
 
-/// What was copied.
-fn item_before(host: &File, path: &str, node: &Node) -> io::Result<Item> {
-    Ok(match node {
-        Node::Dir => Item::Dir,
-        Node::Symlink { target } => Item::Symlink {
-            target: target.clone(),
-        },
-        Node::File {
-            executable, base, ..
-        } => {
-            let original = sys::find_plain(host, path)
-                .ok()
-                .filter(|found| Stamp::of(found.meta()) == *base);
-            Item::File {
-                digest: original.map(|found| tree::digest(&found)).transpose()?,
-                executable: *executable,
+/// Reads both sides of a comparison.
+struct Reading<'e> {
+    host: File,
+    effort: &'e Effort,
+    digests: Digests,
+    unread: u64,
+}
+
+impl Reading<'_> {
+    fn digest(&mut self, found: &Found) -> io::Result<Option<Digest>> {
+        let digest = self.digests.of(found, self.effort)?;
+        self.unread += u64::from(digest.is_none());
+        Ok(digest)
+    }
+
+    /// What is there now.
+    fn after(&mut self, found: &Found) -> io::Result<Option<Item>> {
+        Ok(match found.kind() {
+            Kind::File => Some(Item::File {
+                digest: self.digest(found)?,
+                executable: tree::is_executable(found),
+            }),
+            _ => item(found)?,
+        })
+    }
+
+    /// What was copied.
+    fn before(&mut self, path: &str, node: &Node) -> io::Result<Item> {
+        Ok(match node {
+            Node::Dir => Item::Dir,
+            Node::Symlink { target } => Item::Symlink {
+                target: target.clone(),
+            },
+            Node::File {
+                executable, base, ..
+            } => {
+                let original = sys::find_plain(&self.host, path)
+                    .ok()
+                    .filter(|found| Stamp::of(found.meta()) == *base);
+                let digest = match original {
+                    Some(found) => self.digest(&found)?,
+                    None => None,
+                };
+                Item::File {
+                    digest,
+                    executable: *executable,
+                }
             }
-        }
-    })
+        })
+    }
 }

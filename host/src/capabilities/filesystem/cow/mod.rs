@@ -28,7 +28,9 @@ use crate::error::Hint;
 pub use copy::CopyLimits;
 pub use delta::{Delta, Item, PathDelta};
 
+use super::effort::Effort;
 use super::protect::Protection;
+use super::remove::remove_tree;
 use apply::Attempt;
 use tree::Base;
 
@@ -243,7 +245,15 @@ impl Workspace {
     /// # Errors
     /// Something cannot be read.
     pub fn delta(&self) -> Result<Delta, CowError> {
-        let delta = delta::compare(&self.base, &self.tree())?;
+        self.delta_within(&Effort::unbounded())
+    }
+
+    /// The same, as far as `effort` goes: what is more to read than that is listed without having been read.
+    ///
+    /// # Errors
+    /// As [`Workspace::delta`].
+    pub fn delta_within(&self, effort: &Effort) -> Result<Delta, CowError> {
+        let delta = delta::compare(&self.base, &self.tree(), effort)?;
         let path = self.dir.join("delta.json");
         let text = serde_json::to_vec(&delta).map_err(|error| damaged(&path, &error))?;
         fs::write(&path, text).map_err(at("write", &path))?;
@@ -253,12 +263,17 @@ impl Workspace {
     /// Writes the difference as a patch in git's format, binary files included. Blocks.
     ///
     /// A file that was changed on the host since the copy was made cannot be shown line by line any more;
-    /// it is named instead.
+    /// it is named instead, and so is what is more to show than `effort` allows.
     ///
     /// # Errors
     /// Something cannot be read or written.
-    pub fn patch(&self, delta: &Delta, out: &mut dyn io::Write) -> Result<(), CowError> {
-        patch::write(self.base.source(), &self.tree(), delta, out)
+    pub fn patch(
+        &self,
+        delta: &Delta,
+        effort: &Effort,
+        out: &mut dyn io::Write,
+    ) -> Result<(), CowError> {
+        patch::write(self.base.source(), &self.tree(), delta, effort, out)
     }
 
     /// Brings the difference into the granted directory: all of it, or nothing when any of the paths has
@@ -271,6 +286,12 @@ impl Workspace {
     /// [`CowError::Conflict`] names the paths in the way. After any error but
     /// [`CowError::HalfApplied`] the directory is as it was.
     pub fn apply(&self, delta: &Delta) -> Result<(), CowError> {
+        if delta.unread > 0 {
+            // What nobody has read cannot be what was reviewed.
+            let path = self.dir.join("delta.json");
+            let reason = format!("{} of the files in it were not read", delta.unread);
+            return Err(CowError::Damaged { path, reason });
+        }
         let tree = self.tree();
         Attempt::begin(&self.dir, &self.base, &tree, None)?.apply(delta)
     }
@@ -284,7 +305,7 @@ impl Workspace {
     pub fn turn_into(&self, then: &Workspace) -> Result<Delta, CowError> {
         let tree = then.tree();
         let attempt = Attempt::begin(&self.dir, &self.base, &tree, Some(&then.base))?;
-        let delta = attempt.unprotected(delta::compare(&self.base, &tree)?);
+        let delta = attempt.unprotected(delta::compare(&self.base, &tree, &Effort::unbounded())?);
         attempt.apply(&delta)?;
         Ok(delta)
     }
@@ -294,7 +315,7 @@ impl Workspace {
     /// # Errors
     /// Something cannot be deleted.
     pub fn discard(self) -> Result<(), CowError> {
-        fs::remove_dir_all(&self.dir).map_err(at("delete", &self.dir))
+        remove_tree(&self.dir, None).map_err(at("delete", &self.dir))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 use similar::TextDiff;
 
+use super::super::effort::Effort;
 use super::super::sys;
 use super::delta::{Delta, Item, PathDelta};
 use super::{CowError, at};
@@ -24,12 +25,22 @@ pub(super) fn write(
     host: &Path,
     copy: &Path,
     delta: &Delta,
+    effort: &Effort,
     out: &mut dyn Write,
 ) -> Result<(), CowError> {
     let before = File::open(host).map_err(at("read", host))?;
     let after = File::open(copy).map_err(at("read", copy))?;
     for entry in &delta.paths {
-        write_path(&before, &after, entry, out).map_err(at("show", &copy.join(&entry.path)))?;
+        write_path(&before, &after, entry, effort, out)
+            .map_err(at("show", &copy.join(&entry.path)))?;
+    }
+    if delta.unread > 0 {
+        let unread = delta.unread;
+        writeln!(
+            out,
+            "# {unread} files were too much to read, and are not compared"
+        )
+        .map_err(at("show", copy))?;
     }
     Ok(())
 }
@@ -38,19 +49,21 @@ fn write_path(
     before: &File,
     after: &File,
     entry: &PathDelta,
+    effort: &Effort,
     out: &mut dyn Write,
 ) -> io::Result<()> {
+    let path = &entry.path;
     let (old, new) = (
-        side(before, &entry.path, entry.before.as_ref())?,
-        side(after, &entry.path, entry.after.as_ref())?,
+        side(before, path, entry.before.as_ref(), effort)?,
+        side(after, path, entry.after.as_ref(), effort)?,
     );
     match (old, new) {
         (Side::Nothing, Side::Nothing) => Ok(()),
-        (Side::Unknown, _) => {
-            let path = quote("", &entry.path);
+        (Side::Unknown, _) | (_, Side::Unknown) => {
+            let path = quote("", path);
             writeln!(
                 out,
-                "# {path} was changed on the host meanwhile and cannot be shown"
+                "# {path} was changed on the host meanwhile, or not read, and cannot be shown"
             )
         }
         (old, new)
@@ -60,10 +73,10 @@ fn write_path(
                 .is_some_and(|(a, b)| kind(a) != kind(b)) =>
         {
             // Git shows another kind of thing as one deleted and one created.
-            write_change(&entry.path, &old, &Side::Nothing, out)?;
-            write_change(&entry.path, &Side::Nothing, &new, out)
+            write_change(path, &old, &Side::Nothing, effort, out)?;
+            write_change(path, &Side::Nothing, &new, effort, out)
         }
-        (old, new) => write_change(&entry.path, &old, &new, out),
+        (old, new) => write_change(path, &old, &new, effort, out),
     }
 }
 
@@ -104,7 +117,7 @@ impl Side {
 }
 
 /// Directories are nothing: git knows them by what is in them.
-fn side(root: &File, path: &str, item: Option<&Item>) -> io::Result<Side> {
+fn side(root: &File, path: &str, item: Option<&Item>, effort: &Effort) -> io::Result<Side> {
     Ok(match item {
         None | Some(Item::Dir) => Side::Nothing,
         Some(Item::Symlink { target }) => Side::Content {
@@ -120,7 +133,7 @@ fn side(root: &File, path: &str, item: Option<&Item>) -> io::Result<Side> {
             let Ok(found) = sys::find_plain(root, path) else {
                 return Ok(Side::Unknown);
             };
-            if found.size() > TEXT_MAX {
+            if found.size() > TEXT_MAX || !effort.take(found.size()) {
                 let (size, digest) = (found.size(), Some(*digest));
                 return Ok(Side::Large { mode, size, digest });
             }
@@ -135,7 +148,13 @@ fn side(root: &File, path: &str, item: Option<&Item>) -> io::Result<Side> {
     })
 }
 
-fn write_change(path: &str, old: &Side, new: &Side, out: &mut dyn Write) -> io::Result<()> {
+fn write_change(
+    path: &str,
+    old: &Side,
+    new: &Side,
+    effort: &Effort,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let (a, b) = (quote("a/", path), quote("b/", path));
     writeln!(out, "diff --git {a} {b}")?;
     match (old.mode(), new.mode()) {
@@ -173,8 +192,9 @@ fn write_change(path: &str, old: &Side, new: &Side, out: &mut dyn Write) -> io::
         none.clone()
     };
     let to = if new.mode().is_some() { b } else { none };
+    let patience = effort.left().map_or(PATIENCE, |left| left.min(PATIENCE));
     let diff = TextDiff::configure()
-        .timeout(PATIENCE)
+        .timeout(patience)
         .diff_lines(before, after);
     write!(out, "{}", diff.unified_diff().header(&from, &to))
 }

@@ -1,6 +1,8 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -526,7 +528,9 @@ fn a_patch_is_one_to_git() {
     fs::remove_file(case.path("ws/tree/large")).unwrap();
     let delta = workspace.delta().unwrap();
     let mut patch = Vec::new();
-    workspace.patch(&delta, &mut patch).unwrap();
+    workspace
+        .patch(&delta, &Effort::unbounded(), &mut patch)
+        .unwrap();
     let text = String::from_utf8(patch.clone()).unwrap();
     assert!(text.contains("-two\n+2\n"), "{text}");
     assert!(text.contains("\\ No newline at end of file"), "{text}");
@@ -570,4 +574,68 @@ fn a_damaged_workspace_is_an_error() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn what_is_too_much_to_read_is_listed_unread_and_not_applied() {
+    let case = Case::new();
+    let workspace = case.prepare();
+    case.put("ws/tree", "a.txt", b"other\n");
+    case.put("ws/tree", "large", &[7; 400 << 10]);
+    let little = Effort::new(1 << 10, Duration::from_secs(60), Arc::default());
+    let delta = workspace.delta_within(&little).unwrap();
+    let paths: Vec<_> = delta.paths.iter().map(|it| it.path.as_str()).collect();
+    assert_eq!(paths, ["a.txt", "large"]);
+    assert_eq!(delta.unread, 1);
+    let mut patch = Vec::new();
+    workspace
+        .patch(&delta, &Effort::unbounded(), &mut patch)
+        .unwrap();
+    let patch = String::from_utf8(patch).unwrap();
+    assert!(patch.contains("+other"), "{patch}");
+    assert!(patch.contains("# large was changed"), "{patch}");
+    assert!(patch.contains("# 1 files were too much to read"), "{patch}");
+    let error = workspace.apply(&delta).unwrap_err();
+    assert!(matches!(error, CowError::Damaged { .. }), "{error}");
+    // The operator's own time is not short.
+    workspace.apply(&workspace.delta().unwrap()).unwrap();
+}
+
+#[test]
+fn what_is_too_much_to_show_is_named() {
+    let case = Case::new();
+    let workspace = case.prepare();
+    case.put("ws/tree", "a.txt", b"other\n");
+    case.put("ws/tree", "large", "line\n".repeat(20_000).as_bytes());
+    let delta = workspace.delta().unwrap();
+    let little = Effort::new(1 << 10, Duration::from_secs(60), Arc::default());
+    let mut patch = Vec::new();
+    workspace.patch(&delta, &little, &mut patch).unwrap();
+    let patch = String::from_utf8(patch).unwrap();
+    assert!(patch.contains("+other"), "{patch}");
+    assert!(
+        patch.contains("# b/large is too large to be shown: 100000 bytes, sha256:"),
+        "{patch}"
+    );
+}
+
+#[test]
+fn a_tree_deeper_than_any_path_is_walked() {
+    let case = Case::new();
+    let root = fs::File::open(case.path("host/d")).unwrap();
+    let mut dir = root.try_clone().unwrap();
+    let name = "n".repeat(100);
+    for _ in 0..100 {
+        rustix::fs::mkdirat(&dir, &name, rustix::fs::Mode::from_raw_mode(0o755)).unwrap();
+        let found = super::super::sys::find_plain(&dir, name.as_str()).unwrap();
+        dir = found.handle().try_clone().unwrap();
+    }
+    let mut longest = 0;
+    let each = |entry: tree::Entry| -> std::io::Result<()> {
+        longest = longest.max(entry.path.len());
+        Ok(())
+    };
+    tree::walk(&root, each, |_| {}).unwrap();
+    assert_eq!(longest, 100 * 101 - 1);
+    super::super::remove::remove_tree(&case.path("host/d"), None).unwrap();
 }

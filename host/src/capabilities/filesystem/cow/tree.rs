@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
@@ -93,17 +94,44 @@ pub(in crate::capabilities::filesystem) struct Entry {
     pub(in crate::capabilities::filesystem) found: Found,
 }
 
+/// Bytes of a path after which what is deeper is looked up from there. Linux takes paths of 4096 bytes.
+const LEG: usize = 2048;
+
+/// A directory that is still to be listed.
+struct Due {
+    /// A directory above it, or itself.
+    from: Arc<File>,
+    /// Its path beneath that one; empty for itself.
+    rel: String,
+    /// Its path beneath the root.
+    path: String,
+}
+
 /// Calls `each` for everything in `root`, directories before what is in them, in no other order. Links are
-/// not followed. Things whose path is not UTF-8 go to `skip`.
+/// not followed. Things whose path is not UTF-8 go to `skip`. A tree may be deeper than any path is long: some
+/// directories on the way are kept open, one for every 2 KiB of the path.
 pub(in crate::capabilities::filesystem) fn walk<E: From<io::Error>>(
     root: &File,
     mut each: impl FnMut(Entry) -> Result<(), E>,
     mut skip: impl FnMut(String),
 ) -> Result<(), E> {
-    let mut dirs = vec![String::new()];
-    while let Some(dir) = dirs.pop() {
-        let at = if dir.is_empty() { "." } else { &dir };
-        let found = sys::find_plain(root, at)?;
+    let mut dirs = vec![Due {
+        from: Arc::new(root.try_clone()?),
+        rel: String::new(),
+        path: String::new(),
+    }];
+    while let Some(Due {
+        mut from,
+        mut rel,
+        path: dir,
+    }) = dirs.pop()
+    {
+        let at = if rel.is_empty() { "." } else { &rel };
+        let found = sys::find_plain(&from, at)?;
+        if rel.len() > LEG {
+            from = Arc::new(found.handle().try_clone()?);
+            rel.clear();
+        }
         let open = found.reopen(OFlags::RDONLY | OFlags::DIRECTORY)?;
         for entry in rustix::fs::Dir::new(open).map_err(io::Error::from)? {
             let entry = entry.map_err(io::Error::from)?;
@@ -111,17 +139,16 @@ pub(in crate::capabilities::filesystem) fn walk<E: From<io::Error>>(
             if name == c"." || name == c".." {
                 continue;
             }
-            let prefix = if dir.is_empty() {
-                String::new()
-            } else {
-                format!("{dir}/")
+            let join = |dir: &str, name: &str| match dir {
+                "" => name.to_owned(),
+                dir => format!("{dir}/{name}"),
             };
             let Ok(name) = name.to_str() else {
                 let name = std::ffi::OsStr::from_bytes(name.to_bytes());
-                skip(format!("{prefix}{}", name.to_string_lossy()));
+                skip(join(&dir, &name.to_string_lossy()));
                 continue;
             };
-            let path = format!("{prefix}{name}");
+            let path = join(&dir, name);
             let found = match sys::find(found.handle(), name, Links::Keep) {
                 Ok(found) => found,
                 // Gone since it was listed.
@@ -129,7 +156,11 @@ pub(in crate::capabilities::filesystem) fn walk<E: From<io::Error>>(
                 Err(error) => return Err(error.into()),
             };
             if found.kind() == Kind::Dir {
-                dirs.push(path.clone());
+                dirs.push(Due {
+                    from: from.clone(),
+                    rel: join(&rel, name),
+                    path: path.clone(),
+                });
             }
             each(Entry { path, found })?;
         }
