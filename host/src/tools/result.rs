@@ -270,6 +270,24 @@ mod tests {
         );
     }
 
+    #[test]
+    fn base64_is_read_as_people_write_it() {
+        let png = b"\x89PNG\r\n\x1a\n";
+        for text in [
+            "iVBORw0KGgo=",
+            "iVBORw0KGgo",
+            "iVBO\r\nRw0K\nGgo=\n",
+            "data:image/png;base64,iVBORw0KGgo=",
+            " data:;base64,iVBORw0KGgo",
+        ] {
+            assert_eq!(decoded(text).as_deref(), Some(&png[..]), "{text}");
+        }
+        assert_eq!(decoded("_-8="), decoded("/+8="));
+        for text in ["?", "data:text/plain,hello", "data:", "iVBO=Rw0"] {
+            assert_eq!(decoded(text), None, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_result_is_cut_to_its_limit_and_says_so(

@@ -148,3 +148,27 @@ pub struct SubagentUsage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turns: Option<u64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_model_is_told_the_structured_result_where_the_content_says_nothing() {
+        let told = |content: Value, structured: Option<Value>| {
+            let result = ToolResult {
+                call_id: "c".to_owned(),
+                content,
+                structured,
+                is_error: false,
+            };
+            result.told().into_owned()
+        };
+        for empty in [json!(""), json!([]), Value::Null] {
+            assert_eq!(told(empty.clone(), Some(json!([42]))), "[42]");
+            assert_eq!(told(empty.clone(), None), empty);
+        }
+        assert_eq!(told(json!("6 items"), Some(json!({"n": 6}))), "6 items");
+    }
+}

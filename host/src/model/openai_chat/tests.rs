@@ -817,3 +817,32 @@ proptest! {
         prop_assert_eq!(&json(&cut)[2]["input"]["a"], &Value::from(argument));
     }
 }
+
+/// In every format: a result that is there for programs alone is not lost on the model.
+#[test]
+fn a_structured_result_reaches_the_model_where_there_is_no_content() {
+    use crate::model::Input;
+    use crate::model::anthropic::Messages;
+    use crate::model::gemini::Gemini;
+    use crate::model::openai_responses::Responses;
+    for empty in [json!(""), json!([])] {
+        let mut request = with_tools("m");
+        let answered = |message: &mut Message| {
+            let Message::User(inputs) = message else {
+                return;
+            };
+            for input in inputs {
+                if let Input::ToolResult(result) = input {
+                    result.content = empty.clone();
+                    result.structured = Some(json!({"answer": 4242}));
+                }
+            }
+        };
+        request.messages.iter_mut().for_each(answered);
+        let formats: [&dyn Wire; 4] = [&CHAT, &Responses, &Gemini, &Messages];
+        for format in formats {
+            let sent = sent(format, "openai", &request);
+            assert_eq!(sent.matches("4242").count(), 2, "{sent}");
+        }
+    }
+}

@@ -100,9 +100,9 @@ pub(super) fn in_order(mut message: Value, id: &RequestId, asked: Asked) -> Valu
     object.insert("id".to_owned(), json!(id));
     let error = object.remove("error").filter(|error| !error.is_null());
     let outcome = match (error, object.remove("result")) {
-        (Some(error), _) => Err(refusal(error, asked)),
+        (Some(error), _) => Err(refusal(&error, asked)),
         (None, Some(result)) => match (asked, result) {
-            (Asked::Discover, result) => discovered(result),
+            (Asked::Discover, result) => discovered(&result),
             (asked, Value::Object(result)) => Ok(ordered(asked, result)),
             (_, result) => Ok(result),
         },
@@ -129,9 +129,9 @@ fn ordered(asked: Asked, result: Map<String, Value>) -> Value {
 }
 
 /// An error of the server's, as one of the protocol.
-fn refusal(error: Value, asked: Asked) -> Value {
+fn refusal(error: &Value, asked: Asked) -> Value {
     let code = error.get("code").and_then(Value::as_i64);
-    let text = match &error {
+    let text = match error {
         Value::String(text) => text.clone(),
         error => match error.get("message") {
             Some(Value::String(text)) => text.clone(),
@@ -160,7 +160,7 @@ fn speaks(supported: &Value) -> String {
 }
 
 /// What `server/discover` found, or why the server is an older one.
-pub(super) fn discovered(result: Value) -> Result<Value, Value> {
+pub(super) fn discovered(result: &Value) -> Result<Value, Value> {
     let newest = ProtocolVersion::V_2026_07_28;
     let supported = result.get("supportedVersions");
     let listed = supported.and_then(Value::as_array);
@@ -505,8 +505,8 @@ fn kind_of(data: &str) -> Option<&str> {
 }
 
 /// What is in a resource, or a word in its place.
-fn contents(given: Value) -> Value {
-    contents_of(&given).unwrap_or_else(|why| json!({"uri": "", "text": format!("[{why}]")}))
+fn contents(given: &Value) -> Value {
+    contents_of(given).unwrap_or_else(|why| json!({"uri": "", "text": format!("[{why}]")}))
 }
 
 fn contents_of(given: &Value) -> Result<Value, String> {
@@ -516,8 +516,8 @@ fn contents_of(given: &Value) -> Result<Value, String> {
         put(&mut kept, "mimeType", kind);
     }
     match (text("text"), text("blob")) {
-        (Some(words), _) => kept["text"] = words.into(),
-        (None, Some(blob)) => kept["blob"] = blob.into(),
+        (Some(words), _) => put(&mut kept, "text", words),
+        (None, Some(blob)) => put(&mut kept, "blob", blob),
         (None, None) => {
             return Err("a resource is left out: it has neither text nor bytes".to_owned());
         }
@@ -529,12 +529,12 @@ fn contents_of(given: &Value) -> Result<Value, String> {
 fn entries(
     mut result: Map<String, Value>,
     member: &str,
-    entry: impl Fn(Value) -> Option<Value>,
+    entry: impl Fn(&Value) -> Option<Value>,
 ) -> Value {
     let Some(Value::Array(listed)) = result.remove(member) else {
         return Value::Object(result);
     };
-    let kept: Vec<_> = listed.into_iter().filter_map(entry).collect();
+    let kept: Vec<_> = listed.iter().filter_map(entry).collect();
     let mut ordered = json!({ member: kept });
     if let Some(cursor) = cursor(&result) {
         put(&mut ordered, "nextCursor", cursor);
@@ -542,7 +542,7 @@ fn entries(
     ordered
 }
 
-fn resource(given: Value) -> Option<Value> {
+fn resource(given: &Value) -> Option<Value> {
     let text = |member: &str| given.get(member).and_then(Value::as_str);
     let uri = text("uri")?;
     let mut kept = json!({"uri": uri, "name": text("name").unwrap_or(uri)});
@@ -561,11 +561,11 @@ fn resource(given: Value) -> Option<Value> {
     Some(kept)
 }
 
-fn prompt(given: Value) -> Option<Value> {
+fn prompt(given: &Value) -> Option<Value> {
     let text = |given: &Value, member: &str| given.get(member)?.as_str().map(str::to_owned);
-    let mut kept = json!({"name": text(&given, "name")?});
+    let mut kept = json!({"name": text(given, "name")?});
     for member in ["title", "description"] {
-        if let Some(value) = text(&given, member) {
+        if let Some(value) = text(given, member) {
             put(&mut kept, member, value);
         }
     }
@@ -586,7 +586,7 @@ fn prompt(given: Value) -> Option<Value> {
 }
 
 /// A message of a prompt.
-fn spoken(given: Value) -> Option<Value> {
+fn spoken(given: &Value) -> Option<Value> {
     let role = match given.get("role").and_then(Value::as_str) {
         Some("assistant") => "assistant",
         Some(_) | None => "user",
@@ -608,4 +608,119 @@ fn brief(value: &Value) -> String {
 
 fn shown(text: &str) -> String {
     printable(&cut(text, MAX_SHOWN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rmcp::model::ServerResult;
+
+    const ALL: [Asked; 9] = [
+        Asked::Discover,
+        Asked::Initialize,
+        Asked::Tools,
+        Asked::Call,
+        Asked::Resources,
+        Asked::Resource,
+        Asked::Prompts,
+        Asked::Prompt,
+        Asked::Other,
+    ];
+
+    /// Members of answers with any value in them, most of them wrong.
+    fn anything() -> impl Strategy<Value = Value> {
+        let names = prop::sample::select(vec![
+            "tools",
+            "name",
+            "inputSchema",
+            "annotations",
+            "icons",
+            "execution",
+            "taskSupport",
+            "content",
+            "type",
+            "text",
+            "data",
+            "mimeType",
+            "resource",
+            "uri",
+            "blob",
+            "contents",
+            "messages",
+            "role",
+            "prompts",
+            "arguments",
+            "resources",
+            "size",
+            "nextCursor",
+            "structuredContent",
+            "isError",
+            "_meta",
+            "resultType",
+            "capabilities",
+            "serverInfo",
+            "protocolVersion",
+            "supportedVersions",
+            "message",
+            "code",
+            "properties",
+        ]);
+        let words = prop::sample::select(vec![
+            "text",
+            "image",
+            "resource",
+            "resource_link",
+            "object",
+            "2026-07-28",
+            "ä",
+            "",
+        ]);
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            words.prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 60, 8, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::vec((names.clone(), inner), 0..8).prop_map(|members| members
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_read_under_the_id_of_its_request(given in anything(), member in prop::sample::select(vec!["result", "error"])) {
+            let id = RequestId::Number(7);
+            for asked in ALL {
+                let message = json!({"jsonrpc": "2.0", "id": "other", member: given});
+                match read(message, &id, asked) {
+                    ServerJsonRpcMessage::Response(answer) => prop_assert_eq!(answer.id, id.clone()),
+                    ServerJsonRpcMessage::Error(answer) => prop_assert_eq!(answer.id, Some(id.clone())),
+                    other => prop_assert!(false, "{:?}", other),
+                }
+            }
+        }
+
+        #[test]
+        fn a_list_is_a_list_and_a_result_a_result_whatever_is_in_them(given in prop::collection::vec(anything(), 0..6)) {
+            let id = RequestId::Number(7);
+            for (asked, member) in [(Asked::Tools, "tools"), (Asked::Call, "content")] {
+                let message = json!({"jsonrpc": "2.0", "id": 7, "result": {member: given}});
+                let ServerJsonRpcMessage::Response(answer) = read(message, &id, asked) else {
+                    return Err(TestCaseError::fail("no result"));
+                };
+                match answer.result {
+                    ServerResult::ListToolsResult(list) if asked == Asked::Tools => prop_assert!(list.tools.len() <= given.len()),
+                    ServerResult::CallToolResult(result) if asked == Asked::Call => prop_assert_eq!(result.content.len(), given.len()),
+                    other => prop_assert!(false, "{:?}", other),
+                }
+            }
+        }
+    }
 }

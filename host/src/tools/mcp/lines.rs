@@ -168,7 +168,7 @@ impl<R: AsyncRead + Unpin, W> Lines<R, W> {
             self.unasked += 1;
             if id.is_some() && id == self.discovery.given_up {
                 let result = message.get("result").cloned().unwrap_or_default();
-                self.discovery.found = answer::discovered(result).ok();
+                self.discovery.found = answer::discovered(&result).ok();
             }
             return None;
         };

@@ -493,8 +493,7 @@ impl Connection {
         if !listed.tools.is_empty() {
             listed.left_out.push(LeftOut {
                 tool: None,
-                why: "its declaration of tools: it has none, but lists some, which are used"
-                    .to_owned(),
+                why: "none: it declares no tools, but lists some, which are used".to_owned(),
             });
         }
         Ok(listed)
