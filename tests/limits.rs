@@ -2,6 +2,8 @@
 
 use wasm_agent_test_artifacts as guests;
 
+use wasm_agent::grants::limits::HOST_MEMORY;
+
 use crate::harness::Lab;
 
 /// The run ended at the limit `name`, and its account is whole.
@@ -288,4 +290,54 @@ pub(crate) fn tells_what_is_left() {
         "low": [false, false],
     });
     assert_eq!(done.json(), expected);
+}
+
+/// Most memory the process has had resident so far, in bytes.
+fn peak(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib << 10)
+}
+
+/// Whatever a guest calls, in whatever order and however much of it it holds on to: what the host keeps for it stays
+/// within a bound that is written down.
+#[test]
+pub(crate) fn calls_at_random() {
+    const MEMORY: u64 = 32 << 20;
+    for seed in 1..=4 {
+        let lab = Lab::new();
+        let work = format!("{}:rw", lab.folder("work"));
+        lab.file(
+            "s.toml",
+            "version = 1\n[[rules]]\nreply = { text = \"yes\" }\n",
+        );
+        let mut run = lab
+            .run(guests::CALLS_AT_RANDOM, &format!("{seed} 6000"))
+            .args(["--quiet", "--dir", &work, "--model", "scripted/s.toml"])
+            .limit("memory=32MiB")
+            .limit("disk-bytes=64MiB")
+            .limit("repeated-error=1000000")
+            .limit("repeated-call=1000000")
+            .spawn();
+        let pid = run.child.id();
+        let mut most = 0;
+        // The system keeps the peak, so that looking now and then misses nothing but the very end.
+        while run.child.try_wait().unwrap().is_none() {
+            most = most.max(peak(pid).unwrap_or(0));
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let account = lab.account();
+        let ended = &account.outcome()["ended"];
+        let mib = most >> 20;
+        println!("seed {seed}: {mib} MiB, {ended}");
+        assert!(
+            matches!(ended["kind"].as_str(), Some("converged" | "limit")),
+            "seed {seed}: {ended}"
+        );
+        assert!(
+            most > 0 && most <= MEMORY + HOST_MEMORY,
+            "seed {seed}: {mib} MiB"
+        );
+    }
 }

@@ -10,7 +10,7 @@ use wasmtime::ResourceLimiter;
 
 use super::activity::Activity;
 use crate::grants::{Limits, limits};
-use crate::selftest::sabotage;
+use crate::selftest::sabotage::{self, down};
 use crate::selftest::wall::Wall;
 
 /// A limit that was reached.
@@ -89,7 +89,8 @@ impl Meters {
         self.started.elapsed()
     }
 
-    /// Time the guest has spent computing, host calls it made included, waiting excluded.
+    /// Time the guest has spent computing, host calls it made included, on whatever thread they are done, waiting
+    /// excluded.
     #[must_use]
     pub fn cpu(&self) -> Duration {
         Duration::from_nanos(self.cpu_nanos.load(Ordering::Relaxed))
@@ -144,6 +145,16 @@ impl Meters {
         Duration::from_nanos(before.saturating_add(nanos))
     }
 
+    /// Does something for the guest on a thread of the host's, and adds what it takes of it.
+    pub(crate) fn working<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = thread_time();
+        let done = work();
+        if !down(Wall::PoolCpu) {
+            self.spend(thread_time().saturating_sub(before));
+        }
+        done
+    }
+
     fn note_refused(&self, name: &'static str, max: u64, deeds: u64) {
         let hit = LimitHit { name, max };
         let mut refused = self.lock();
@@ -158,6 +169,23 @@ impl Meters {
     fn lock(&self) -> MutexGuard<'_, Refused> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// CPU time of this thread: unlike wall time it does not charge a guest for a busy machine.
+#[cfg(unix)]
+pub(crate) fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
+}
+
+#[cfg(not(unix))]
+pub(crate) fn thread_time() -> Duration {
+    use std::sync::LazyLock;
+    static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+    START.elapsed()
 }
 
 pub(crate) fn micros(duration: Duration) -> u64 {

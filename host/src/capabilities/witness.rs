@@ -92,6 +92,10 @@ impl Observer for Witness {
         self.ledger.touched(guest, path, touch)
     }
 
+    fn is_behind(&self) -> bool {
+        self.ledger.is_behind()
+    }
+
     fn limit(&self, LimitHit { name, max }: LimitHit) {
         self.note(Audit::Limit { name, max });
     }

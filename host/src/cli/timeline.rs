@@ -160,6 +160,19 @@ fn audit(audit: &Value) -> Parts {
                 YELLOW,
             )
         }
+        "repeated" => {
+            let (of, what) = (data.text("of"), data.text("what"));
+            let why = match data.text("rule") {
+                rule if rule.is_empty() => String::new(),
+                rule => format!(" ({rule})"),
+            };
+            let (count, total) = (data.number("count"), data.number("total"));
+            (
+                "repeated",
+                format!("{count} more {of}, {total} in all: {what}{why}"),
+                YELLOW,
+            )
+        }
         "leak" => {
             let (name, place, action) =
                 (data.text("name"), data.text("place"), data.text("action"));

@@ -19,12 +19,14 @@ pub struct Limits {
     pub events: u64,
     pub event_bytes: u64,
     pub trajectory_bytes: u64,
+    pub audit_bytes: u64,
     pub output_bytes: u64,
     pub storage_bytes: u64,
     pub hostcall_bytes: u64,
     pub table_elements: u64,
     pub instances: u64,
     pub handles: u64,
+    pub listing_bytes: u64,
     pub disk_bytes: u64,
     pub file_bytes: u64,
     pub files: u64,
@@ -58,6 +60,14 @@ pub struct Limits {
     pub tool_calls: u64,
     pub tool_result_bytes: u64,
 }
+
+/// What the host itself takes at most beside `memory`, in bytes, while a guest with the other limits at their
+/// defaults makes calls: the program and its compiled code, what one call copies and what becomes of it
+/// (`hostcall-bytes` a few times over), listings (`listing-bytes`), pieces of files that streams hold (64 KiB for each of
+/// `handles`, once for reading and once for writing), names of changed files, and records on their way to whoever
+/// follows the run. Facts that are reported are kept as far as they are needed to judge the next one, up to
+/// `trajectory-bytes` in the worst case; that much comes on top for a guest that reports nothing but names of calls.
+pub const HOST_MEMORY: u64 = 256 << 20;
 
 /// How the value of a limit is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +179,14 @@ pub const TABLE: &[Limit] = &[
         "a run directory should fit beside a thousand others"
     ),
     limit!(
+        "audit-bytes",
+        audit_bytes,
+        Bytes,
+        "64MiB",
+        "bytes of the records the host makes of what the agent does: changes of files, requests, refusals; the run is interrupted",
+        "a hundred thousand changes of files; a long run makes some thousands"
+    ),
+    limit!(
         "output-bytes",
         output_bytes,
         Bytes,
@@ -215,6 +233,14 @@ pub const TABLE: &[Limit] = &[
         "1024",
         "handles a guest may hold at once: open files, streams, timers; beyond it opening a file fails and anything else traps",
         "what a process gets from its operating system"
+    ),
+    limit!(
+        "listing-bytes",
+        listing_bytes,
+        Bytes,
+        "32MiB",
+        "bytes of all directory listings that are open at once, as the host keeps them; listing one more fails in the guest",
+        "a directory of a hundred thousand entries, or a thousand small ones"
     ),
     limit!(
         "disk-bytes",
@@ -483,12 +509,14 @@ impl Default for Limits {
             events: 0,
             event_bytes: 0,
             trajectory_bytes: 0,
+            audit_bytes: 0,
             output_bytes: 0,
             storage_bytes: 0,
             hostcall_bytes: 0,
             table_elements: 0,
             instances: 0,
             handles: 0,
+            listing_bytes: 0,
             disk_bytes: 0,
             file_bytes: 0,
             files: 0,

@@ -97,6 +97,7 @@ impl Account {
             ledger.digest_trajectory();
             ledger
         };
+        ledger.bound_audit(grants.limits.audit_bytes);
         Ok(Account {
             session_id: session_id.to_owned(),
             directory: directory.map(|dir| dir.path().to_owned()),

@@ -82,7 +82,7 @@ pub(super) fn new_store(
     }
     let state = RunState {
         wasi: wasi.build(),
-        files,
+        files: files.metered_by(meters.clone()),
         http: Http::new(guest_way(job), &grants.limits),
         table: table(grants),
         limiter: Limiter::new(meters.clone(), activity.clone(), &grants.limits),
@@ -151,6 +151,7 @@ pub(super) fn filesystem(
         file_bytes: grants.limits.file_bytes,
         files: grants.limits.files,
         handles: grants.limits.handles,
+        listing_bytes: grants.limits.listing_bytes,
     };
     let witness = Arc::new(Witness::new(ledger.clone()));
     let protection = protection(grants);

@@ -9,7 +9,8 @@
 //!
 //! - `trajectory.*`, `session.save`, `complete`, `submit-artifact`: the work is done, under one lock,
 //!   before the call first waits; all it waits for is the listener ([`Ledger::deliver`]), and a record
-//!   leaves the queue only when there is room for it. The supervisor delivers what is left.
+//!   leaves the queue only when there is room for it. The supervisor delivers what is left, and does not let the
+//!   guest go on while the listener is far behind, whatever it calls.
 //! - `session.info`, `budget`, `load`, clocks, randomness, environment, exit: never wait.
 //! - `wasi:io/poll`: waits for timers and streams and has no effect of its own.
 //! - `wasi:io/streams`: output streams of ours write at once and wait only for the listener. Streams of
@@ -35,7 +36,7 @@ use super::breaker::Breaker;
 use super::outcome::Ended;
 use super::watchdog::{Evidence, Notice, Pace, Policy, PolicyError, Snapshot, Verdict, Watchdog};
 use crate::capabilities::activity::{Activity, Pressure};
-use crate::capabilities::meters::{LimitHit, Meters};
+use crate::capabilities::meters::{LimitHit, Meters, thread_time};
 use crate::grants::Limits;
 use crate::recording::Tape;
 use crate::trajectory::{Audit, JournalError, Ledger};
@@ -147,10 +148,10 @@ pub async fn supervise<F: Future>(guest: F, by: Supervision<'_>) -> Result<F::Ou
         clock,
         by,
         breaker: Breaker::new(by.limits),
+        delivery: None,
         held: None,
         at_cut: 0,
     });
-    let mut undelivered = false;
     loop {
         let now = clock.now();
         let seen = by.snapshot();
@@ -161,7 +162,6 @@ pub async fn supervise<F: Future>(guest: F, by: Supervision<'_>) -> Result<F::Ou
                 _ => None,
             };
             by.record(notice, limit, now).map_err(Cut::Journal)?;
-            undelivered = true;
         }
         if let Verdict::Fire(reason) = judgement.verdict {
             return Err(Cut::Limit(reason.limit()).taped(by.tape));
@@ -186,7 +186,6 @@ pub async fn supervise<F: Future>(guest: F, by: Supervision<'_>) -> Result<F::Ou
                 }
             },
             () = by.interrupt.requested() => return Err(Cut::Interrupted.taped(by.tape)),
-            () = by.ledger.deliver(), if undelivered => undelivered = false,
             () = sleep_until(next) => {}
         }
     }
@@ -248,13 +247,20 @@ impl Clock {
     }
 }
 
-/// Adds up the CPU time of every poll, holds a guest back that calls the host too often, and gives up
-/// once a budget is used or the guest goes round in circles.
+/// Adds up the CPU time of every poll, hands what is on record to the listener, holds a guest back that calls the
+/// host too often or tells more than the listener takes, and gives up once a budget is used or the guest goes round
+/// in circles.
+///
+/// A guest does nothing without being polled, and is polled here alone. That is why no capability has to wait for
+/// the listener, and none can forget to: between two polls a guest makes the calls of one epoch of the engine at
+/// most, and one that waits is not polled again before the listener has caught up.
 struct Metered<'a, F> {
     guest: Pin<&'a mut F>,
     clock: Clock,
     by: Supervision<'a>,
     breaker: Breaker,
+    /// Records on their way to the listener.
+    delivery: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     held: Option<Pin<Box<Sleep>>>,
     at_cut: u32,
 }
@@ -270,11 +276,15 @@ impl<F: Future> Future for Metered<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        let is_behind = this.is_behind(context);
         if let Some(held) = &mut this.held {
             if held.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
             }
             this.held = None;
+        }
+        if is_behind {
+            return Poll::Pending;
         }
         let now = this.clock.now();
         this.by.activity.tick(now);
@@ -284,7 +294,12 @@ impl<F: Future> Future for Metered<'_, F> {
         if let Poll::Ready(done) = polled {
             return Poll::Ready(Ok(done));
         }
-        match this.over(now, spent) {
+        let over = this.over(now, spent);
+        if over.is_none() {
+            // So that the listener hears of it while the guest waits.
+            this.is_behind(context);
+        }
+        match over {
             Some(over) => Poll::Ready(Err(over)),
             None if this.by.tape.replays() => Poll::Pending,
             None => {
@@ -304,6 +319,21 @@ impl<F: Future> Future for Metered<'_, F> {
 }
 
 impl<F> Metered<'_, F> {
+    /// Hands over what the listener takes; whether it is so far behind that the guest has to wait. It wakes the task
+    /// when it goes on.
+    fn is_behind(&mut self, context: &mut Context<'_>) -> bool {
+        if self.delivery.is_none() && self.by.ledger.is_undelivered() {
+            let ledger = self.by.ledger.clone();
+            self.delivery = Some(Box::pin(async move { ledger.deliver().await }));
+        }
+        if let Some(delivery) = &mut self.delivery
+            && delivery.as_mut().poll(context).is_ready()
+        {
+            self.delivery = None;
+        }
+        self.by.ledger.is_behind()
+    }
+
     fn over(&mut self, now: Duration, spent: Duration) -> Option<Over> {
         if spent > self.by.policy.cpu {
             return Some(Over::Limit(LimitHit {
@@ -312,6 +342,14 @@ impl<F> Metered<'_, F> {
             }));
         }
         let deeds = self.by.ledger.take_deeds();
+        // A replay ends where its recording does. One that goes on without end does not repeat it.
+        let times = if self.by.tape.replays() { 2 } else { 1 };
+        if let Some(max) = self.by.ledger.audit_overrun(times) {
+            return Some(Over::Limit(LimitHit {
+                name: "audit-bytes",
+                max,
+            }));
+        }
         if self.by.tape.replays() {
             if self.by.tape.at_cut() {
                 self.at_cut += 1;
@@ -326,23 +364,6 @@ impl<F> Metered<'_, F> {
             .find_map(|deed| self.breaker.note(now, deed))
             .map(Over::Limit)
     }
-}
-
-/// CPU time of this thread: unlike wall time it does not charge a guest for a busy machine.
-#[cfg(unix)]
-fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
-}
-
-#[cfg(not(unix))]
-fn thread_time() -> Duration {
-    use std::sync::LazyLock;
-    static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
-    START.elapsed()
 }
 
 #[cfg(test)]

@@ -56,6 +56,8 @@ walls! {
     PseudoDirs, "pseudo-dirs", "Directories that show the host itself cannot be granted.";
     DiskBytes, "disk-bytes", "Bytes written to disk are counted before they are written.";
     FileBytes, "file-bytes", "A file does not grow beyond its limit.";
+    Promised, "promised", "Bytes on their way into a file stay counted, whatever is done to the file meanwhile.";
+    ListingBytes, "listing-bytes", "Listings of directories that are open at once are bounded in their sum.";
     Files, "files", "Files, directories and links created are counted.";
     Handles, "handles", "Open files and streams on them are counted.";
     Ending, "ending", "What is done once a guest is gone is bounded in bytes and in time.";
@@ -69,6 +71,7 @@ walls! {
     HostcallBytes, "hostcall-bytes", "One host call copies a bounded number of bytes.";
     RandomBytes, "random-bytes", "One host call gives a bounded number of random bytes.";
     Cpu, "cpu", "Computing ends at its budget, wherever it happens.";
+    PoolCpu, "pool-cpu", "Computing the host does for a guest on other threads counts.";
     WallClock, "wall-clock", "Waiting ends at its budget, whatever is waited for.";
     Idle, "idle", "A guest that does nothing is ended before its time is over.";
     HostCalls, "host-calls", "Calls of the host are bounded in number.";
@@ -78,6 +81,9 @@ walls! {
     EventBytes, "event-bytes", "A reported fact is bounded in size.";
     EventCount, "event-count", "Reported facts are bounded in number.";
     EventTotal, "event-total", "Reported facts are bounded in their sum.";
+    AuditBytes, "audit-bytes", "What the host tells of a guest is bounded in its sum.";
+    Folded, "folded", "Refusals of one kind are counted when there are many, and in bounded words.";
+    BackPressure, "back-pressure", "A guest does not go on while nobody takes what is told of it.";
     OutputBytes, "output-bytes", "Standard output and error are kept up to a limit, and never kill the guest.";
     Facts, "facts", "A fact that is impossible is refused and changes nothing.";
     ToolBag, "tool-bag", "A tool that is not among the run's is answered by the host.";

@@ -21,6 +21,20 @@ pub enum Audit {
         /// The rule that decided.
         rule: String,
     },
+    /// Records of one kind that do not stand here one by one, because there were too many of them.
+    Repeated {
+        /// The kind they are of: `denied`, `rejected` or `leak`.
+        of: &'static str,
+        /// What they have in common: the capability, the function, or the secret and what became of it.
+        what: String,
+        /// The rule that decided, where it is the same for all of them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
+        /// How many this record stands for.
+        count: u64,
+        /// How many there have been so far, those with a record of their own included.
+        total: u64,
+    },
     /// A request left the sandbox, or was about to. It is written when it is over: with the end of the
     /// response, or with what stopped it.
     Request {
@@ -214,6 +228,59 @@ pub enum Audit {
         /// The outcome, as `runs show --format json` prints it.
         outcome: Value,
     },
+}
+
+/// Longest text of a guest's in a record of something that was refused, in bytes. A path longer than 256 bytes is
+/// recognised by its beginning; a guest that is refused a thousand of them should not fill a disk with it.
+const SUBJECT: usize = 300;
+
+/// Longest rule or reason, in bytes: the host's own words, with a path or a name of the guest's in some of them.
+const REASON: usize = 512;
+
+impl Audit {
+    /// Whether `audit-bytes` counts it: everything that a call of the guest is enough for and that no other limit
+    /// counts in bytes.
+    pub(super) fn is_counted(&self) -> bool {
+        match self {
+            Audit::Denied { .. }
+            | Audit::Repeated { .. }
+            | Audit::Request { .. }
+            | Audit::Leak { .. }
+            | Audit::SecretUsed { .. }
+            | Audit::Rejected { .. }
+            | Audit::MalformedLine { .. }
+            | Audit::Checkpoint { .. }
+            | Audit::Artifact { .. }
+            | Audit::FileChanged { .. }
+            | Audit::ModelRetry { .. } => true,
+            // `trajectory-bytes` counts facts, `output-bytes` output.
+            Audit::Held { .. }
+            | Audit::Progress { .. }
+            | Audit::ForeignEvent { .. }
+            | Audit::Output { .. } => false,
+            // Bounded in number, or in bytes where they are made.
+            Audit::ToolServer { .. }
+            | Audit::Limit { .. }
+            | Audit::Completed { .. }
+            | Audit::Narrowed { .. }
+            | Audit::Supervision { .. }
+            | Audit::GrantsUsed(_)
+            | Audit::RunEnded { .. } => false,
+        }
+    }
+
+    /// The texts in which a guest can make a record of a refusal as long as it likes, and how long they may be.
+    pub(super) fn wordy(&mut self) -> impl Iterator<Item = (&mut String, usize)> {
+        let texts = match self {
+            Audit::Denied { subject, rule, .. } => [Some((subject, SUBJECT)), Some((rule, REASON))],
+            Audit::Rejected { reason, .. } | Audit::MalformedLine { reason, .. } => {
+                [Some((reason, REASON)), None]
+            }
+            Audit::Leak { place, .. } => [Some((place, SUBJECT)), None],
+            _ => [None, None],
+        };
+        texts.into_iter().flatten()
+    }
 }
 
 /// What became of something a secret was found in.

@@ -9,8 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher as _};
 use serde_json::Value;
 
 use super::audit::Audit;
-use super::event::Body;
-use super::journal::Entry;
+use super::event::{Body, Event};
 use super::vocabulary::ErrorCode;
 
 /// Deeds and open calls that are kept. Records come faster than they are looked at for at most one epoch
@@ -72,48 +71,51 @@ impl Fingerprint {
 }
 
 impl Deeds {
-    /// Takes a record.
-    pub(super) fn note(&mut self, entry: &Entry) {
-        let deed = match entry {
-            Entry::Avp(event) => match &event.body {
-                Body::ToolInvoked(call) => {
-                    let what = Fingerprint::of(&(&call.name, Fingerprint::of_json(&call.input)));
-                    push(&mut self.open, (Fingerprint::of(&call.call_id), what));
+    /// Takes an event.
+    pub(super) fn note_event(&mut self, event: &Event) {
+        let deed = match &event.body {
+            Body::ToolInvoked(call) => {
+                let what = Fingerprint::of(&(&call.name, Fingerprint::of_json(&call.input)));
+                push(&mut self.open, (Fingerprint::of(&call.call_id), what));
+                return;
+            }
+            Body::ToolReturned(returned) => {
+                let Some(what) = self.close(&returned.call_id) else {
                     return;
+                };
+                let result = &returned.result;
+                let structured = result.structured_content.as_ref().map(Fingerprint::of_json);
+                let answer = (Fingerprint::of_json(&result.content), structured);
+                let deed = Fingerprint::of(&(what, answer));
+                if result.is_error {
+                    Deed::Failed(deed)
+                } else {
+                    Deed::Called(deed)
                 }
-                Body::ToolReturned(returned) => {
-                    let Some(what) = self.close(&returned.call_id) else {
-                        return;
-                    };
-                    let result = &returned.result;
-                    let structured = result.structured_content.as_ref().map(Fingerprint::of_json);
-                    let answer = (Fingerprint::of_json(&result.content), structured);
-                    let deed = Fingerprint::of(&(what, answer));
-                    if result.is_error {
-                        Deed::Failed(deed)
-                    } else {
-                        Deed::Called(deed)
-                    }
-                }
-                // Waiting for a rate limit to pass is what an agent should do.
-                Body::ErrorOccurred(error) if error.code == ErrorCode::RateLimit => return,
-                Body::ErrorOccurred(error) => Deed::Failed(Fingerprint::of(&error.message)),
-                Body::SubagentReturned(_) => Deed::Progressed,
-                _ => return,
-            },
-            Entry::Audit(audit) => match audit {
-                Audit::Rejected { fact, reason } => Deed::Failed(Fingerprint::of(&(fact, reason))),
-                Audit::Denied {
-                    capability,
-                    subject,
-                    rule,
-                } => Deed::Failed(Fingerprint::of(&(capability, subject, rule))),
-                Audit::Artifact { .. }
-                | Audit::Checkpoint { .. }
-                | Audit::Completed { .. }
-                | Audit::FileChanged { .. } => Deed::Progressed,
-                _ => return,
-            },
+            }
+            // Waiting for a rate limit to pass is what an agent should do.
+            Body::ErrorOccurred(error) if error.code == ErrorCode::RateLimit => return,
+            Body::ErrorOccurred(error) => Deed::Failed(Fingerprint::of(&error.message)),
+            Body::SubagentReturned(_) => Deed::Progressed,
+            _ => return,
+        };
+        push(&mut self.unseen, deed);
+    }
+
+    /// Takes what the host tells, whether or not it has a record of its own.
+    pub(super) fn note_audit(&mut self, audit: &Audit) {
+        let deed = match audit {
+            Audit::Rejected { fact, reason } => Deed::Failed(Fingerprint::of(&(fact, reason))),
+            Audit::Denied {
+                capability,
+                subject,
+                rule,
+            } => Deed::Failed(Fingerprint::of(&(capability, subject, rule))),
+            Audit::Artifact { .. }
+            | Audit::Checkpoint { .. }
+            | Audit::Completed { .. }
+            | Audit::FileChanged { .. } => Deed::Progressed,
+            _ => return,
         };
         push(&mut self.unseen, deed);
     }
@@ -187,7 +189,7 @@ mod tests {
     fn records(entries: impl IntoIterator<Item = Audit>) -> VecDeque<Deed> {
         let mut deeds = Deeds::default();
         for audit in entries {
-            deeds.note(&Entry::Audit(audit));
+            deeds.note_audit(&audit);
         }
         deeds.take()
     }

@@ -19,6 +19,7 @@ use super::deeds::{Deed, Deeds};
 use super::event::{AgentStarted, Body, Event, Origin};
 use super::fact::{SubagentCall, SubagentResult, ToolResult, Turn, Usage};
 use super::fold::Totals;
+use super::folded::Folded;
 use super::journal::{Entry, Journal, JournalError, Link, Record};
 use super::recorder::{Receipt, Recorder, Rejected};
 use super::search::{Found, Search};
@@ -27,8 +28,12 @@ use super::vocabulary::{ErrorCode, StopReason};
 use crate::digest::Digest;
 use crate::egress::secrets::{Guard, Needle, Redacted};
 use crate::grants::secrets::Leaks;
-use crate::selftest::sabotage;
+use crate::selftest::sabotage::{self, down};
 use crate::selftest::wall::Wall;
+
+/// Bytes of records a listener may be behind before the guest is held back: what it takes some milliseconds to
+/// read, and nothing beside the memory of a guest.
+const BEHIND: usize = 4 << 20;
 
 /// Limits on what a guest may report.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +88,13 @@ struct Inner {
     unwritten: VecDeque<Event>,
     /// Records the listener has not got yet; nothing when there is no listener.
     undelivered: Option<VecDeque<Arc<Record>>>,
+    /// Bytes of their lines.
+    behind: usize,
+    /// Refusals that are counted.
+    folded: Folded,
+    /// Bytes of the records that `audit-bytes` counts, and how many there may be.
+    audit_bytes: u64,
+    audit_max: u64,
     /// Secrets that were kept out of a record, each told of once.
     kept_out: Vec<Needle>,
 }
@@ -133,6 +145,10 @@ impl Ledger {
             deeds: Deeds::default(),
             unwritten: VecDeque::new(),
             undelivered: listener.is_some().then(VecDeque::new),
+            behind: 0,
+            folded: Folded::default(),
+            audit_bytes: 0,
+            audit_max: u64::MAX,
             kept_out: Vec::new(),
         };
         Ledger {
@@ -141,6 +157,20 @@ impl Ledger {
             search,
             used,
         }
+    }
+
+    /// Sets the limit `audit-bytes`. Nothing is refused for it: what has happened is on record. Whoever looks
+    /// after the run asks [`Ledger::audit_overrun`], and ends it.
+    pub fn bound_audit(&self, max: u64) {
+        self.lock().audit_max = sabotage::limit(Wall::AuditBytes, max);
+    }
+
+    /// The limit `audit-bytes`, once it is passed, `times` over.
+    #[must_use]
+    pub fn audit_overrun(&self, times: u64) -> Option<u64> {
+        let inner = self.lock();
+        let max = inner.audit_max;
+        (inner.audit_bytes > max.saturating_mul(times)).then_some(max)
     }
 
     /// Keeps a digest of the trajectory from here on; before the first event, of all of it.
@@ -291,18 +321,32 @@ impl Ledger {
             .is_some_and(|queue| !queue.is_empty())
         {
             let Ok(permit) = listener.reserve().await else {
-                self.lock().undelivered = None;
+                let mut inner = self.lock();
+                inner.undelivered = None;
+                inner.behind = 0;
                 return;
             };
-            if let Some(record) = self
-                .lock()
-                .undelivered
-                .as_mut()
-                .and_then(VecDeque::pop_front)
-            {
+            if let Some(record) = self.lock().next_undelivered() {
                 permit.send(record);
             }
         }
+    }
+
+    /// True while any record waits to be handed to the listener.
+    #[must_use]
+    pub fn is_undelivered(&self) -> bool {
+        self.listener.is_some()
+            && self
+                .lock()
+                .undelivered
+                .as_ref()
+                .is_some_and(|queue| !queue.is_empty())
+    }
+
+    /// True while so much waits for the listener that the guest may not add to it.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.listener.is_some() && self.lock().behind > BEHIND && !down(Wall::BackPressure)
     }
 
     /// True while records wait for a listener that does not keep up.
@@ -538,6 +582,9 @@ impl Ledger {
         measured: impl IntoIterator<Item = (&'static str, u64)>,
     ) -> Result<(), JournalError> {
         let mut inner = self.lock();
+        for repeated in inner.folded.rest() {
+            inner.record(repeated)?;
+        }
         let used = {
             let mut collector = collector(&self.used);
             let own = [
@@ -709,7 +756,19 @@ impl Inner {
         Ok(())
     }
 
+    /// Every audit record comes through here: what is told of it, and what it counts.
     fn audit(&mut self, audit: Audit) -> Result<(), JournalError> {
+        // Before it is folded or cut short: a guest that goes round in circles does so in whole words.
+        self.deeds.note_audit(&audit);
+        match self.folded.take(audit) {
+            Some(audit) => self.record(audit),
+            None => Ok(()),
+        }
+    }
+
+    fn record(&mut self, mut audit: Audit) -> Result<(), JournalError> {
+        let cut_out = self.shorten(&mut audit);
+        let is_counted = audit.is_counted();
         let now = self.clock.audit();
         if !self.unwritten.is_empty() {
             // A small record may fit where a large event did not: it must not stand before it, least of
@@ -720,7 +779,40 @@ impl Inner {
             .journal
             .append(now, Entry::Audit(audit))
             .map_err(|failed| failed.error)?;
-        self.written(now, record)
+        if is_counted {
+            let bytes = record.line().len() as u64 + 1;
+            self.audit_bytes = self.audit_bytes.saturating_add(bytes);
+        }
+        self.written(now, record)?;
+        self.tell_kept_out(now, "a record of the host", cut_out)
+    }
+
+    /// Cuts texts of the guest's short. Secrets go first: half of one would not be recognised.
+    fn shorten(&self, audit: &mut Audit) -> Vec<Needle> {
+        let mut cut_out = Vec::new();
+        for (text, max) in audit.wordy() {
+            if text.len() <= max {
+                continue;
+            }
+            if let Some(guard) = self.journal.guard()
+                && let Some(Redacted { rest, found }) = guard.redact_text(text)
+            {
+                *text = rest;
+                cut_out.extend(found);
+            }
+            let end = (0..=max).rev().find(|end| text.is_char_boundary(*end));
+            if let Some(end) = end.filter(|end| *end < text.len()) {
+                text.truncate(end);
+                text.push('…');
+            }
+        }
+        cut_out
+    }
+
+    fn next_undelivered(&mut self) -> Option<Arc<Record>> {
+        let record = self.undelivered.as_mut()?.pop_front()?;
+        self.behind = self.behind.saturating_sub(record.line().len());
+        Some(record)
     }
 
     fn written(&mut self, now: Timestamp, record: Arc<Record>) -> Result<(), JournalError> {
@@ -731,21 +823,33 @@ impl Inner {
             hasher.update(line);
             hasher.update("\n");
         }
-        self.deeds.note(&record.entry);
+        if let Entry::Avp(event) = &record.entry {
+            self.deeds.note_event(event);
+        }
         collector(&self.used).note(&record.entry);
-        let new = record
-            .redacted()
-            .iter()
-            .filter(|needle| !self.kept_out.contains(needle));
-        let new: Vec<Needle> = new.cloned().collect();
+        let redacted = record.redacted().to_vec();
         let place = match &record.entry {
             Entry::Avp(event) => event.body.type_name(),
             Entry::Audit(_) => "a record of the host",
         };
         if let Some(queue) = &mut self.undelivered {
+            self.behind = self.behind.saturating_add(record.line().len());
             queue.push_back(record);
         }
-        for needle in new {
+        self.tell_kept_out(now, place, redacted)
+    }
+
+    /// Tells of secrets that were kept out of a record, each once a run.
+    fn tell_kept_out(
+        &mut self,
+        now: Timestamp,
+        place: &str,
+        found: Vec<Needle>,
+    ) -> Result<(), JournalError> {
+        for needle in found {
+            if self.kept_out.contains(&needle) {
+                continue;
+            }
             // Before it is told of: what tells of it is a record, too.
             self.kept_out.push(needle.clone());
             let leak = Audit::Leak {

@@ -14,6 +14,7 @@ pub mod deeds;
 pub mod event;
 pub mod fact;
 pub mod fold;
+mod folded;
 pub mod journal;
 pub mod ledger;
 pub mod opening;

@@ -12,6 +12,7 @@ mod environment;
 mod handles;
 mod links;
 mod memory;
+mod metered;
 mod paths;
 mod protected;
 mod quota;
@@ -40,6 +41,7 @@ const CASES: &[&[(&str, Case)]] = &[
     cow::CASES,
     quota::CASES,
     memory::CASES,
+    metered::CASES,
     account::CASES,
     required::CASES,
     storage::CASES,

@@ -129,11 +129,24 @@ impl FsView<'_> {
             let result = body(&disk);
             disk.answer(operation, result)
         };
-        match self.fs.threading {
+        let done = match self.fs.threading {
             Threading::Caller => whole(),
-            Threading::Pool => tokio::task::spawn_blocking(whole)
-                .await
-                .map_err(FsError::trap)?,
+            Threading::Pool => {
+                let meters = Arc::clone(&self.fs.meters);
+                tokio::task::spawn_blocking(move || meters.working(whole))
+                    .await
+                    .map_err(FsError::trap)?
+            }
+        };
+        self.paced().await;
+        done
+    }
+
+    /// Lets whoever looks after the run hold the guest back, where a call has told more than anybody has heard. On
+    /// the guest's own thread nothing else would stop it before it has computed for a while.
+    async fn paced(&mut self) {
+        if self.fs.disk.observer.is_behind() {
+            tokio::task::yield_now().await;
         }
     }
 
@@ -313,7 +326,8 @@ impl types::HostDescriptor for FsView<'_> {
         }
         disk.wrote(inode, 0);
         self.inner().set_size(fd, size).await?;
-        disk.settle(inode, size);
+        // As it is, not as it was asked for: a stream may have written meanwhile.
+        disk.settle(inode, file.metadata()?.len());
         Ok(())
     }
 
@@ -355,6 +369,7 @@ impl types::HostDescriptor for FsView<'_> {
             return Err(disk.hit(limit).into());
         }
         let buf = disk.content(inode, offset, buf.into())?.into();
+        self.paced().await;
         // Said before it happens: a write that is cut off half-way is a write.
         disk.wrote(inode, 0);
         let written = self.inner().write(fd, buf, offset).await?;
@@ -369,8 +384,10 @@ impl types::HostDescriptor for FsView<'_> {
                 let permit = disk.permit()?;
                 disk.touched(&dir, "", Touch::Listed);
                 match &disk.root(dir.mount)?.extent {
-                    Extent::Whole => Listing::read(&dir.dir, permit),
-                    Extent::Files(files) => Ok(Listing::of_files(&dir.dir, files, permit)),
+                    Extent::Whole => Listing::read(&dir.dir, permit, disk.listing_room()),
+                    Extent::Files(files) => {
+                        Listing::of_files(&dir.dir, files, permit, disk.listing_room())
+                    }
                 }
             })
             .await?;
@@ -411,6 +428,7 @@ impl types::HostDescriptor for FsView<'_> {
         let flags = path_flags(shown.links(links(flags)));
         let result = self.inner().stat_at(fd, flags, path.clone()).await;
         self.looked(&dir, &path, links(flags), &result);
+        self.paced().await;
         let stat = self.told_escape(Operation::Stat, &dir, &path, result)?;
         Ok(self.stable(shown.stat(stat)))
     }
@@ -492,6 +510,7 @@ impl types::HostDescriptor for FsView<'_> {
         if result.is_ok() {
             self.fs.disk.touched(&dir, "", Touch::Link);
         }
+        self.paced().await;
         self.told_escape(Operation::ReadLink, &dir, &path, result)
     }
 
@@ -591,6 +610,7 @@ impl types::HostDescriptor for FsView<'_> {
             let identity = found.and_then(|found| disk.identity(dir.mount, found.handle()));
             return disk.answer(Operation::Stat, identity);
         }
+        self.paced().await;
         let result = self.inner().metadata_hash_at(fd, flags, path.clone()).await;
         self.told_escape(Operation::Stat, &dir, &path, result)
     }

@@ -17,7 +17,7 @@ use super::log::{Difference, Log, Net, State};
 use super::observe::{ChangeKind, FileChange, Observer};
 use super::place::Place;
 use super::protect::Rules;
-use super::quota::{Books, Handles, Limit, Limits, Permit};
+use super::quota::{Books, Handles, Limit, Limits, Permit, Piece, Promise, Room, Shelf};
 use super::refusal::Refusal;
 use super::sys::{self, Found, Inode, Kind, Links};
 use crate::digest::Digest;
@@ -34,7 +34,8 @@ const DIGEST_BUDGET: u64 = 16 << 30;
 const DIGEST_BUDGET_AFTER: u64 = 512 << 20;
 
 /// Bound of the path names kept for the list of changes, in bytes. `files` is the limit meant to be
-/// met; this one only keeps 10 000 names of 4 KiB each from becoming the host's problem.
+/// met; this one only keeps 10 000 names of 4 KiB each, or 100 000 files that were there before, from becoming the
+/// host's problem.
 const LOG_WEIGHT: usize = 32 << 20;
 
 /// A granted directory.
@@ -70,6 +71,7 @@ pub(super) struct Disk {
     pub(super) roots: Vec<Root>,
     pub(super) limits: Limits,
     pub(super) handles: Arc<Handles>,
+    listings: Arc<Shelf>,
     pub(super) rules: Rules,
     pub(super) observer: Arc<dyn Observer>,
     /// Bytes read for digests.
@@ -93,6 +95,7 @@ impl Disk {
             roots,
             limits,
             handles: Handles::new(limits.handles),
+            listings: Shelf::new(limits.listing_bytes),
             observer,
             read: AtomicU64::new(0),
             after: Mutex::default(),
@@ -121,6 +124,11 @@ impl Disk {
 
     pub(super) fn permit(&self) -> Result<Permit, Refusal> {
         Ok(self.handles.take()?)
+    }
+
+    /// Room for the entries of a listing.
+    pub(super) fn listing_room(&self) -> Room {
+        self.listings.room()
     }
 
     // What was there before.
@@ -212,12 +220,17 @@ impl Disk {
 
     // What happens.
 
-    pub(super) fn may_create(&self) -> Result<(), Refusal> {
-        let memory = self.memory();
-        if memory.log.weight() > LOG_WEIGHT {
+    /// Whether one more path may be changed: each that was is remembered until the run is over, those of files that
+    /// were there before, too.
+    pub(super) fn may_touch(&self) -> Result<(), Refusal> {
+        if self.memory().log.weight() > LOG_WEIGHT {
             return Err(Limit::Files.into());
         }
-        Ok(memory.books.may_create(&self.limits)?)
+        Ok(())
+    }
+
+    pub(super) fn may_create(&self) -> Result<(), Refusal> {
+        Ok(self.memory().books.may_create(&self.limits)?)
     }
 
     pub(super) fn created(&self, inode: Inode) {
@@ -278,6 +291,27 @@ impl Disk {
     /// Counts growth before it happens.
     pub(super) fn grow(&self, inode: Inode, size: u64, wanted: u64) -> Result<(), Limit> {
         self.memory().books.grow(&self.limits, inode, size, wanted)
+    }
+
+    /// Counts a write of a stream before it is made.
+    pub(super) fn promise(
+        self: &Arc<Self>,
+        inode: Inode,
+        size: u64,
+        piece: Piece,
+    ) -> Result<Promise, Limit> {
+        let mut memory = self.memory();
+        memory.books.promise(&self.limits, inode, size, piece)?;
+        drop(memory);
+        Ok(Promise {
+            disk: Arc::clone(self),
+            inode,
+            piece,
+        })
+    }
+
+    pub(super) fn landed(&self, inode: Inode, piece: Piece) {
+        self.memory().books.landed(inode, piece);
     }
 
     pub(super) fn base(&self, inode: Inode, size: u64) {

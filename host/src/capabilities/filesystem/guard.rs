@@ -53,19 +53,26 @@ impl Disk {
         }
     }
 
-    /// The rule for what lies in a repository that is not called `.git`: a bare one, or a worktree's.
+    /// The rule for what lies in a repository that is not called `.git`: a bare one, or a worktree's. The path is
+    /// walked once, however many of its names are those of a rule.
     fn git_rule(&self, root: &File, rel: &Path) -> Option<String> {
-        let mut above = std::path::PathBuf::from(".");
-        for name in rel {
+        let rule_of = |name: &std::ffi::OsStr| {
             let folded = fold(&name.to_string_lossy());
-            let rule = self.rules.in_git().find(|(name, _)| *name == folded);
-            if let Some((_, text)) = rule
-                && let Ok(dir) = sys::find_dir(root, above.as_path())
-                && is_repository(dir.handle())
+            self.rules.in_git().find(|(name, _)| *name == folded)
+        };
+        let names = rel.iter().enumerate();
+        let (last, _) = names.filter(|(_, name)| rule_of(name).is_some()).last()?;
+        let mut at = sys::find_dir(root, ".").ok()?;
+        for (depth, name) in rel.iter().enumerate() {
+            if let Some((_, text)) = rule_of(name)
+                && is_repository(at.handle())
             {
                 return Some(text.to_owned());
             }
-            above.push(name);
+            if depth == last {
+                break;
+            }
+            at = sys::find_dir(at.handle(), name).ok()?;
         }
         None
     }

@@ -6,22 +6,26 @@ use std::fs::File;
 use rustix::fs::{AtFlags, FileType, OFlags};
 use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorType, DirectoryEntry, ErrorCode};
 
-use super::quota::Permit;
+use super::quota::{Permit, Room};
 use super::refusal::Refusal;
 use super::sys::{self, Kind, Links};
 
 /// Entries a directory may have to be listed. A listing is kept in the host's memory as a whole.
 const ENTRIES_MAX: usize = 200_000;
 
+/// What the host keeps for an entry beside its name: the entry itself, and what the allocator adds.
+const ENTRY: u64 = 80;
+
 /// What is left of a listing.
 pub(super) struct Listing {
     entries: std::vec::IntoIter<Result<DirectoryEntry, ErrorCode>>,
     _permit: Permit,
+    _room: Room,
 }
 
 impl Listing {
     /// Reads a directory as a whole, sorted by name: the order of the disk would tell runs apart.
-    pub(super) fn read(dir: &File, permit: Permit) -> Result<Listing, Refusal> {
+    pub(super) fn read(dir: &File, permit: Permit, mut room: Room) -> Result<Listing, Refusal> {
         // A handle of its own: the position in a directory belongs to the open file.
         let dir = sys::find_dir(dir, ".")?.reopen(OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut entries = Vec::new();
@@ -34,6 +38,7 @@ impl Listing {
             if entries.len() == ENTRIES_MAX {
                 return Err(ErrorCode::Overflow.into());
             }
+            room.take(ENTRY.saturating_add(name.count_bytes() as u64))?;
             let kind = match entry.file_type() {
                 FileType::Unknown => kind_of(&dir, name),
                 kind => kind,
@@ -48,19 +53,23 @@ impl Listing {
                 Err(_) => Err(ErrorCode::IllegalByteSequence),
             });
         }
-        entries.sort_by(|a, b| {
-            let name =
-                |entry: &Result<DirectoryEntry, _>| entry.as_ref().ok().map(|it| it.name.clone());
-            name(a).cmp(&name(b))
-        });
+        entries.sort_by(|a, b| name_of(a).cmp(&name_of(b)));
+        // It grew by doubling.
+        entries.shrink_to_fit();
         Ok(Listing {
             entries: entries.into_iter(),
             _permit: permit,
+            _room: room,
         })
     }
 
     /// The directory that shows these files, in the same order; those that are gone are left out.
-    pub(super) fn of_files(dir: &File, files: &BTreeSet<String>, permit: Permit) -> Listing {
+    pub(super) fn of_files(
+        dir: &File,
+        files: &BTreeSet<String>,
+        permit: Permit,
+        mut room: Room,
+    ) -> Result<Listing, Refusal> {
         let is_file = |name: &&String| {
             sys::find(dir, name.as_str(), Links::Keep).is_ok_and(|it| it.kind() == Kind::File)
         };
@@ -74,15 +83,23 @@ impl Listing {
                 })
             })
             .collect();
-        Listing {
+        for name in files {
+            room.take(ENTRY.saturating_add(name.len() as u64))?;
+        }
+        Ok(Listing {
             entries: entries.into_iter(),
             _permit: permit,
-        }
+            _room: room,
+        })
     }
 
     pub(super) fn next(&mut self) -> Option<Result<DirectoryEntry, ErrorCode>> {
         self.entries.next()
     }
+}
+
+fn name_of(entry: &Result<DirectoryEntry, ErrorCode>) -> Option<&str> {
+    entry.as_ref().ok().map(|entry| entry.name.as_str())
 }
 
 /// Some file systems do not say in a listing what an entry is.

@@ -17,7 +17,8 @@
 //! - A file with names that this run did not give it is not written in place: they may lie elsewhere.
 //! - Symbolic links that lead out of the directory are neither made nor moved into place.
 //! - Every change is told to an [`Observer`] and shows in [`Changes::changes`].
-//! - Bytes, files and handles are bounded by [`Limits`]; nothing is made or moved deeper than a path can name.
+//! - Bytes, files, handles and what they hold are bounded by [`Limits`]; nothing is made or moved deeper than a path
+//!   can name.
 //!
 //! Granted directories are separate devices to a guest: what would rename or link between them gets
 //! `cross-device`. Listings are sorted. Something that is refused is an error code, never a trap.
@@ -61,6 +62,7 @@ use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 
+use crate::capabilities::meters::Meters;
 use crate::error::Hint;
 
 pub use effort::Effort;
@@ -142,6 +144,8 @@ pub struct Filesystem {
     disk: Arc<disk::Disk>,
     wasi: WasiFilesystemCtx,
     threading: Threading,
+    /// What work on other threads is added to.
+    meters: Arc<Meters>,
     /// Whether what is said of files beside their content is made the same in every run.
     stable: Option<Stable>,
     open: HashMap<u32, descriptor::Handle>,
@@ -169,9 +173,17 @@ impl Filesystem {
             )),
             wasi: WasiFilesystemCtx::default(),
             threading: Threading::default(),
+            meters: Arc::default(),
             stable: None,
             open: HashMap::new(),
         })
+    }
+
+    /// Adds the computing that is done for the guest on other threads than its own to `meters`.
+    #[must_use]
+    pub fn metered_by(mut self, meters: Arc<Meters>) -> Filesystem {
+        self.meters = meters;
+        self
     }
 
     /// Chooses where work that may block is done.

@@ -33,6 +33,10 @@ pub trait Observer: Send + Sync {
         let _ = (guest, path, touch);
         false
     }
+    /// Whether so much has been told that the guest should not go on before somebody has heard of it.
+    fn is_behind(&self) -> bool {
+        false
+    }
     /// A limit was hit. Told once a limit and run, however often the guest runs into it.
     fn limit(&self, limit: LimitHit);
 }

@@ -204,6 +204,7 @@ impl Disk {
     pub(super) fn writable(&self, from: &Dir, path: &str, touch: Touch) -> Result<(), Refusal> {
         let root = self.root(from.mount)?;
         if root.writable || down(Wall::ReadOnly) {
+            self.may_touch()?;
             if touch == Touch::Made {
                 self.touched(from, path, touch);
             }

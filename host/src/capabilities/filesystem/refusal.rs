@@ -73,7 +73,7 @@ impl Limit {
         match self {
             Limit::DiskBytes | Limit::Files => ErrorCode::Quota,
             Limit::FileBytes => ErrorCode::FileTooLarge,
-            Limit::Handles => ErrorCode::InsufficientMemory,
+            Limit::Handles | Limit::ListingBytes => ErrorCode::InsufficientMemory,
         }
     }
 }

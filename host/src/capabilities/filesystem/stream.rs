@@ -12,12 +12,16 @@ use wasmtime_wasi::p2::{
 };
 
 use super::lease::Lease;
-use super::quota::Permit;
+use super::quota::{Permit, Piece, Promise};
 
 /// Why a write did not take place, found again by `filesystem-error-code`.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("cannot write to the file: {0}")]
 pub(super) struct WriteRefused(pub(super) ErrorCode);
+
+/// Bytes a stream takes with one write, which it holds until they are written: with as many streams as a run has
+/// handles by default they are 64 MiB.
+const WRITE_MAX: usize = 64 << 10;
 
 /// Where the next byte goes.
 #[derive(Clone, Copy, Debug)]
@@ -52,31 +56,49 @@ impl CountedOutput {
         }
     }
 
-    /// Counts these bytes, or says why they may not be written; what is to be written. Nothing is on its
-    /// way meanwhile: `inner` takes a write only when the one before is done, so that the file's size is its
-    /// size.
+    /// Counts these bytes, or says why they may not be written; what is to be written. Nothing of this stream is on
+    /// its way meanwhile, as `inner` takes a write only when the one before is done; but others may write to the
+    /// file, and that is why the bytes stay counted until they have landed.
     fn count(&mut self, bytes: Bytes) -> StreamResult<Bytes> {
         let len = bytes.len() as u64;
         let size = self.file.metadata().map_err(failed)?.len();
-        let start = match self.position {
-            Position::At(start) => start,
-            Position::End => size,
+        let (start, piece) = match self.position {
+            Position::At(start) => (start, Piece::Until(start.saturating_add(len))),
+            Position::End => (size, Piece::More(len)),
         };
-        let end = start.saturating_add(len);
         let disk = self.lease.disk();
-        if let Err(limit) = disk.grow(self.lease.inode(), size, end) {
-            let code = disk.hit(limit);
-            return Err(StreamError::LastOperationFailed(WriteRefused(code).into()));
-        }
+        let promise = match disk.promise(self.lease.inode(), size, piece) {
+            Ok(promise) => promise,
+            Err(limit) => {
+                let code = disk.hit(limit);
+                return Err(StreamError::LastOperationFailed(WriteRefused(code).into()));
+            }
+        };
         let bytes = disk
             .content(self.lease.inode(), start, bytes)
             .map_err(|code| StreamError::LastOperationFailed(WriteRefused(code).into()))?;
         if let Position::At(start) = &mut self.position {
-            *start = end;
+            *start = start.saturating_add(len);
         }
         // Said before it happens: a write that is cut off half-way is a write.
         disk.wrote(self.lease.inode(), len);
-        Ok(bytes)
+        Ok(Bytes::from_owner(Promised {
+            bytes,
+            _promise: promise,
+        }))
+    }
+}
+
+/// Bytes on their way into a file. Whoever writes them drops them when they are written, on whatever thread, and
+/// also when the stream they came from is gone.
+struct Promised {
+    bytes: Bytes,
+    _promise: Promise,
+}
+
+impl AsRef<[u8]> for Promised {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -87,6 +109,11 @@ fn failed(error: io::Error) -> StreamError {
 #[async_trait]
 impl OutputStream for CountedOutput {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > WRITE_MAX {
+            return Err(StreamError::trap(
+                "a write is longer than `check-write` allows",
+            ));
+        }
         let bytes = self.count(bytes)?;
         self.inner.write(bytes)
     }
@@ -96,7 +123,7 @@ impl OutputStream for CountedOutput {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        self.inner.check_write()
+        Ok(self.inner.check_write()?.min(WRITE_MAX))
     }
 
     async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {

@@ -356,3 +356,91 @@ async fn an_interrupt_cuts_whatever_waits_even_when_asked_before() {
     let cut = run.supervise(std::future::pending::<()>()).await;
     assert!(matches!(cut, Err(Cut::Interrupted)), "{cut:?}");
 }
+
+fn changed(of: usize) -> Audit {
+    Audit::FileChanged {
+        path: "x".repeat(of),
+        change: "modified",
+        from: None,
+        bytes_written: 0,
+        before: None,
+        after: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_of_whose_deeds_nobody_hears_is_not_polled_whatever_it_waits_for() {
+    let mut run = Run::heard_by(1, limits(|limits| limits.wall = 60_000));
+    let told = std::cell::Cell::new(0);
+    let hit = run
+        .limit(async {
+            // It calls nothing that waits for the listener.
+            loop {
+                run.ledger.audit(changed(100_000)).unwrap();
+                told.set(told.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    assert_eq!(hit.name, "wall");
+    assert!((40..50).contains(&told.get()), "{}", told.get());
+
+    // It has heard one, and room for one more was made meanwhile.
+    assert!(run.records.try_recv().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guest_goes_on_when_the_listener_does() {
+    let Run {
+        meters,
+        activity,
+        ledger,
+        mut records,
+        limits,
+        interrupt,
+    } = Run::heard_by(10, limits(|limits| limits.wall = 60_000));
+    let reader = tokio::spawn(async move {
+        let mut read = 0;
+        while records.recv().await.is_some() {
+            read += 1;
+        }
+        read
+    });
+    let supervision = Supervision {
+        meters: &meters,
+        activity: &activity,
+        ledger: &ledger,
+        limits: &limits,
+        policy: Policy::of(&limits),
+        interrupt: &interrupt,
+        tape: &Tape::off(),
+    };
+    let guest = async {
+        for _ in 0..500 {
+            ledger.audit(changed(100_000)).unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    supervise(guest, supervision).await.unwrap();
+    ledger.deliver().await;
+    drop(ledger);
+    assert_eq!(reader.await.unwrap(), 500);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_host_tells_of_a_guest_has_an_end() {
+    let run = Run::new(Limits::default());
+    run.ledger.bound_audit(10_000);
+    let told = std::cell::Cell::new(0);
+    let hit = run
+        .limit(async {
+            loop {
+                run.ledger.audit(changed(1000)).unwrap();
+                told.set(told.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    assert_eq!((hit.name, hit.max), ("audit-bytes", 10_000));
+    assert!(told.get() < 10, "{}", told.get());
+}

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use super::super::case::{Case, Trying, Verdict, guest, host};
 use super::super::evidence::Evidence;
@@ -109,6 +110,34 @@ pub(super) const CASES: &[Case] = &[
             .text("262144")
             .leaves(&[Trace::Limit("trajectory-bytes")])
             .check(small_account),
+    ),
+    guest(
+        "audit-flood",
+        Wall::AuditBytes,
+        "CWE-779",
+        "Changing files without end does not fill the disk with what the host tells of it.",
+        Setup::new(Dirs::Work)
+            .limits(&[("audit-bytes", "256KiB")])
+            .ends(Ending::Limit(&["audit-bytes"]))
+            .leaves(&[Trace::Limit("audit-bytes")])
+            .check(small_account),
+    ),
+    guest(
+        "denial-flood",
+        Wall::Folded,
+        "CWE-779",
+        "A thousand refusals in a thousand words are a hundred records and a count.",
+        Setup::new(Dirs::Work)
+            .text("1000")
+            .leaves(&[Trace::Denied])
+            .check(a_thousand_denials),
+    ),
+    host(
+        "records-behind",
+        Wall::BackPressure,
+        "CWE-770",
+        "A guest waits while nobody takes what the host tells of it, whatever it calls.",
+        records_behind,
     ),
     guest(
         "stdout-flood",
@@ -220,6 +249,80 @@ fn not_converged(evidence: &Evidence<'_>) -> Result<(), String> {
         StopReason::Converged => Err("the run counts as converged".to_owned()),
         _ => one_stop(evidence),
     }
+}
+
+/// They are all accounted for, a hundred of them one by one, and none at length.
+fn a_thousand_denials(evidence: &Evidence<'_>) -> Result<(), String> {
+    let of = |kind: &'static str| evidence.audits().filter(move |audit| audit["kind"] == kind);
+    let counted: u64 = of("repeated")
+        .filter_map(|audit| audit["count"].as_u64())
+        .sum();
+    let alone = of("denied").count();
+    if alone as u64 + counted != 1000 || alone > 100 {
+        return Err(format!("{alone} alone and {counted} counted"));
+    }
+    let longest = of("denied")
+        .filter_map(|audit| audit["subject"].as_str())
+        .map(str::len);
+    match longest.max() {
+        Some(longest) if longest <= 310 => Ok(()),
+        longest => Err(format!("the longest subject has {longest:?} bytes")),
+    }
+}
+
+/// Bytes of an account that nobody reads while its run goes on: what is held for the listener, what the channel to
+/// it takes, and the calls of one tick.
+const UNREAD: u64 = 16 << 20;
+
+/// Starts a run and reads nothing of it. It has to stop by itself, far from its end.
+fn records_behind(stage: &Stage) -> Trying<'_> {
+    Box::pin(async {
+        let judged = async {
+            let setup = Setup::new(Dirs::Work);
+            let world = match stage.world(&setup).await {
+                Ok(world) => world,
+                Err(verdict) => return Ok(verdict),
+            };
+            let id = "records-behind";
+            let request = stage::request(&world, &stage.escape, &setup, id, id)?;
+            let handle = stage
+                .host
+                .start(request)
+                .map_err(|error| error.to_string())?;
+            let log = handle
+                .directory
+                .as_deref()
+                .ok_or("the run kept no directory")?
+                .join("events.ndjson");
+            let size = || fs::metadata(&log).map_or(0, |meta| meta.len());
+            // Until it has written some and then no more. How long that takes is no matter: one that is not held
+            // back writes more than this in the end.
+            let (mut last, mut still) = (0, 0);
+            while still < 20 && last <= UNREAD {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                let now = size();
+                still = if now == last && now > 1 << 20 {
+                    still + 1
+                } else {
+                    0
+                };
+                last = now;
+            }
+            let written = size();
+            handle.interrupter().interrupt();
+            let outcome = handle.outcome().await;
+            Ok::<_, String>(match outcome.ended {
+                _ if written > UNREAD => {
+                    Verdict::broken(format!("{written} bytes, and nobody has read one"))
+                }
+                crate::run::Ended::Interrupted => Verdict::Held {
+                    saw: format!("it waits after {written} bytes"),
+                },
+                ended => Verdict::broken(format!("it did not wait: {ended:?}")),
+            })
+        };
+        judged.await.unwrap_or_else(Verdict::broken)
+    })
 }
 
 fn small_account(evidence: &Evidence<'_>) -> Result<(), String> {

@@ -225,6 +225,22 @@ pub(super) const CASES: &[Case] = &[
             .check(at_most_262144_new_bytes),
     ),
     guest(
+        "promised-bytes",
+        Wall::Promised,
+        "CWE-362",
+        "Taking the size of a file away while writes are under way takes nothing off the count.",
+        WORK.limits(&[("disk-bytes", "256KiB")]).text("262144"),
+    ),
+    guest(
+        "listing-flood",
+        Wall::ListingBytes,
+        "CWE-770",
+        "Listings that are held open are bounded in their sum, and refused with an error.",
+        WORK.limits(&[("listing-bytes", "256KiB")])
+            .text("262144")
+            .leaves(&[Trace::Limit("listing-bytes")]),
+    ),
+    guest(
         "quota-unlinked",
         Wall::DiskBytes,
         "CWE-770",

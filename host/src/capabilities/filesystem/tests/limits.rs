@@ -1,5 +1,7 @@
 //! Limits: each is hit, told once, and given room back where it should.
 
+use wasmtime_wasi::p2::bindings::filesystem::types::HostDirectoryEntryStream;
+
 use super::*;
 
 fn limits() -> Limits {
@@ -8,6 +10,7 @@ fn limits() -> Limits {
         file_bytes: 80,
         files: 3,
         handles: 16,
+        listing_bytes: 1000,
     }
 }
 
@@ -138,4 +141,36 @@ async fn handles_are_counted_and_given_back() {
     }
     guest.close(dir);
     assert_eq!(guest.fs.journal().usage().handles, 0);
+}
+
+#[tokio::test]
+async fn what_is_done_on_other_threads_is_counted() {
+    let mut guest = Setup::new().file("large", vec![7; 8 << 20]).start();
+    let meters = Arc::new(Meters::default());
+    guest.fs = guest.fs.metered_by(meters.clone());
+    guest.write("large", "x").await.unwrap();
+    // The digest of what was there was made for it.
+    assert!(meters.cpu() > std::time::Duration::ZERO);
+}
+
+#[tokio::test]
+async fn listings_share_their_bytes_and_give_them_back() {
+    let mut guest = Setup::new().limits(limits());
+    for file in 0..5 {
+        guest = guest.file(&format!("{file}{}", "n".repeat(49)), "");
+    }
+    let mut guest = guest.start();
+    let dir = guest.dir(0);
+    let read = async |guest: &mut Guest| {
+        let dir = Resource::new_borrow(dir.rep());
+        let read = guest.filesystem().read_directory(dir).await;
+        read.map_err(|error| error.downcast().unwrap())
+    };
+    let one = read(&mut guest).await.unwrap();
+    let refused = read(&mut guest).await.unwrap_err();
+    assert_eq!(refused, ErrorCode::InsufficientMemory);
+    HostDirectoryEntryStream::drop(&mut guest.filesystem(), one).unwrap();
+    read(&mut guest).await.unwrap();
+    let told = guest.seen.limits.lock().unwrap();
+    assert_eq!(told.first().map(|hit| hit.name), Some("listing-bytes"));
 }
