@@ -436,7 +436,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     ----- stdout -----
     ----- stderr -----
     error: cannot use the grants file `limit.toml`: there is no limit `memroy`
-    hint: limits are memory, wall, cpu, events, event-bytes, trajectory-bytes, audit-bytes, output-bytes, storage-bytes, hostcall-bytes, table-elements, instances, handles, listing-bytes, disk-bytes, file-bytes, files, idle, idle-notice, first-call, after-result, soft, host-calls, host-call-rate, repeated-error, repeated-call, model-calls, tokens, money, model-idle, model-attempts, requests, connections, request-bytes, response-bytes, header-bytes, url-bytes, http-connect, http-head, http-idle, tools, tool-dial, tool-close, tool-call, tool-calls, tool-result-bytes
+    hint: limits are memory, wall, cpu, events, event-bytes, trajectory-bytes, audit-bytes, output-bytes, storage-bytes, hostcall-bytes, table-elements, instances, handles, listing-bytes, disk-bytes, file-bytes, files, idle, idle-notice, first-call, after-result, soft, host-calls, host-call-rate, repeated-error, repeated-call, model-calls, tokens, money, model-idle, model-stall, model-attempts, requests, connections, request-bytes, response-bytes, header-bytes, url-bytes, http-connect, http-head, http-idle, tools, tool-dial, tool-close, tool-call, tool-calls, tool-result-bytes
     "#);
     lab.file("syntax.toml", "version = 1\ndirs = [\n");
     snapshot!(refused(&lab, &["--grants", "syntax.toml"]), @r#"
@@ -515,7 +515,7 @@ fn what_is_wrong_with_other_grants_is_said() {
     ----- stdout -----
     ----- stderr -----
     error: there is no limit `speed`
-    hint: limits are memory, wall, cpu, events, event-bytes, trajectory-bytes, audit-bytes, output-bytes, storage-bytes, hostcall-bytes, table-elements, instances, handles, listing-bytes, disk-bytes, file-bytes, files, idle, idle-notice, first-call, after-result, soft, host-calls, host-call-rate, repeated-error, repeated-call, model-calls, tokens, money, model-idle, model-attempts, requests, connections, request-bytes, response-bytes, header-bytes, url-bytes, http-connect, http-head, http-idle, tools, tool-dial, tool-close, tool-call, tool-calls, tool-result-bytes
+    hint: limits are memory, wall, cpu, events, event-bytes, trajectory-bytes, audit-bytes, output-bytes, storage-bytes, hostcall-bytes, table-elements, instances, handles, listing-bytes, disk-bytes, file-bytes, files, idle, idle-notice, first-call, after-result, soft, host-calls, host-call-rate, repeated-error, repeated-call, model-calls, tokens, money, model-idle, model-stall, model-attempts, requests, connections, request-bytes, response-bytes, header-bytes, url-bytes, http-connect, http-head, http-idle, tools, tool-dial, tool-close, tool-call, tool-calls, tool-result-bytes
     "#);
     snapshot!(refused(&lab, &["--limit", "memory=lots"]), @r#"
     $ wasm-agent run agent.wasm x --limit memory=lots

@@ -41,6 +41,7 @@ mod secrets;
 mod selftest;
 mod signals;
 mod stdio;
+mod streams;
 mod tools;
 
 /// Guests whose tests are elsewhere would go unnoticed: without a test of its name, a guest does not

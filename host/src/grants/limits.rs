@@ -43,6 +43,7 @@ pub struct Limits {
     pub tokens: u64,
     pub money: u64,
     pub model_idle: u64,
+    pub model_stall: u64,
     pub model_attempts: u64,
     pub requests: u64,
     pub connections: u64,
@@ -367,8 +368,16 @@ pub const TABLE: &[Limit] = &[
         model_idle,
         Duration,
         "2m",
-        "time a model may be silent before and in an answer; it is asked again then, or given up. Over HTTP, `http-idle` and `http-head` are limits, too",
+        "time a model may be silent before and in an answer: no byte, not even a comment that keeps the connection alive; it is asked again then, or given up. Over HTTP, `http-idle` and `http-head` are limits, too",
         "models that think without a word do so for a minute; less than `idle`, so that it is the model that is given up and not the run"
+    ),
+    limit!(
+        "model-stall",
+        model_stall,
+        Duration,
+        "10m",
+        "time a model may keep the connection alive without a piece of its answer; it is asked again then, or given up",
+        "what the clients of providers wait for an answer; the longest thoughts take minutes, and `wall` ends a run by then that was not given more"
     ),
     limit!(
         "model-attempts",
@@ -533,6 +542,7 @@ impl Default for Limits {
             tokens: 0,
             money: 0,
             model_idle: 0,
+            model_stall: 0,
             model_attempts: 0,
             requests: 0,
             connections: 0,

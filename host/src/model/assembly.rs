@@ -3,14 +3,16 @@
 //! What all streaming formats have in common: text and reasoning grow, calls begin and their arguments
 //! arrive in pieces, and everything comes from a server that may be broken or hostile.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::Delta;
 use super::wire::{Class, Failure};
+use super::{Delta, Reply, StopCause};
 use crate::json::{self, printable};
 use crate::trajectory::content::Block;
+use crate::trajectory::fact::Usage;
 
 /// Blocks of one reply. Real replies have a few dozen.
 pub(super) const MAX_BLOCKS: usize = 1000;
@@ -24,6 +26,9 @@ pub(super) const MAX_ARGUMENTS: usize = 4 << 20;
 
 /// Bytes of an id, and of the name of a tool or a model.
 const MAX_NAME: usize = 256;
+
+/// Bytes of arguments that are read again to see whether they are whole.
+const SHORT: usize = 64 << 10;
 
 /// Ids shorter than this cannot be unique: some servers count calls from zero in every reply.
 const MIN_ID: usize = 6;
@@ -45,6 +50,8 @@ enum Part {
     Refusal(String),
     Call {
         id: String,
+        /// The provider's id, where it gave one that can be told from others.
+        theirs: Option<String>,
         name: String,
         arguments: String,
     },
@@ -195,6 +202,8 @@ impl Assembly {
             )));
         }
         self.grow(name.len())?;
+        let theirs = id.filter(|id| (1..=MAX_NAME).contains(&id.len()));
+        let theirs = theirs.map(str::to_owned);
         let id = self.id(id);
         let delta = Delta::ToolUse {
             id: id.clone(),
@@ -202,12 +211,27 @@ impl Assembly {
         };
         let handle = self.push(Part::Call {
             id,
+            theirs,
             name: name.to_owned(),
             arguments: String::new(),
         })?;
         self.open = None;
         self.latest_call = Some(handle);
         Ok((handle, delta))
+    }
+
+    /// The call of this tool that the provider has given this id already.
+    pub(super) fn known(&self, id: Option<&str>, name: &str) -> Option<Handle> {
+        let id = id?;
+        let is_same = |part: &Part| match part {
+            Part::Call {
+                theirs,
+                name: known,
+                ..
+            } => theirs.as_deref() == Some(id) && known == name,
+            _ => false,
+        };
+        self.parts.iter().rposition(is_same).map(Handle)
     }
 
     /// Adds to the arguments of a call. Pieces of a call that is not the latest are no deltas, because
@@ -238,7 +262,6 @@ impl Assembly {
     /// True when the arguments of a call are a whole JSON object, as far as one can tell without reading
     /// long ones again with every piece.
     pub(super) fn is_whole(&self, handle: Handle) -> bool {
-        const SHORT: usize = 64 << 10;
         match self.parts.get(handle.0) {
             Some(Part::Call { arguments, .. }) if arguments.len() > SHORT => true,
             Some(Part::Call { arguments, .. }) => {
@@ -248,9 +271,62 @@ impl Assembly {
         }
     }
 
+    /// As [`Assembly::is_whole`], but of long arguments nothing is said.
+    pub(super) fn is_short_and_whole(&self, handle: Handle) -> bool {
+        let is_long = matches!(self.parts.get(handle.0), Some(Part::Call { arguments, .. }) if arguments.len() > SHORT);
+        !is_long && self.is_whole(handle)
+    }
+
     /// True when no arguments of a call have arrived.
     pub(super) fn is_blank(&self, handle: Handle) -> bool {
-        matches!(self.parts.get(handle.0), Some(Part::Call { arguments, .. }) if arguments.is_empty())
+        matches!(self.parts.get(handle.0), Some(Part::Call { arguments, .. }) if arguments.trim().is_empty())
+    }
+
+    /// True when this is a call of that tool.
+    pub(super) fn is_called(&self, handle: Handle, tool: &str) -> bool {
+        matches!(self.parts.get(handle.0), Some(Part::Call { name, .. }) if name == tool)
+    }
+
+    /// True when the arguments of a call are whole, and these are the same again.
+    pub(super) fn repeats(&self, handle: Handle, again: &str) -> bool {
+        let Some(Part::Call { arguments, .. }) = self.parts.get(handle.0) else {
+            return false;
+        };
+        let (known, again) = (arguments.trim(), again.trim());
+        if known.is_empty() || !known.ends_with('}') || !again.ends_with('}') {
+            return false;
+        }
+        // Two spellings of one object differ by blanks and escapes. It also bounds the work by what has arrived.
+        if again.len().saturating_mul(2) + 64 < known.len() {
+            return false;
+        }
+        match (json::parse(known), json::parse(again)) {
+            (Ok(known), Ok(again)) => known == again,
+            _ => false,
+        }
+    }
+
+    /// What is missing of a text or of arguments, now that all of them are told: everything where nothing has
+    /// arrived, nothing where something else has.
+    pub(super) fn missing<'a>(&self, handle: Handle, whole: &'a str) -> &'a str {
+        match self.parts.get(handle.0) {
+            Some(
+                Part::Text { text: known, .. }
+                | Part::Thinking { text: known, .. }
+                | Part::Refusal(known)
+                | Part::Call {
+                    arguments: known, ..
+                },
+            ) => whole.strip_prefix(known.as_str()).unwrap_or_default(),
+            Some(Part::Block(_)) | None => "",
+        }
+    }
+
+    /// True when words for the reader have arrived.
+    pub(super) fn has_text(&self) -> bool {
+        self.parts
+            .iter()
+            .any(|part| matches!(part, Part::Text { text, .. } if !text.is_empty()))
     }
 
     /// Adds a block that does not grow.
@@ -312,6 +388,7 @@ impl Assembly {
                     id,
                     name,
                     arguments,
+                    ..
                 } => {
                     let input = match input(arguments) {
                         Ok(input) => input,
@@ -414,6 +491,57 @@ pub(super) fn count(value: Option<&Value>) -> Option<u64> {
         )]
         (0.0..1e15).contains(&float).then_some(float as u64)
     })
+}
+
+/// Two reports of what one answer used, as one. Each is a total, and a later one may leave out what an earlier
+/// one said or write zero for it: the greater counts. What a cache gave or took is part of the input.
+pub(super) fn greater(known: Option<Usage>, told: Usage) -> Usage {
+    let Some(known) = known else { return told };
+    let most = |a: Option<u64>, b: Option<u64>| a.max(b);
+    let (cache_read, cache_creation) = match known.input_tokens.cmp(&told.input_tokens) {
+        Ordering::Less => (
+            told.cache_read_input_tokens.filter(|count| *count > 0),
+            told.cache_creation_input_tokens.filter(|count| *count > 0),
+        ),
+        Ordering::Equal => (
+            most(known.cache_read_input_tokens, told.cache_read_input_tokens),
+            most(
+                known.cache_creation_input_tokens,
+                told.cache_creation_input_tokens,
+            ),
+        ),
+        Ordering::Greater => (None, None),
+    };
+    Usage {
+        input_tokens: known.input_tokens.max(told.input_tokens),
+        output_tokens: known.output_tokens.max(told.output_tokens),
+        cache_read_input_tokens: cache_read.or(known.cache_read_input_tokens),
+        cache_creation_input_tokens: cache_creation.or(known.cache_creation_input_tokens),
+        reasoning_output_tokens: most(known.reasoning_output_tokens, told.reasoning_output_tokens),
+    }
+}
+
+/// Input and output, where a server writes zero for one of them and the total gives it away.
+pub(super) fn by_total(input: u64, output: u64, total: Option<u64>) -> (u64, u64) {
+    let rest = |part: u64| total.unwrap_or_default().saturating_sub(part);
+    match (input, output) {
+        (0, output) if output > 0 => (rest(output), output),
+        (input, 0) if input > 0 => (input, rest(input)),
+        both => both,
+    }
+}
+
+/// A bill with nothing on it yet.
+pub(super) fn bill(model: Option<&String>, usage: Option<Usage>, cost_usd: Option<f64>) -> Reply {
+    Reply {
+        content: Vec::new(),
+        stop: StopCause::Other,
+        finish_reasons: Vec::new(),
+        model: model.cloned(),
+        usage,
+        cost_usd,
+        refusal_category: None,
+    }
 }
 
 /// An amount of US dollars.

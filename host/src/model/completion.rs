@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::arrival::Arrival;
 use super::error::{AskError, Failed, ModelError, ProviderFailure, one_line};
+use super::exchange::Arrived;
 use super::provider::Target;
 use super::retry::{self, Next};
 use super::service::{Run, Source};
@@ -224,24 +225,57 @@ impl Completion {
 
     /// Waits for the next piece of the answer. Cancel-safe.
     async fn arrive(&mut self) -> wasmtime::Result<Timed> {
-        let idle = self.idle();
-        let step = match &mut self.arrival {
+        let step = match self.await_piece().await {
             // It began in the run that is gone on from.
             None => Step::Failed(Failed::new(
                 Class::Network,
                 "the connection was lost when the run was ended",
             )),
-            Some(arrival) => match tokio::time::timeout(idle, arrival.next()).await {
-                Err(_) => self.silent(),
-                Ok(Err(failed)) => Step::Failed(failed),
-                Ok(Ok(Some(delta))) => Step::Delta(delta),
-                Ok(Ok(None)) => match arrival.reply() {
-                    Ok(reply) => Step::Reply(reply),
-                    Err(failure) => Step::Failed(failure.into()),
-                },
+            Some(Err(failed)) => Step::Failed(failed),
+            Some(Ok(Some(delta))) => Step::Delta(delta),
+            Some(Ok(None)) => match self.arrival.as_ref().map(Arrival::reply) {
+                Some(Ok(reply)) => Step::Reply(reply),
+                Some(Err(failure)) => Step::Failed(failure.into()),
+                None => self.silent(),
             },
         };
         Ok(self.timed(step))
+    }
+
+    /// Waits for a piece, or for the end of the answer, within two limits: no byte may be missing for as long
+    /// as `model-idle`, and bytes that are no piece may come for as long as `model-stall`. None when nothing
+    /// is arriving.
+    async fn await_piece(&mut self) -> Option<Result<Option<Delta>, Failed>> {
+        let idle = self.idle();
+        let stall = Duration::from_millis(self.run.limits().model_stall);
+        let stalled_at = tokio::time::Instant::now() + stall;
+        loop {
+            let silent_at = tokio::time::Instant::now() + idle;
+            let arrival = self.arrival.as_mut()?;
+            let next = tokio::time::timeout_at(silent_at.min(stalled_at), arrival.next()).await;
+            match next {
+                // A timer is not looked at while bytes are there.
+                Ok(Ok(Arrived::Sign)) if tokio::time::Instant::now() < stalled_at => {
+                    // Who waits for a model that is alive is not idle.
+                    self.run.activity.progress();
+                }
+                Ok(Ok(Arrived::Piece(delta))) => return Some(Ok(Some(delta))),
+                Ok(Ok(Arrived::End)) => return Some(Ok(None)),
+                Ok(Err(failed)) => return Some(Err(failed)),
+                Ok(Ok(Arrived::Sign)) | Err(_) if arrival.is_settled() => return Some(Ok(None)),
+                Err(_) if silent_at <= stalled_at => {
+                    let message = silence(idle);
+                    return Some(Err(Failed::new(Class::Network, message)));
+                }
+                Ok(Ok(Arrived::Sign)) | Err(_) => {
+                    let seconds = stall.as_secs_f64();
+                    let message = format!(
+                        "it kept the connection alive for {seconds} s without a piece of its answer (`model-stall`)"
+                    );
+                    return Some(Err(Failed::new(Class::Network, message)));
+                }
+            }
+        }
     }
 
     fn idle(&self) -> Duration {
@@ -249,9 +283,7 @@ impl Completion {
     }
 
     fn silent(&self) -> Step {
-        let seconds = self.idle().as_secs_f64();
-        let message = format!("it was silent for {seconds} s");
-        Step::Failed(Failed::new(Class::Network, message))
+        Step::Failed(Failed::new(Class::Network, silence(self.idle())))
     }
 
     fn timed(&self, step: Step) -> Timed {
@@ -272,7 +304,7 @@ impl Completion {
         if !std::mem::take(&mut self.open) {
             return Ok(None);
         }
-        let partial = || Ok(arrival.and_then(|arrival| arrival.reply().ok()));
+        let partial = || Ok(arrival.and_then(|arrival| arrival.partial()));
         Ok(self
             .run
             .tape
@@ -552,6 +584,9 @@ impl Completion {
         let Some(mut reply) = self.partial()? else {
             return Ok(());
         };
+        if reply.content.is_empty() && reply.usage.is_none() {
+            return Ok(());
+        }
         reply.content = self.with_own_ids(std::mem::take(&mut reply.content));
         let cost = self.spend(&reply);
         match self.record(&reply, cost, vec!["cancelled".to_owned()]) {
@@ -589,6 +624,11 @@ impl Drop for Completion {
             tracing::debug!(%error, "could not record a cancelled reply");
         }
     }
+}
+
+/// What is said of a model that says nothing.
+fn silence(idle: Duration) -> String {
+    format!("it was silent for {} s", idle.as_secs_f64())
 }
 
 /// The beginning of what a provider said.

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use super::error::Failed;
 use super::provider::Provider;
 use super::sse::{MAX_EVENT, Parser};
-use super::wire::{Class, Decoder, Endpoint, Failure, ServerEvent, Wire};
+use super::wire::{Class, Decoder, Endpoint, Failure, ServerEvent, Stage, Wire};
 use super::{Delta, Reply, Request, retry};
 use super::{anthropic, gemini, openai_chat, openai_responses};
 use crate::egress::{Body, Refused, Timeouts, Way};
@@ -27,6 +27,19 @@ pub(super) struct Exchange {
     events: VecDeque<ServerEvent>,
     deltas: VecDeque<Delta>,
     ended: bool,
+    /// Pieces came after a reason to stop: it was not the last word, and may not be now.
+    premature: bool,
+}
+
+/// What has arrived of an answer.
+#[derive(Debug)]
+pub(super) enum Arrived {
+    /// A piece of it.
+    Piece(Delta),
+    /// Bytes, of which nothing has come yet. The provider is alive.
+    Sign,
+    /// Its end: it is whole.
+    End,
 }
 
 impl std::fmt::Debug for Exchange {
@@ -118,40 +131,60 @@ pub(super) async fn send(
         events: VecDeque::new(),
         deltas: VecDeque::new(),
         ended: false,
+        premature: false,
     })
 }
 
 impl Exchange {
-    /// Waits for the next piece; none once the answer is whole. Cancel-safe: what has been read is kept.
-    pub(super) async fn next(&mut self) -> Result<Option<Delta>, Failed> {
+    /// Waits for what comes next. Cancel-safe: what has been read is kept.
+    pub(super) async fn next(&mut self) -> Result<Arrived, Failed> {
         loop {
             if let Some(delta) = self.deltas.pop_front() {
-                return Ok(Some(delta));
+                return Ok(Arrived::Piece(delta));
             }
             if let Some(event) = self.events.pop_front() {
-                self.deltas.extend(self.decoder.event(&event)?);
+                let had_stopped = self.decoder.stage() == Stage::Stopped;
+                let deltas = self.decoder.event(&event)?;
+                self.premature |= had_stopped && !deltas.is_empty();
+                self.deltas.extend(deltas);
                 continue;
             }
-            if self.decoder.complete() {
-                return Ok(None);
-            }
-            if self.ended {
-                let message = "the answer ended before it was whole";
-                return Err(Failed::new(Class::Network, message));
+            match self.decoder.stage() {
+                Stage::Complete => return Ok(Arrived::End),
+                Stage::Stopped if self.ended => return Ok(Arrived::End),
+                Stage::Open if self.ended => {
+                    let message = "the answer ended before it was whole";
+                    return Err(Failed::new(Class::Network, message));
+                }
+                Stage::Stopped | Stage::Open => {}
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         self.take(&data)?;
+                        return Ok(Arrived::Sign);
                     }
                 }
-                Some(Err(error)) => return Err(refused(error)),
+                Some(Err(error)) => {
+                    let failed = refused(error);
+                    if failed.failure.class != Class::Network || !self.is_settled() {
+                        return Err(failed);
+                    }
+                    // It was only the end of the body that was lost.
+                    self.ended = true;
+                }
                 None => {
                     self.ended = true;
                     self.finish()?;
                 }
             }
         }
+    }
+
+    /// True when the answer is whole as far as anybody can tell, though the body has not ended: the model has
+    /// said why it stopped, and nothing has come after that.
+    pub(super) fn is_settled(&self) -> bool {
+        self.events.is_empty() && self.decoder.stage() == Stage::Stopped && !self.premature
     }
 
     fn take(&mut self, data: &Bytes) -> Result<(), Failure> {
@@ -189,6 +222,11 @@ impl Exchange {
     /// The reply, or the part of it that has arrived.
     pub(super) fn reply(&self) -> Result<Reply, Failure> {
         self.decoder.reply()
+    }
+
+    /// The part that has arrived, or at least what it took.
+    pub(super) fn partial(&self) -> Reply {
+        self.decoder.reply().unwrap_or_else(|_| self.decoder.bill())
     }
 }
 

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::wire::{Decoder, Endpoint, Failure, ServerEvent, Wire};
+use super::sse::Parser;
+use super::wire::{Decoder, Endpoint, Failure, ServerEvent, Stage, Wire};
 use super::{Delta, Input, Message, Reply, Request, Sampling};
 use crate::descriptor::ToolDecl;
 use crate::trajectory::content::Block;
@@ -155,7 +156,7 @@ pub(super) fn events(stream: &str) -> Vec<ServerEvent> {
 #[derive(Debug)]
 pub(super) struct Decoded {
     pub(super) deltas: Vec<Delta>,
-    pub(super) complete: bool,
+    pub(super) stage: Stage,
     pub(super) reply: Result<Reply, Failure>,
 }
 
@@ -183,7 +184,7 @@ pub(super) fn decode_events(wire: &dyn Wire, events: &[ServerEvent]) -> Decoded 
     };
     let decoded = Decoded {
         deltas,
-        complete: decoder.complete(),
+        stage: decoder.stage(),
         reply,
     };
     decoded.check();
@@ -193,7 +194,7 @@ pub(super) fn decode_events(wire: &dyn Wire, events: &[ServerEvent]) -> Decoded 
 impl Decoded {
     /// The reply, whose pieces have to add up to it.
     pub(super) fn reply(self) -> Reply {
-        assert!(self.complete, "{self:?}");
+        assert_ne!(self.stage, Stage::Open, "{self:?}");
         self.reply.unwrap()
     }
 
@@ -232,6 +233,44 @@ impl Decoded {
     }
 }
 
+/// What servers send to keep a connection alive: between which lines of a stream, and what.
+pub(super) fn any_noise() -> impl Strategy<Value = Vec<(usize, &'static str)>> {
+    let sign = prop_oneof![
+        Just(": PROCESSING\n\n"),
+        Just(":\n"),
+        Just("event: ping\ndata: {\"type\": \"ping\"}\n\n"),
+        Just("data:\n\n"),
+        Just("\n\n"),
+        Just("retry: 3000\n"),
+    ];
+    prop::collection::vec((0..64_usize, sign), 0..8)
+}
+
+/// A stream with signs of life between its events.
+pub(super) fn noisy(stream: &str, noise: &[(usize, &str)]) -> String {
+    let mut events: Vec<String> = stream
+        .trim()
+        .split("\n\n")
+        .map(|event| format!("{}\n\n", event.trim()))
+        .collect();
+    for (at, sign) in noise {
+        let at = at % events.len();
+        events.insert(at, (*sign).to_owned());
+    }
+    events.concat()
+}
+
+/// Decodes a body that arrives in pieces of `size` bytes.
+pub(super) fn read(wire: &dyn Wire, body: &str, size: usize) -> Decoded {
+    let mut parser = Parser::default();
+    let mut events = Vec::new();
+    for piece in body.as_bytes().chunks(size) {
+        events.extend(parser.feed(piece).unwrap());
+    }
+    events.extend(parser.finish());
+    decode_events(wire, &events)
+}
+
 /// The content of a reply as JSON.
 pub(super) fn json(reply: &Reply) -> Value {
     serde_json::to_value(&reply.content).unwrap()
@@ -241,7 +280,7 @@ pub(super) fn json(reply: &Reply) -> Value {
 pub(super) fn whole(wire: &dyn Wire, answer: &Value) -> Result<Reply, Failure> {
     let mut decoder: Box<dyn Decoder> = wire.decoder(INFERENCE);
     decoder.whole(answer)?;
-    assert!(decoder.complete());
+    assert_eq!(decoder.stage(), Stage::Complete);
     decoder.reply()
 }
 

@@ -74,8 +74,12 @@ pub trait Decoder: Send {
     /// As [`Decoder::event`].
     fn whole(&mut self, answer: &Value) -> Result<(), Failure>;
 
-    /// True once the format's own end has been seen; a stream that ends before has been cut off.
-    fn complete(&self) -> bool;
+    /// How far the answer has come.
+    fn stage(&self) -> Stage;
+
+    /// What is known of the answer beside its content: model, tokens and cost. Known even of an answer that
+    /// is none, which was paid for all the same.
+    fn bill(&self) -> Reply;
 
     /// What has been put together so far: the reply at the end, the part that arrived before.
     ///
@@ -83,6 +87,18 @@ pub trait Decoder: Send {
     ///
     /// The answer was complete and is not one, such as a call whose arguments are not JSON.
     fn reply(&self) -> Result<Reply, Failure>;
+}
+
+/// How far an answer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// More has to come: a body that ends here has been cut off.
+    Open,
+    /// The model has said why it stopped, and nothing is left open. Some servers say so before the last piece,
+    /// so the body is read on; where it ends, the answer is whole.
+    Stopped,
+    /// The format's own end has come.
+    Complete,
 }
 
 /// A request that a provider's format has no place for.

@@ -404,7 +404,9 @@ impl Recorder {
     /// Closes the open turn: its message, then what it led to. Does nothing when none is open.
     pub fn close_turn(&mut self) {
         let Some(turn) = self.turn.take() else { return };
-        if turn.after.is_empty() && turn.report.content.iter().all(Block::is_empty) {
+        // What an agent claims without saying anything is no turn. One that the host has seen was paid for.
+        let says_nothing = turn.after.is_empty() && turn.report.content.iter().all(Block::is_empty);
+        if says_nothing && turn.origin != Origin::Observed {
             return;
         }
         if let Some(frame) = self

@@ -1,15 +1,16 @@
 //! An answer of the Messages interface, streamed or whole.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use super::REDACTED;
 use crate::model::assembly::{
-    Assembly, BrokenCalls, Handle, MAX_ARGUMENTS, Prose, count, garbled, name, parse, text,
+    self, Assembly, BrokenCalls, Handle, MAX_ARGUMENTS, MAX_BLOCKS, Prose, count, garbled, name,
+    parse, text,
 };
 use crate::model::provider_error::Report;
-use crate::model::wire::{Class, Decoder, Failure, ServerEvent};
+use crate::model::wire::{Class, Decoder, Failure, ServerEvent, Stage};
 use crate::model::{Delta, Reply, StopCause};
 use crate::trajectory::fact::Usage;
 
@@ -21,9 +22,13 @@ const MAX_CITATIONS: usize = 1000;
 pub(super) struct Answer {
     assembly: Assembly,
     /// Blocks that are arriving, by their index.
-    growing: HashMap<u64, Growing>,
+    growing: BTreeMap<u64, Growing>,
+    /// The block that began last: the one that is meant where no index is given.
+    latest: u64,
+    /// Calls that are closed, by their index.
+    closed: BTreeMap<u64, Handle>,
     model: Option<String>,
-    tokens: Tokens,
+    usage: Option<Usage>,
     stop: Option<String>,
     /// What is said about a refusal.
     category: Option<String>,
@@ -43,26 +48,26 @@ enum Growing {
         name: String,
         input: String,
     },
+    /// A call that has come already, once more as it seems, and its arguments so far.
+    Again {
+        call: Handle,
+        id: String,
+        name: String,
+        input: String,
+    },
     /// Nothing comes after its beginning, or nothing that is of use.
     Whole,
-}
-
-/// As they were told last: each number is a total.
-#[derive(Debug, Default)]
-struct Tokens {
-    input: Option<u64>,
-    output: Option<u64>,
-    cache_read: Option<u64>,
-    cache_write: Option<u64>,
 }
 
 impl Answer {
     pub(super) fn new(inference: u64) -> Answer {
         Answer {
             assembly: Assembly::new(inference),
-            growing: HashMap::new(),
+            growing: BTreeMap::new(),
+            latest: 0,
+            closed: BTreeMap::new(),
             model: None,
-            tokens: Tokens::default(),
+            usage: None,
             stop: None,
             category: None,
             explanation: None,
@@ -78,14 +83,26 @@ impl Answer {
 
     fn usage(&mut self, usage: Option<&Value>) {
         let Some(usage) = usage else { return };
-        let take = |place: &mut Option<u64>, key: &str| {
-            *place = count(usage.get(key)).or(*place);
+        let at = |key: &str| count(usage.get(key));
+        let (fresh, output) = (at("input_tokens"), at("output_tokens"));
+        let cache_read = at("cache_read_input_tokens");
+        let cache_creation = at("cache_creation_input_tokens");
+        if fresh.is_none() && output.is_none() {
+            return;
+        }
+        // AVP's input includes what went through the cache; Anthropic's does not.
+        let input = [fresh, cache_read, cache_creation]
+            .iter()
+            .flatten()
+            .fold(0_u64, |sum, part| sum.saturating_add(*part));
+        let told = Usage {
+            input_tokens: input,
+            output_tokens: output.unwrap_or_default(),
+            cache_read_input_tokens: cache_read,
+            cache_creation_input_tokens: cache_creation,
+            reasoning_output_tokens: None,
         };
-        let tokens = &mut self.tokens;
-        take(&mut tokens.input, "input_tokens");
-        take(&mut tokens.output, "output_tokens");
-        take(&mut tokens.cache_read, "cache_read_input_tokens");
-        take(&mut tokens.cache_write, "cache_creation_input_tokens");
+        self.usage = Some(assembly::greater(self.usage, told));
     }
 
     fn end(&mut self, delta: &Value) {
@@ -100,7 +117,23 @@ impl Answer {
     }
 
     /// A block begins. In a stream the rest of it follows.
-    fn begin(&mut self, index: u64, block: &Value, deltas: &mut Vec<Delta>) -> Result<(), Failure> {
+    fn begin(
+        &mut self,
+        index: Option<u64>,
+        block: &Value,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<(), Failure> {
+        let next = || {
+            self.latest
+                .saturating_add(u64::from(!self.growing.is_empty()))
+        };
+        let index = index.unwrap_or_else(next);
+        if self.growing.len() > MAX_BLOCKS {
+            return Err(garbled(format!("more than {MAX_BLOCKS} blocks")));
+        }
+        // Some servers give every block the same index, or forget to close one.
+        self.close(index, deltas)?;
+        self.latest = index;
         let kind = text(block, "type").unwrap_or_default();
         let growing = match kind {
             "text" => {
@@ -134,16 +167,11 @@ impl Answer {
                 Growing::Whole
             }
             "tool_use" => {
-                let tool = text(block, "name").unwrap_or_default();
-                let (handle, begun) = self.assembly.call(text(block, "id"), tool)?;
-                deltas.push(begun);
                 // In a stream it is empty, and the arguments follow.
                 let input = block.get("input").and_then(Value::as_object);
-                if let Some(input) = input.filter(|input| !input.is_empty()) {
-                    let input = Value::Object(input.clone()).to_string();
-                    deltas.extend(self.assembly.arguments(handle, &input)?);
-                }
-                Growing::Call(handle)
+                let input = input.filter(|input| !input.is_empty());
+                let input = input.map(|input| Value::Object(input.clone()).to_string());
+                self.call(block, input.as_deref(), deltas)?
             }
             "server_tool_use" => {
                 let input = match block.get("input") {
@@ -168,6 +196,38 @@ impl Answer {
         Ok(())
     }
 
+    /// A call begins, or comes once more: its id says which it is.
+    fn call(
+        &mut self,
+        block: &Value,
+        input: Option<&str>,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<Growing, Failure> {
+        let (id, tool) = (text(block, "id"), text(block, "name").unwrap_or_default());
+        let handle = match self.assembly.known(id, tool) {
+            Some(call) if self.assembly.is_whole(call) => {
+                return Ok(Growing::Again {
+                    call,
+                    id: id.unwrap_or_default().to_owned(),
+                    name: tool.to_owned(),
+                    input: input.unwrap_or_default().to_owned(),
+                });
+            }
+            Some(call) => call,
+            None => {
+                let (handle, begun) = self.assembly.call(id, tool)?;
+                deltas.push(begun);
+                handle
+            }
+        };
+        if let Some(input) = input
+            && self.assembly.is_blank(handle)
+        {
+            deltas.extend(self.assembly.arguments(handle, input)?);
+        }
+        Ok(Growing::Call(handle))
+    }
+
     fn server_result(&mut self, tool: &str, block: &Value) -> Result<(), Failure> {
         let content = block.get("content").cloned().unwrap_or_default();
         let failed = text(&content, "type").is_some_and(|kind| kind.ends_with("_error"));
@@ -183,10 +243,29 @@ impl Answer {
 
     /// More of a block.
     fn grow(&mut self, index: u64, delta: &Value, deltas: &mut Vec<Delta>) -> Result<(), Failure> {
+        if !self.growing.contains_key(&index) {
+            let kind = match text(delta, "type").unwrap_or_default() {
+                // More of what was closed, or of what was never said to begin.
+                "text_delta" | "citations_delta" => "text",
+                "thinking_delta" | "signature_delta" => "thinking",
+                "input_json_delta" => {
+                    let piece = text(delta, "partial_json").unwrap_or_default();
+                    let Some(handle) = self.closed.get(&index) else {
+                        return Err(garbled(format!(
+                            "more of block {index}, which has not begun"
+                        )));
+                    };
+                    if !self.assembly.is_whole(*handle) {
+                        deltas.extend(self.assembly.arguments(*handle, piece)?);
+                    }
+                    return Ok(());
+                }
+                _ => return Ok(()),
+            };
+            self.begin(Some(index), &json!({ "type": kind }), deltas)?;
+        }
         let Some(growing) = self.growing.get_mut(&index) else {
-            return Err(garbled(format!(
-                "more of block {index}, which has not begun"
-            )));
+            return Ok(());
         };
         match (text(delta, "type").unwrap_or_default(), growing) {
             ("text_delta", Growing::Text(handle, _)) => {
@@ -213,7 +292,10 @@ impl Answer {
                 let piece = text(delta, "partial_json").unwrap_or_default();
                 deltas.extend(self.assembly.arguments(*handle, piece)?);
             }
-            ("input_json_delta", Growing::ServerCall { input, .. }) => {
+            (
+                "input_json_delta",
+                Growing::ServerCall { input, .. } | Growing::Again { input, .. },
+            ) => {
                 let piece = text(delta, "partial_json").unwrap_or_default();
                 if input.len() + piece.len() > MAX_ARGUMENTS {
                     return Err(garbled(format!(
@@ -229,7 +311,7 @@ impl Answer {
     }
 
     /// A block is whole.
-    fn close(&mut self, index: u64) -> Result<(), Failure> {
+    fn close(&mut self, index: u64, deltas: &mut Vec<Delta>) -> Result<(), Failure> {
         match self.growing.remove(&index) {
             Some(Growing::Text(handle, citations)) => {
                 if !citations.is_empty() {
@@ -247,9 +329,36 @@ impl Answer {
                     json!({"type": "server_tool_use", "id": id, "name": name, "input": input});
                 self.assembly.block(call)?;
             }
-            Some(Growing::Thinking(_) | Growing::Call(_) | Growing::Whole) | None => {}
+            Some(Growing::Call(handle)) => {
+                self.closed.insert(index, handle);
+            }
+            Some(Growing::Again {
+                call,
+                id,
+                name,
+                input,
+            }) => {
+                let is_same = input.trim().is_empty() || self.assembly.repeats(call, &input);
+                if !is_same {
+                    // Two calls under one id, which is no id then.
+                    let (handle, begun) = self.assembly.call(Some(&id), &name)?;
+                    deltas.push(begun);
+                    deltas.extend(self.assembly.arguments(handle, &input)?);
+                }
+            }
+            Some(Growing::Thinking(_) | Growing::Whole) => {}
+            None => return Ok(()),
         }
         self.assembly.close();
+        Ok(())
+    }
+
+    /// The answer is at its end: what was not closed is now.
+    fn finish(&mut self, deltas: &mut Vec<Delta>) -> Result<(), Failure> {
+        while let Some(index) = self.growing.keys().next().copied() {
+            self.close(index, deltas)?;
+        }
+        self.complete = true;
         Ok(())
     }
 }
@@ -262,18 +371,19 @@ impl Decoder for Answer {
         }
         let value = parse(data)?;
         let mut deltas = Vec::new();
-        let index = count(value.get("index")).unwrap_or_default();
+        let index = count(value.get("index"));
+        let meant = index.unwrap_or(self.latest);
         let part = |key: &str| value.get(key).unwrap_or(&Value::Null);
         match text(&value, "type").unwrap_or(&event.event) {
             "message_start" => self.head(part("message")),
             "content_block_start" => self.begin(index, part("content_block"), &mut deltas)?,
-            "content_block_delta" => self.grow(index, part("delta"), &mut deltas)?,
-            "content_block_stop" => self.close(index)?,
+            "content_block_delta" => self.grow(meant, part("delta"), &mut deltas)?,
+            "content_block_stop" => self.close(meant, &mut deltas)?,
             "message_delta" => {
                 self.end(part("delta"));
                 self.usage(value.get("usage"));
             }
-            "message_stop" => self.complete = true,
+            "message_stop" => self.finish(&mut deltas)?,
             "error" => return Err(failure(&value)),
             // Pings, and what is to come.
             _ => {}
@@ -290,16 +400,24 @@ impl Decoder for Answer {
         };
         self.head(answer);
         for (index, block) in (0..).zip(blocks) {
-            self.begin(index, block, &mut Vec::new())?;
-            self.close(index)?;
+            self.begin(Some(index), block, &mut Vec::new())?;
+            self.close(index, &mut Vec::new())?;
         }
         self.end(answer);
         self.complete = true;
         Ok(())
     }
 
-    fn complete(&self) -> bool {
-        self.complete
+    fn stage(&self) -> Stage {
+        match (self.complete, &self.stop) {
+            (true, _) => Stage::Complete,
+            (false, Some(_)) if self.growing.is_empty() => Stage::Stopped,
+            (false, _) => Stage::Open,
+        }
+    }
+
+    fn bill(&self) -> Reply {
+        assembly::bill(self.model.as_ref(), self.usage, None)
     }
 
     fn reply(&self) -> Result<Reply, Failure> {
@@ -313,7 +431,7 @@ impl Decoder for Answer {
             _ => StopCause::Other,
         };
         // A call may be cut off where the reply may not be longer.
-        let broken = if self.complete && stop != StopCause::MaxTokens {
+        let broken = if self.stage() != Stage::Open && stop != StopCause::MaxTokens {
             BrokenCalls::Fail
         } else {
             BrokenCalls::LeaveOut
@@ -326,32 +444,12 @@ impl Decoder for Answer {
                 content.extend(crate::trajectory::content::Block::parse(block));
             }
         }
-        let tokens = &self.tokens;
-        let usage = (tokens.input.is_some() || tokens.output.is_some()).then(|| {
-            let cached = [tokens.cache_read, tokens.cache_write];
-            // AVP's input includes what went through the cache; Anthropic's does not.
-            let input = cached
-                .iter()
-                .flatten()
-                .fold(tokens.input.unwrap_or_default(), |sum, part| {
-                    sum.saturating_add(*part)
-                });
-            Usage {
-                input_tokens: input,
-                output_tokens: tokens.output.unwrap_or_default(),
-                cache_read_input_tokens: tokens.cache_read,
-                cache_creation_input_tokens: tokens.cache_write,
-                reasoning_output_tokens: None,
-            }
-        });
         Ok(Reply {
             content,
             stop,
             finish_reasons: self.stop.iter().cloned().collect(),
-            model: self.model.clone(),
-            usage,
-            cost_usd: None,
             refusal_category: self.category.clone(),
+            ..self.bill()
         })
     }
 }

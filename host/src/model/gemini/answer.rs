@@ -6,7 +6,7 @@ use super::{SIGNATURE, report};
 use crate::model::assembly::{
     self, Assembly, BrokenCalls, MAX_BYTES, Prose, count, garbled, seal, text,
 };
-use crate::model::wire::{Class, Decoder, Failure, ServerEvent};
+use crate::model::wire::{Class, Decoder, Failure, ServerEvent, Stage};
 use crate::model::{Delta, Reply, StopCause};
 use crate::trajectory::content::Block;
 use crate::trajectory::fact::Usage;
@@ -26,12 +26,16 @@ pub(super) struct Answer {
     /// Why, in the provider's words.
     finish_message: Option<String>,
     usage: Option<Usage>,
+    done: bool,
 }
 
 impl Decoder for Answer {
     fn event(&mut self, event: &ServerEvent) -> Result<Vec<Delta>, Failure> {
         let data = event.data.trim();
-        if data.is_empty() || data == "[DONE]" {
+        if data == "[DONE]" {
+            self.done = true;
+        }
+        if data.is_empty() || self.done {
             return Ok(Vec::new());
         }
         let value = assembly::parse(data)?;
@@ -48,21 +52,30 @@ impl Decoder for Answer {
                 .try_for_each(|value| self.document(value, &mut Vec::new())),
             None => self.document(answer, &mut Vec::new()),
         }?;
-        if !self.complete() {
+        if self.finish.is_none() {
             return Err(garbled("a response without a finish reason"));
         }
+        self.done = true;
         Ok(())
     }
 
-    fn complete(&self) -> bool {
-        self.finish.is_some()
+    fn stage(&self) -> Stage {
+        match (&self.finish, self.done) {
+            (None, _) => Stage::Open,
+            (Some(_), false) => Stage::Stopped,
+            (Some(_), true) => Stage::Complete,
+        }
+    }
+
+    fn bill(&self) -> Reply {
+        assembly::bill(self.model.as_ref(), self.usage, None)
     }
 
     fn reply(&self) -> Result<Reply, Failure> {
         let stop = self.stop();
         let is_refusal = stop == StopCause::Refusal;
         let broken = match stop {
-            _ if !self.complete() => BrokenCalls::LeaveOut,
+            _ if self.finish.is_none() => BrokenCalls::LeaveOut,
             StopCause::MaxTokens | StopCause::Refusal => BrokenCalls::LeaveOut,
             _ => BrokenCalls::Fail,
         };
@@ -83,10 +96,8 @@ impl Decoder for Answer {
             content,
             stop,
             finish_reasons: self.finish.iter().cloned().collect(),
-            model: self.model.clone(),
-            usage: self.usage,
-            cost_usd: None,
             refusal_category: self.finish.clone().filter(|_| is_refusal),
+            ..self.bill()
         })
     }
 }
@@ -102,10 +113,14 @@ impl Answer {
             finish: None,
             finish_message: None,
             usage: None,
+            done: false,
         }
     }
 
     fn document(&mut self, value: &Value, deltas: &mut Vec<Delta>) -> Result<(), Failure> {
+        if let Some(usage) = value.get("usageMetadata").filter(|usage| usage.is_object()) {
+            self.usage = Some(assembly::greater(self.usage, read_usage(usage)));
+        }
         if value.get("error").is_some_and(|error| !error.is_null()) {
             let mut report = report(value);
             report.status.get_or_insert(500);
@@ -116,9 +131,6 @@ impl Answer {
         }
         if let Some(model) = assembly::name(value.get("modelVersion")) {
             self.model = Some(model);
-        }
-        if let Some(usage) = value.get("usageMetadata").filter(|usage| usage.is_object()) {
-            self.usage = Some(read_usage(usage));
         }
         if let Some(feedback) = value.get("promptFeedback")
             && let Some(reason) = assembly::name(feedback.get("blockReason"))
@@ -167,12 +179,7 @@ impl Answer {
             self.carry(signature)?;
         }
         if let Some(call) = part.get("functionCall") {
-            let name = text(call, "name").unwrap_or_default();
-            let (handle, delta) = self.assembly.call(text(call, "id"), name)?;
-            deltas.push(delta);
-            if let Some(arguments) = call.get("args").filter(|args| !args.is_null()) {
-                deltas.extend(self.assembly.arguments(handle, &arguments.to_string())?);
-            }
+            self.call(call, deltas)?;
         } else if let Some(data) = part.get("inlineData") {
             self.media(data)?;
         } else if let Some(code) = part.get("executableCode") {
@@ -190,6 +197,29 @@ impl Answer {
                 "type": "server_tool_result", "tool_use_id": id, "name": "code_execution",
                 "content": result, "is_error": is_error,
             }))?;
+        }
+        Ok(())
+    }
+
+    /// A call, which comes whole. Only its id says that it is one that has come already.
+    fn call(&mut self, call: &Value, deltas: &mut Vec<Delta>) -> Result<(), Failure> {
+        let (id, name) = (text(call, "id"), text(call, "name").unwrap_or_default());
+        let arguments = call.get("args").filter(|args| !args.is_null());
+        let arguments = arguments.map(Value::to_string).unwrap_or_default();
+        let handle = match self.assembly.known(id, name) {
+            Some(handle) if self.assembly.is_blank(handle) => handle,
+            Some(handle) if arguments.is_empty() || self.assembly.repeats(handle, &arguments) => {
+                return Ok(());
+            }
+            // Two calls under one id, which is no id then.
+            Some(_) | None => {
+                let (handle, delta) = self.assembly.call(id, name)?;
+                deltas.push(delta);
+                handle
+            }
+        };
+        if !arguments.is_empty() {
+            deltas.extend(self.assembly.arguments(handle, &arguments)?);
         }
         Ok(())
     }
@@ -327,10 +357,13 @@ fn read_usage(usage: &Value) -> Usage {
     let at = |key: &str| count(usage.get(key));
     let thoughts = at("thoughtsTokenCount");
     let sum = |a: Option<u64>, b: Option<u64>| a.unwrap_or(0).saturating_add(b.unwrap_or(0));
+    // What the provider's own tools gave to the model is read like the prompt.
+    let input = sum(at("promptTokenCount"), at("toolUsePromptTokenCount"));
+    let output = sum(at("candidatesTokenCount"), thoughts);
+    let (input_tokens, output_tokens) = assembly::by_total(input, output, at("totalTokenCount"));
     Usage {
-        // What the provider's own tools gave to the model is read like the prompt.
-        input_tokens: sum(at("promptTokenCount"), at("toolUsePromptTokenCount")),
-        output_tokens: sum(at("candidatesTokenCount"), thoughts),
+        input_tokens,
+        output_tokens,
         cache_read_input_tokens: at("cachedContentTokenCount"),
         cache_creation_input_tokens: None,
         reasoning_output_tokens: thoughts,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Gemini;
 use crate::model::testing::*;
-use crate::model::wire::{Class, Endpoint, ServerEvent, Wire};
+use crate::model::wire::{Class, Endpoint, ServerEvent, Stage, Wire};
 use crate::model::{Delta, Message, Request, Sampling, StopCause, ToolChoice};
 use crate::trajectory::content::Block;
 
@@ -598,6 +598,54 @@ fn ways_to_stop() {
 }
 
 #[test]
+fn what_comes_after_a_reason_counts_and_so_does_the_last_reason() {
+    let piece = |parts: Value, finish: &str| {
+        let candidate =
+            json!({"content": {"role": "model", "parts": parts}, "finishReason": finish});
+        format!("data: {}\n\n", json!({"candidates": [candidate]}))
+    };
+    let text = |text: &str| json!([{"text": text}]);
+    let usage = json!({"usageMetadata": {"promptTokenCount": 900, "candidatesTokenCount": 0, "totalTokenCount": 910}});
+    let stream = [
+        piece(json!([]), "STOP"),
+        piece(text("alpha "), "STOP"),
+        piece(text("beta"), "MAX_TOKENS"),
+        format!("data: {usage}\n\n"),
+    ]
+    .concat();
+    let decoded = decode(&GEMINI, &stream);
+    assert_eq!(decoded.stage, Stage::Stopped);
+    let reply = decoded.reply();
+    assert_eq!(
+        json(&reply),
+        json!([{"type": "text", "text": "alpha beta"}])
+    );
+    assert_eq!(reply.finish_reasons, ["MAX_TOKENS"]);
+    let usage = reply.usage.unwrap();
+    assert_eq!((usage.input_tokens, usage.output_tokens), (900, 10));
+
+    let call =
+        json!([{"functionCall": {"id": "gm4x9d1k", "name": "weather", "args": {"city": "Paris"}}}]);
+    let other =
+        json!([{"functionCall": {"id": "gm4x9d1k", "name": "weather", "args": {"city": "Rome"}}}]);
+    let stream = [
+        piece(call.clone(), "STOP"),
+        piece(call, "STOP"),
+        "data: [DONE]\n\n".to_owned(),
+    ]
+    .concat();
+    let decoded = decode(&GEMINI, &stream);
+    assert_eq!(decoded.stage, Stage::Complete);
+    let reply = decoded.reply();
+    assert_eq!((reply.stop, reply.content.len()), (StopCause::ToolUse, 1));
+    let two = decode(
+        &GEMINI,
+        &(stream.replace("data: [DONE]\n\n", "") + &piece(other, "STOP")),
+    );
+    assert_eq!(two.reply().content.len(), 2, "an id given twice is none");
+}
+
+#[test]
 fn failures_inside_a_stream_are_failures() {
     for (data, class) in [
         (
@@ -690,7 +738,7 @@ fn a_stream_that_is_cut_off_gives_what_has_arrived() {
         let events = events(stream);
         for end in 0..events.len() {
             let decoded = decode_events(&GEMINI, &events[..end]);
-            assert!(!decoded.complete);
+            assert_eq!(decoded.stage, Stage::Open);
             decoded.reply.unwrap();
         }
     }
@@ -768,6 +816,13 @@ proptest! {
         let cut = decode_events(&GEMINI, &stream(&cuts)).reply();
         prop_assert_eq!(&cut, &decode_events(&GEMINI, &stream(&[])).reply());
         prop_assert_eq!(cut.content.len(), 2);
+    }
+
+    #[test]
+    fn neither_cuts_of_the_body_nor_signs_of_life_matter(which in 0..4_usize, noise in any_noise(), size in 1..60_usize) {
+        let stream = [WORDS, CALLS, SIGNED, RAN][which];
+        let noisy = read(&GEMINI, &noisy(stream, &noise), size);
+        prop_assert_eq!(noisy.reply(), decode(&GEMINI, stream).reply());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::model::assembly::{
     dollars, garbled, text,
 };
 use crate::model::provider_error::Report;
-use crate::model::wire::{Class, Decoder, Failure, ServerEvent};
+use crate::model::wire::{Class, Decoder, Failure, ServerEvent, Stage};
 use crate::model::{Delta, Reply, StopCause};
 use crate::trajectory::content::Block;
 use crate::trajectory::fact::Usage;
@@ -29,6 +29,8 @@ pub(super) struct Answer {
     stopped_by: bool,
     usage: Option<Usage>,
     cost_usd: Option<f64>,
+    /// The message comes in deltas: a whole one says again what they have said.
+    by_delta: bool,
     done: bool,
 }
 
@@ -40,7 +42,16 @@ struct Call {
     name: Option<String>,
     /// Arguments that came before the name.
     waiting: String,
+    /// Its name came again when its arguments were whole: what follows may be another call.
+    named_again: bool,
     handle: Option<Handle>,
+}
+
+impl Call {
+    /// True when arguments have come, and nobody has said of which tool.
+    fn lacks_a_name(&self) -> bool {
+        self.handle.is_none() && !self.waiting.trim().is_empty()
+    }
 }
 
 impl Decoder for Answer {
@@ -67,18 +78,26 @@ impl Decoder for Answer {
         Ok(())
     }
 
-    fn complete(&self) -> bool {
-        self.done || (self.finish.is_some() && self.usage.is_some())
+    fn stage(&self) -> Stage {
+        match (self.done, &self.finish) {
+            (true, _) => Stage::Complete,
+            (false, Some(_)) => Stage::Stopped,
+            (false, None) => Stage::Open,
+        }
+    }
+
+    fn bill(&self) -> Reply {
+        assembly::bill(self.model.as_ref(), self.usage, self.cost_usd)
     }
 
     fn reply(&self) -> Result<Reply, Failure> {
         let stop = self.stop();
         let is_cut = matches!(stop, StopCause::MaxTokens | StopCause::Refusal);
-        let broken = if self.complete() && !is_cut {
+        let broken = if self.stage() != Stage::Open && !is_cut {
             if self.assembly.is_empty() && self.finish.is_none() {
                 return Err(garbled("it is empty"));
             }
-            if self.calls.iter().any(|call| call.handle.is_none()) {
+            if self.calls.iter().any(Call::lacks_a_name) {
                 return Err(garbled("a call without the name of a tool"));
             }
             BrokenCalls::Fail
@@ -99,10 +118,8 @@ impl Decoder for Answer {
             content,
             stop,
             finish_reasons: self.finish.iter().cloned().collect(),
-            model: self.model.clone(),
-            usage: self.usage,
-            cost_usd: self.cost_usd,
             refusal_category: category.filter(|_| is_refusal).map(str::to_owned),
+            ..self.bill()
         })
     }
 }
@@ -120,6 +137,7 @@ impl Answer {
             stopped_by: false,
             usage: None,
             cost_usd: None,
+            by_delta: false,
             done: false,
         }
     }
@@ -131,6 +149,25 @@ impl Answer {
         message: &str,
         deltas: &mut Vec<Delta>,
     ) -> Result<(), Failure> {
+        // Groq and Moonshot once put usage elsewhere. What failed was paid for, too.
+        let choice = value.pointer("/choices/0");
+        let usage = [
+            value.get("usage"),
+            value.pointer("/x_groq/usage"),
+            choice.and_then(|choice| choice.get("usage")),
+        ];
+        for usage in usage
+            .into_iter()
+            .flatten()
+            .filter(|usage| usage.is_object())
+        {
+            self.usage = Some(assembly::greater(self.usage, read_usage(usage)));
+            let cost = read_cost(usage);
+            self.cost_usd = match (self.cost_usd, cost) {
+                (Some(known), Some(cost)) => Some(known.max(cost)),
+                (known, cost) => cost.or(known),
+            };
+        }
         let is_error = value.get("error").is_some_and(|error| !error.is_null())
             || text(value, "object") == Some("error");
         if is_error {
@@ -142,23 +179,20 @@ impl Answer {
         if self.model.is_none() {
             self.model = assembly::name(value.get("model"));
         }
-        // Groq and Moonshot once put usage elsewhere.
-        let choice = value.pointer("/choices/0");
-        let usage = [
-            value.get("usage"),
-            value.pointer("/x_groq/usage"),
-            choice.and_then(|choice| choice.get("usage")),
-        ];
-        if let Some(usage) = usage.into_iter().flatten().find(|usage| usage.is_object()) {
-            self.usage = Some(read_usage(usage));
-            self.cost_usd = read_cost(usage).or(self.cost_usd);
-        }
         let Some(choice) = choice else { return Ok(()) };
         if count(choice.get("index")).unwrap_or(0) != 0 {
             return Ok(());
         }
-        if let Some(message) = choice.get(message).or_else(|| choice.get("message")) {
+        if let Some(message) = choice.get(message) {
             self.message(message, deltas)?;
+        }
+        if message == "delta" {
+            self.by_delta |= choice.get("delta").is_some() && !self.assembly.is_empty();
+            match choice.get("message") {
+                Some(whole) if self.by_delta => self.again(whole, deltas)?,
+                Some(piece) => self.message(piece, deltas)?,
+                None => {}
+            }
         }
         if let Some(finish) = assembly::name(choice.get("finish_reason")) {
             match finish.as_str() {
@@ -224,6 +258,26 @@ impl Answer {
         Ok(())
     }
 
+    /// The whole message, after its pieces: what of it has not arrived is added.
+    fn again(&mut self, message: &Value, deltas: &mut Vec<Delta>) -> Result<(), Failure> {
+        let words = message.get("content").and_then(Value::as_str);
+        if let Some(words) = words.filter(|_| !self.assembly.has_text()) {
+            self.prose(Prose::Text, words, deltas)?;
+        }
+        let calls = message.get("tool_calls").and_then(Value::as_array);
+        for piece in calls.into_iter().flatten() {
+            let (name, arguments) = (name(piece), arguments(piece));
+            let has_come = self.calls.iter().any(|call| {
+                let handle = call.handle.filter(|_| call.name.as_deref() == name);
+                handle.is_some_and(|handle| self.assembly.repeats(handle, &arguments))
+            });
+            if !has_come {
+                self.call(piece, deltas)?;
+            }
+        }
+        Ok(())
+    }
+
     fn prose(&mut self, prose: Prose, piece: &str, deltas: &mut Vec<Delta>) -> Result<(), Failure> {
         if piece.is_empty() {
             return Ok(());
@@ -241,17 +295,29 @@ impl Answer {
     fn call(&mut self, piece: &Value, deltas: &mut Vec<Delta>) -> Result<(), Failure> {
         let index = count(piece.get("index"));
         let id = text(piece, "id");
-        let name = piece
-            .pointer("/function/name")
-            .and_then(Value::as_str)
-            .filter(|name| !name.is_empty());
-        let arguments = match piece.pointer("/function/arguments") {
-            None | Some(Value::Null) => String::new(),
-            Some(Value::String(arguments)) => arguments.clone(),
-            Some(other) => other.to_string(),
-        };
-        let begins_object = matches!(arguments.trim_start().bytes().next(), None | Some(b'{'));
-        let place = match self.find(index, id, name, begins_object) {
+        let (mut name, arguments) = (name(piece).map(str::to_owned), arguments(piece));
+        if id.is_none() && index.is_some() {
+            let mut calls = self.calls.iter_mut().rev();
+            let latest = calls.find(|call| call.index == index);
+            let is_blank = arguments.trim().is_empty();
+            let is_whole = |call: &Call| {
+                let handle = call.handle;
+                handle.is_some_and(|handle| self.assembly.is_whole(handle))
+            };
+            match latest {
+                // Only what follows tells whether it says the name again or begins another call.
+                Some(call) if is_blank && name.is_some() && name == call.name && is_whole(call) => {
+                    call.named_again = true;
+                    return Ok(());
+                }
+                Some(call) if !is_blank && name.is_none() && call.named_again => {
+                    name.clone_from(&call.name);
+                }
+                _ => {}
+            }
+        }
+        let name = name.as_deref();
+        let place = match self.find(index, id, name, &arguments) {
             Some(place) => place,
             None if self.calls.len() >= MAX_BLOCKS => {
                 return Err(garbled(format!("more than {MAX_BLOCKS} calls")));
@@ -267,6 +333,10 @@ impl Answer {
         let Some(call) = self.calls.get_mut(place) else {
             return Ok(());
         };
+        let handle = call.handle;
+        if handle.is_some_and(|handle| self.assembly.repeats(handle, &arguments)) {
+            return Ok(());
+        }
         if call.id.is_none() {
             call.id = id.map(|id| id.chars().take(1024).collect());
         }
@@ -297,36 +367,66 @@ impl Answer {
         Ok(())
     }
 
-    /// The call a piece belongs to; none when it begins one.
+    /// The call a piece belongs to; none when it begins one. An id is a call's wherever it stands; without a
+    /// known one, a piece belongs to the call of its index, or to the last one where there is no index.
     fn find(
         &self,
         index: Option<u64>,
         id: Option<&str>,
         name: Option<&str>,
-        begins_object: bool,
+        arguments: &str,
     ) -> Option<usize> {
-        let place = match index {
+        let by_id = id.and_then(|id| {
+            let is_same = |call: &Call| call.id.as_deref() == Some(id);
+            self.calls.iter().rposition(is_same)
+        });
+        if let Some(place) = by_id {
+            let call = self.calls.get(place)?;
+            return (!self.is_next_under_same_id(call, name, arguments)).then_some(place);
+        }
+        let by_index = match index {
             Some(_) => self.calls.iter().rposition(|call| call.index == index),
             None => self.calls.len().checked_sub(1),
-        }?;
-        let call = self.calls.get(place)?;
-        let begins = match (id, name) {
-            // Another id is another call, whatever its number.
-            (Some(id), _) => match &call.id {
-                Some(known) => known != id,
-                None => call.handle.is_some() && name.is_some(),
-            },
-            // Without ids a name begins a call, unless the server repeats it with every piece.
-            (None, Some(name)) => match (&call.name, call.handle) {
-                (Some(known), Some(handle)) => {
-                    let is_next = begins_object && self.assembly.is_whole(handle);
-                    known != name || index.is_none() || is_next
-                }
-                _ => false,
-            },
-            (None, None) => false,
         };
-        (!begins).then_some(place)
+        let Some(place) = by_index else {
+            // Neither an id nor a name: more of the last call, if that lacks something.
+            let last = self.calls.len().checked_sub(1)?;
+            let handle = self.calls.get(last)?.handle?;
+            let continues = id.is_none() && name.is_none() && !self.assembly.is_whole(handle);
+            return continues.then_some(last);
+        };
+        let call = self.calls.get(place)?;
+        let (Some(name), Some(known), Some(handle)) = (name, &call.name, call.handle) else {
+            // A piece without a name, or the name that was missing.
+            let begins = name.is_some() && call.handle.is_some();
+            return (!begins).then_some(place);
+        };
+        if known != name {
+            return None;
+        }
+        // The same name again: some servers repeat it with every piece, and some change the id as well.
+        let begins_object = matches!(arguments.trim_start().bytes().next(), None | Some(b'{'));
+        let is_more = if index.is_some() {
+            !begins_object
+                || !self.assembly.is_whole(handle)
+                || self.assembly.repeats(handle, arguments)
+        } else {
+            !begins_object
+        };
+        is_more.then_some(place)
+    }
+
+    /// True when a server gives two calls one id: arguments that are whole are followed by others.
+    fn is_next_under_same_id(&self, call: &Call, name: Option<&str>, arguments: &str) -> bool {
+        let (Some(name), Some(known), Some(handle)) = (name, &call.name, call.handle) else {
+            return false;
+        };
+        let begins_object = arguments.trim_start().starts_with('{');
+        name != known
+            || (begins_object
+                && arguments.trim_end().ends_with('}')
+                && self.assembly.is_short_and_whole(handle)
+                && !self.assembly.repeats(handle, arguments))
     }
 
     /// Details arrive in pieces like text does.
@@ -397,6 +497,21 @@ impl Answer {
     }
 }
 
+/// The name of the tool in a piece of a call.
+fn name(piece: &Value) -> Option<&str> {
+    let name = piece.pointer("/function/name").and_then(Value::as_str);
+    name.filter(|name| !name.is_empty())
+}
+
+/// The arguments in a piece of a call; some servers write them as JSON and not as a text.
+fn arguments(piece: &Value) -> String {
+    match piece.pointer("/function/arguments") {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(arguments)) => arguments.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
 /// A failure that comes with status 200. Without a code it is the provider's trouble, not the request's.
 pub(in crate::model) fn stream_failure(value: &Value) -> Failure {
     let mut report = Report::openai(value);
@@ -427,9 +542,10 @@ fn read_usage(usage: &Value) -> Usage {
     {
         output += reasoning;
     }
+    let (input_tokens, output_tokens) = assembly::by_total(input, output, at("/total_tokens"));
     Usage {
-        input_tokens: input,
-        output_tokens: output,
+        input_tokens,
+        output_tokens,
         cache_read_input_tokens: at("/prompt_tokens_details/cached_tokens")
             .or_else(|| at("/prompt_cache_hit_tokens")),
         cache_creation_input_tokens: at("/prompt_tokens_details/cache_write_tokens"),

@@ -3,8 +3,9 @@ use serde_json::{Value, json};
 
 use super::ChatCompletions;
 use crate::model::testing::*;
-use crate::model::wire::{Class, ServerEvent, Wire};
+use crate::model::wire::{Class, ServerEvent, Stage, Wire};
 use crate::model::{Delta, Message, Request, Sampling, StopCause, ToolChoice};
+use crate::trajectory::content::Block;
 
 const CHAT: ChatCompletions = ChatCompletions;
 
@@ -559,6 +560,182 @@ fn servers_that_stream_calls_in_their_own_way() {
     }
 }
 
+/// Pieces of calls: index, id, name and arguments, each only where it is given.
+fn pieces_of_calls(pieces: &[(Option<u64>, &str, &str, &str)]) -> String {
+    let chunks = pieces.iter().map(|(index, id, name, arguments)| {
+        let mut call = json!({"type": "function", "function": {"arguments": arguments}});
+        if let Some(index) = index {
+            call["index"] = (*index).into();
+        }
+        if !id.is_empty() {
+            call["id"] = (*id).into();
+        }
+        if !name.is_empty() {
+            call["function"]["name"] = (*name).into();
+        }
+        json!({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]})
+    });
+    let end = json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]});
+    let chunks = chunks
+        .chain([end])
+        .map(|chunk| format!("data: {chunk}\n\n"));
+    chunks.collect::<String>() + "data: [DONE]"
+}
+
+#[test]
+fn a_call_is_known_by_its_id_wherever_it_stands() {
+    let (paris, rome) = (r#"{"city":"Paris"}"#, r#"{"city":"Rome"}"#);
+    let (a, b) = ("call_aaaa1111", "call_bbbb2222");
+    for (what, pieces, expected) in [
+        (
+            "another id with every piece",
+            vec![
+                (Some(0), a, "weather", ""),
+                (Some(0), b, "", r#"{"city":"#),
+                (Some(0), "call_cccc3333", "", r#""Paris"}"#),
+            ],
+            vec!["Paris"],
+        ),
+        (
+            "another id and the name again with every piece",
+            vec![
+                (Some(0), a, "weather", ""),
+                (Some(0), b, "weather", r#"{"city":"#),
+                (Some(0), "call_cccc3333", "weather", r#""Paris"}"#),
+            ],
+            vec!["Paris"],
+        ),
+        (
+            "an index that is not the call's, the pieces mixed",
+            vec![
+                (Some(0), a, "weather", r#"{"city":"#),
+                (Some(1), b, "weather", r#"{"city":"#),
+                (Some(0), b, "", r#""Rome"}"#),
+                (Some(0), a, "", r#""Paris"}"#),
+            ],
+            vec!["Paris", "Rome"],
+        ),
+        (
+            "no index, the pieces mixed",
+            vec![
+                (None, a, "weather", r#"{"city":"#),
+                (None, b, "weather", r#"{"city":"#),
+                (None, a, "", r#""Paris"}"#),
+                (None, b, "", r#""Rome"}"#),
+            ],
+            vec!["Paris", "Rome"],
+        ),
+        (
+            "sent whole twice, in another spelling and at another place",
+            vec![
+                (Some(0), a, "weather", paris),
+                (Some(3), a, "weather", r#"{ "city": "Paris" }"#),
+                (None, a, "weather", paris),
+            ],
+            vec!["Paris"],
+        ),
+        (
+            "sent whole after its pieces, without an id",
+            vec![
+                (Some(0), "", "weather", r#"{"city":"#),
+                (Some(0), "", "", r#""Paris"}"#),
+                (Some(0), "", "weather", paris),
+                (Some(0), "", "weather", ""),
+            ],
+            vec!["Paris"],
+        ),
+        (
+            "one id for two calls is none",
+            vec![
+                (Some(0), a, "weather", paris),
+                (Some(1), a, "weather", rome),
+            ],
+            vec!["Paris", "Rome"],
+        ),
+        (
+            "heads without ids, all numbered zero",
+            vec![
+                (Some(0), "", "weather", ""),
+                (Some(0), "", "", paris),
+                (Some(0), "", "weather", ""),
+                (Some(0), "", "", rome),
+            ],
+            vec!["Paris", "Rome"],
+        ),
+        (
+            "a piece whose index nobody knows",
+            vec![
+                (Some(0), a, "weather", r#"{"city":"#),
+                (Some(1), "", "", r#""Paris"}"#),
+                (Some(7), "", "", ""),
+            ],
+            vec!["Paris"],
+        ),
+    ] {
+        let reply = decode(&CHAT, &pieces_of_calls(&pieces)).reply();
+        let calls = json(&reply);
+        let cities: Vec<&Value> = calls
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|call| &call["input"]["city"])
+            .collect();
+        assert_eq!(cities, expected, "{what}");
+        let ids: std::collections::HashSet<&str> = reply
+            .content
+            .iter()
+            .map(|call| call.call().unwrap().id)
+            .collect();
+        assert_eq!(ids.len(), cities.len(), "{what}");
+    }
+}
+
+#[test]
+fn a_whole_message_after_its_pieces_says_nothing_twice() {
+    let call = json!({"id": "other_id_1", "function": {"name": "weather", "arguments": "{\"city\": \"Paris\"}"}});
+    let more = json!({"id": "call_dddd4444", "function": {"name": "now", "arguments": "{}"}});
+    let chunks = [
+        json!({"delta": {"content": "Hi."}}),
+        json!({"delta": {"tool_calls": [{"index": 0, "id": "call_aaaa1111", "function": {"name": "weather", "arguments": "{\"city\":\"Paris\"}"}}]}}),
+        json!({"message": {"content": "Hi.", "tool_calls": [call, more]}, "finish_reason": "tool_calls"}),
+    ];
+    let stream: String = chunks
+        .iter()
+        .map(|choice| format!("data: {}\n\n", json!({"choices": [choice]})))
+        .collect();
+    let reply = decode(&CHAT, &stream).reply();
+    let kinds: Vec<&str> = reply.content.iter().map(Block::kind).collect();
+    assert_eq!(kinds, ["text", "tool_use", "tool_use"]);
+    assert_eq!(json(&reply)[0]["text"], "Hi.");
+    assert_eq!(json(&reply)[2]["name"], "now");
+}
+
+#[test]
+fn what_comes_after_a_reason_counts_and_so_does_the_last_reason() {
+    let usage = |input: u64, output: u64, total: u64| json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": total});
+    let chunk = |words: &str, finish: &str, usage: Value| {
+        let choice = json!({"index": 0, "delta": {"content": words}, "finish_reason": finish});
+        format!("data: {}\n\n", json!({"choices": [choice], "usage": usage}))
+    };
+    let stream = chunk("alpha ", "stop", usage(900, 1, 901))
+        + &chunk("beta", "length", usage(0, 10, 0))
+        + &chunk("", "", usage(0, 0, 0));
+    let decoded = decode(&CHAT, &stream);
+    assert_eq!(decoded.stage, Stage::Stopped);
+    let reply = decoded.reply();
+    assert_eq!(
+        json(&reply),
+        json!([{"type": "text", "text": "alpha beta"}])
+    );
+    assert_eq!(reply.stop, StopCause::MaxTokens);
+    let counted = reply.usage.unwrap();
+    assert_eq!((counted.input_tokens, counted.output_tokens), (900, 10));
+
+    // A server that counts only one part, and the sum.
+    let reply = decode(&CHAT, &chunk("x", "stop", usage(0, 10, 910))).reply();
+    assert_eq!(reply.usage.unwrap().input_tokens, 900);
+}
+
 #[test]
 fn ways_to_stop() {
     for (choice, stop, category) in [
@@ -673,7 +850,11 @@ fn a_stream_that_is_cut_off_gives_what_has_arrived() {
     let events = events(CALLS);
     for end in 0..events.len() {
         let decoded = decode_events(&CHAT, &events[..end]);
-        assert_eq!(decoded.complete, end > 5, "after {end} events");
+        assert_eq!(
+            decoded.stage == Stage::Stopped,
+            end > 4,
+            "after {end} events"
+        );
         let reply = decoded.reply.unwrap();
         let calls = reply.content.iter().filter(|block| block.call().is_some());
         assert_eq!(
@@ -712,7 +893,7 @@ fn failures_inside_a_stream_are_failures() {
         assert_eq!(failure.class, class, "{data}: {failure}");
     }
     let empty = decode(&CHAT, "data: [DONE]");
-    assert!(empty.complete);
+    assert_eq!(empty.stage, Stage::Complete);
     assert_eq!(empty.failure().class, Class::Garbled);
 }
 
@@ -780,6 +961,13 @@ proptest! {
             let _ = decoder.event(&event);
         }
         let _ = decoder.reply();
+    }
+
+    #[test]
+    fn neither_cuts_of_the_body_nor_signs_of_life_matter(which in 0..3_usize, noise in any_noise(), size in 1..60_usize) {
+        let stream = [WORDS, CALLS, REASONED][which];
+        let noisy = read(&CHAT, &noisy(stream, &noise), size);
+        prop_assert_eq!(noisy.reply(), decode(&CHAT, stream).reply());
     }
 
     #[test]

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::Responses;
 use crate::model::testing::*;
-use crate::model::wire::{Class, ServerEvent, Wire};
+use crate::model::wire::{Class, ServerEvent, Stage, Wire};
 use crate::model::{Delta, Message, Request, Sampling, StopCause, ToolChoice};
 
 const RESPONSES: Responses = Responses;
@@ -533,6 +533,153 @@ fn a_response_without_pieces_is_a_reply_all_the_same() {
     assert_eq!(whole(&RESPONSES, &last["response"]).unwrap(), expected);
 }
 
+/// Words and two calls, with all that names them.
+fn both() -> Vec<Value> {
+    let message = json!({"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "Both."}]});
+    let mut events = vec![
+        json!({"type": "response.output_item.added", "output_index": 0, "item": {"type": "message", "id": "msg_1", "content": []}}),
+        json!({"type": "response.output_text.delta", "output_index": 0, "item_id": "msg_1", "content_index": 0, "delta": "Bo"}),
+        json!({"type": "response.output_text.delta", "output_index": 0, "item_id": "msg_1", "content_index": 0, "delta": "th."}),
+        json!({"type": "response.output_item.done", "output_index": 0, "item": message}),
+    ];
+    let mut output = vec![message];
+    for (at, city) in (1..).zip(["Paris", "Rome"]) {
+        let (id, arguments) = (format!("fc_{at}"), json!({"city": city}).to_string());
+        let item = |arguments: &str| json!({"type": "function_call", "id": id, "call_id": format!("call_number_{at}"), "name": "weather", "arguments": arguments});
+        let (head, tail) = arguments.split_at(5);
+        events.push(
+            json!({"type": "response.output_item.added", "output_index": at, "item": item("")}),
+        );
+        for piece in [head, tail] {
+            events.push(json!({"type": "response.function_call_arguments.delta", "output_index": at, "item_id": id, "delta": piece}));
+        }
+        events.push(json!({"type": "response.function_call_arguments.done", "output_index": at, "item_id": id, "arguments": arguments}));
+        events.push(json!({"type": "response.output_item.done", "output_index": at, "item": item(&arguments)}));
+        output.push(item(&arguments));
+    }
+    events.push(json!({"type": "response.completed", "response": {"status": "completed", "output": output, "usage": {"input_tokens": 10, "output_tokens": 5}}}));
+    events
+}
+
+fn as_events(values: &[Value]) -> Vec<ServerEvent> {
+    let event = |value: &Value| ServerEvent {
+        event: String::new(),
+        data: value.to_string(),
+    };
+    values.iter().map(event).collect()
+}
+
+#[test]
+fn an_item_is_known_by_its_id_wherever_it_stands() {
+    let expected = json!([
+        {"type": "text", "text": "Both."},
+        {"type": "tool_use", "id": "call_number_1", "name": "weather", "input": {"city": "Paris"}},
+        {"type": "tool_use", "id": "call_number_2", "name": "weather", "input": {"city": "Rome"}},
+    ]);
+    type Change = fn(&mut Value);
+    let changes: [(&str, Change); 9] = [
+        ("as it should be", |_| {}),
+        ("no places", |event| {
+            event.as_object_mut().unwrap().remove("output_index");
+        }),
+        ("one place for all", |event| {
+            event["output_index"] = 0.into()
+        }),
+        ("no ids of items", |event| {
+            event.as_object_mut().unwrap().remove("item_id");
+            if let Some(item) = event.get_mut("item") {
+                item.as_object_mut().unwrap().remove("id");
+            }
+        }),
+        ("pieces named by their call", |event| {
+            let named = event["item_id"]
+                .as_str()
+                .map(|id| id.replace("fc_", "call_number_"));
+            if let Some(id) = named {
+                event["item_id"] = id.into();
+                event.as_object_mut().unwrap().remove("output_index");
+            }
+        }),
+        ("the list in another order", |event| {
+            if let Some(list) = event
+                .pointer_mut("/response/output")
+                .and_then(Value::as_array_mut)
+            {
+                list.reverse();
+            }
+        }),
+        ("the list without ids", |event| {
+            let list = event
+                .pointer_mut("/response/output")
+                .and_then(Value::as_array_mut);
+            for item in list.into_iter().flatten() {
+                item.as_object_mut()
+                    .unwrap()
+                    .retain(|key, _| !key.ends_with("id"));
+            }
+        }),
+        ("the list with ids of its own", |event| {
+            let list = event
+                .pointer_mut("/response/output")
+                .and_then(Value::as_array_mut);
+            for item in list.into_iter().flatten() {
+                item["id"] = "another".into();
+                item["call_id"] = format!("again_{}", item["call_id"]).into();
+            }
+        }),
+        ("another last event", |event| {
+            if event["type"] == "response.completed" {
+                event["type"] = "response.done".into();
+            }
+        }),
+    ];
+    for (what, change) in changes {
+        let mut events = both();
+        events.iter_mut().for_each(change);
+        let reply = decode_events(&RESPONSES, &as_events(&events)).reply();
+        assert_eq!(json(&reply), expected, "{what}");
+    }
+    // Everything twice, and only the end of each item.
+    let mut events = both();
+    let end = events.pop().unwrap();
+    let twice: Vec<Value> = [events.clone(), events.clone(), vec![end.clone()]].concat();
+    assert_eq!(
+        json(&decode_events(&RESPONSES, &as_events(&twice)).reply()),
+        expected
+    );
+    let mut whole: Vec<Value> = events
+        .into_iter()
+        .filter(|event| event["type"] == "response.output_item.done")
+        .collect();
+    for event in &mut whole {
+        event.as_object_mut().unwrap().remove("output_index");
+    }
+    whole.push(end);
+    assert_eq!(
+        json(&decode_events(&RESPONSES, &as_events(&whole)).reply()),
+        expected
+    );
+}
+
+#[test]
+fn an_imitator_may_end_as_chat_completions_do_once_all_items_are_whole() {
+    let mut events = as_events(&both());
+    events.pop();
+    let done = ServerEvent {
+        event: String::new(),
+        data: "[DONE]".to_owned(),
+    };
+    let cut = events[..2]
+        .iter()
+        .cloned()
+        .chain([done.clone()])
+        .collect::<Vec<_>>();
+    assert_eq!(decode_events(&RESPONSES, &cut).stage, Stage::Open);
+    events.push(done);
+    let reply = decode_events(&RESPONSES, &events).reply();
+    assert_eq!((reply.stop, reply.content.len()), (StopCause::ToolUse, 3));
+}
+
 #[test]
 fn ways_to_end() {
     let message = json!({"type": "message", "content": [{"type": "output_text", "text": "x"}]});
@@ -627,7 +774,7 @@ fn a_stream_that_is_cut_off_gives_what_has_arrived() {
         let events = events(stream);
         for end in 0..events.len() {
             let decoded = decode_events(&RESPONSES, &events[..end]);
-            assert!(!decoded.complete);
+            assert_eq!(decoded.stage, Stage::Open);
             decoded.reply.unwrap();
         }
     }
@@ -684,6 +831,13 @@ proptest! {
             let _ = decoder.event(&event);
         }
         let _ = decoder.reply();
+    }
+
+    #[test]
+    fn neither_cuts_of_the_body_nor_signs_of_life_matter(which in 0..3_usize, noise in any_noise(), size in 1..60_usize) {
+        let stream = [WORDS, REASONED, SEARCHED][which];
+        let noisy = read(&RESPONSES, &noisy(stream, &noise), size);
+        prop_assert_eq!(noisy.reply(), decode(&RESPONSES, stream).reply());
     }
 
     #[test]
