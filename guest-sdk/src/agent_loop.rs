@@ -44,6 +44,8 @@
 //!   that does not is handed back with what is wrong, [`repairs`](AgentLoop::repairs) times. The check
 //!   leaves out `pattern`, `format` and rarer keywords; the operator's `[require] output-schema` has the
 //!   host check all of them.
+//! - **Empty replies**: a model that says nothing and calls nothing is told so and asked once more. One that
+//!   does it again has given no answer, and the run ends with an error.
 //! - **Finishing up**: at the last of [`max_turns`](AgentLoop::max_turns), or when the budget of the run
 //!   is low, the model is told to answer with what it has, and may call no more tools.
 //! - **Room**: before the conversation is longer than [`context_tokens`](AgentLoop::context_tokens), or
@@ -55,7 +57,7 @@
 //! With the answer, which it also declares with [`session::complete`] unless it
 //! had to finish up. As `refused` when the model declines. As `abandoned` when a limit of the run is
 //! reached, or when there is no answer even after finishing up. As an error of the code that fits when
-//! the model cannot be asked.
+//! the model cannot be asked, or when its replies are empty.
 
 mod answer;
 mod conversation;

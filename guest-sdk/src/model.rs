@@ -304,6 +304,19 @@ impl Reply {
             .collect()
     }
 
+    /// True when there is nothing in it for anybody: no words, no calls, no refusal and nothing to look at.
+    /// Its reasoning, and what tools of the provider's brought, is the model's own.
+    #[must_use]
+    pub fn says_nothing(&self) -> bool {
+        self.content.iter().all(|block| match block {
+            ContentBlock::Text(text) => text.trim().is_empty(),
+            ContentBlock::Thinking(_)
+            | ContentBlock::ServerToolUse(_)
+            | ContentBlock::ServerToolResult(_) => true,
+            _ => false,
+        })
+    }
+
     /// The calls the model makes of tools of the run, in order; those the host has refused are among them.
     pub fn tool_calls(&self) -> impl Iterator<Item = &ToolCall> {
         self.content.iter().filter_map(|block| match block {

@@ -134,6 +134,7 @@ impl<'a> Conversation<'a> {
         self.messages.push(Message::user(prompt));
         let mut said = String::new();
         let (mut continued, mut repaired) = (0, 0);
+        let mut was_empty = false;
         loop {
             self.look_ahead();
             let reply = self.ask()?;
@@ -150,6 +151,7 @@ impl<'a> Conversation<'a> {
                 }));
             }
             if reply.tool_calls().next().is_some() {
+                was_empty = false;
                 said.clear();
                 let results = self.perform(&reply);
                 self.messages.push(Message::results(results));
@@ -178,6 +180,24 @@ impl<'a> Conversation<'a> {
                 }
                 continued += 1;
                 self.tell("Your answer was cut off. Go on exactly where it ends, without repeating anything.");
+                continue;
+            }
+            if said.trim().is_empty() && reply.says_nothing() {
+                // A model that has done its work may think that nothing is left to say. It has to say so.
+                if self.ending == Ending::FinishedUp {
+                    return Err(Error::abandoned(
+                        "the model gave no answer when it had to: its reply was empty",
+                    ));
+                }
+                if was_empty {
+                    return Err(Error::new(
+                        "the model gave no answer: its reply was empty, and empty again when it was asked once more",
+                    ));
+                }
+                was_empty = true;
+                self.tell(
+                    "Your reply was empty. Go on with the task, or answer in words if it is done.",
+                );
                 continue;
             }
             let Some(schema) = &self.schema else {

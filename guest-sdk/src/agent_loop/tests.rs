@@ -266,6 +266,51 @@ fn words(message: &Message) -> Option<String> {
 }
 
 #[test]
+fn an_empty_reply_is_asked_for_once_more() {
+    let thought = || {
+        let thinking = crate::trajectory::Thinking {
+            thinking: "Done, I think.".into(),
+            signature: None,
+            redacted: false,
+        };
+        Reply::new().with_block(ContentBlock::Thinking(thinking))
+    };
+    for empty in [Reply::new(), says(" \n"), thought()] {
+        let add = |id| calls([call(id, "add", json!({"a": 1, "b": 2}))]);
+        let host =
+            TestHost::new().replies([empty.clone(), add("c1"), empty.clone(), says("At last: 3.")]);
+        let heard = trial(host, &calculator());
+        assert_eq!(heard.result, Ok(Output::text("At last: 3.")));
+        let requests: Vec<&Request> = heard.requests().collect();
+        assert_eq!(requests.len(), 4);
+        let told = words(requests[1].messages.last().unwrap()).unwrap();
+        assert!(told.ends_with("answer in words if it is done."), "{told}");
+
+        let host = TestHost::new().replies([empty.clone(), empty.clone(), says("Too late.")]);
+        let silent = trial(host, &calculator());
+        let Failure::Error(report) = failure(&silent) else {
+            panic!("{:?}", silent.result);
+        };
+        assert!(
+            report.message.starts_with("the model gave no answer"),
+            "{report:?}"
+        );
+        assert_eq!(silent.requests().count(), 2);
+
+        let host = TestHost::new()
+            .low_budget()
+            .replies([empty, says("Too late.")]);
+        let over = trial(host, &calculator());
+        assert!(
+            matches!(failure(&over), Failure::Abandoned(_)),
+            "{:?}",
+            over.result
+        );
+        assert_eq!(over.requests().count(), 1);
+    }
+}
+
+#[test]
 fn repairing_ends() {
     let host = TestHost::new().model(|_| Ok(says("no")));
     let trial = trial_of(host, &calculator().repairs(3), |commission| {

@@ -109,9 +109,7 @@ impl State {
     /// Makes a reply a turn: its calls wait for their results from now on.
     fn take_reply(&mut self, mut reply: Reply) -> Result<Reply, ModelError> {
         self.open = None;
-        if !reply.content.is_empty() {
-            self.step += 1;
-        }
+        self.step += 1;
         reply.step = self.step;
         let calls: Vec<ToolCall> = reply.tool_calls().cloned().collect();
         for call in calls {
