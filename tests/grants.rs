@@ -591,3 +591,60 @@ fn a_limit_that_is_wrong_names_its_file() {
     );
     assert!(said.contains("hint: write it like"), "{said}");
 }
+
+#[test]
+fn what_the_host_keeps_for_itself_cannot_be_granted() {
+    let lab = Lab::new();
+    lab.run(guests::TELLS_WHAT_IT_HAS, "x").done().exits_with(0);
+    lab.file("secrets/secrets.toml", "");
+    lab.file("key.pem", "");
+    std::os::unix::fs::symlink(lab.path("runs"), lab.path("link")).unwrap();
+    for (flag, place) in [
+        ("--dir", lab.arg("runs")),
+        ("--dir", lab.arg("link")),
+        ("--dir", format!("{}:rw", lab.account().dir().display())),
+        ("--dir", lab.arg("secrets")),
+        ("--file", lab.arg("secrets/secrets.toml")),
+    ] {
+        let done = lab
+            .run(guests::TELLS_WHAT_IT_HAS, "x")
+            .env("WASM_AGENT_SECRETS_DIR", lab.arg("secrets"))
+            .args(["--no-protect", flag, &place])
+            .done()
+            .exits_with(2);
+        let said = done.stderr();
+        assert!(
+            said.contains("the host keeps its own data there"),
+            "{place}: {}",
+            done.shown()
+        );
+    }
+    assert_eq!(lab.accounts().len(), 1, "nothing else was started");
+}
+
+#[test]
+fn a_granted_directory_does_not_show_what_the_host_keeps_in_it() {
+    let lab = Lab::new();
+    lab.file("secrets/secrets.toml", "");
+    lab.file("other/a", "");
+    let root = lab.path("");
+    for access in ["ro", "rw", "cow"] {
+        let done = lab
+            .run(guests::TELLS_WHAT_IT_HAS, "x")
+            .env("WASM_AGENT_SECRETS_DIR", lab.arg("secrets"))
+            .args(["--dir", &format!("{}::/:{access}", root.display())])
+            .done()
+            .exits_with(0);
+        let seen = done.json();
+        let names: Vec<&str> = seen["root"]["Ok"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(serde_json::Value::as_str)
+            .collect();
+        assert!(names.contains(&"other"), "{access}: {names:?}");
+        for own in ["runs", "secrets"] {
+            assert!(!names.contains(&own), "{access}: {names:?}");
+        }
+    }
+}

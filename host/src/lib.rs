@@ -48,6 +48,7 @@ pub mod engine;
 pub mod error;
 pub mod foreign;
 pub mod grants;
+pub mod host_places;
 mod json;
 pub mod model;
 pub mod policy;

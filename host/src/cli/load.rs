@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use etcetera::{BaseStrategy, choose_base_strategy};
-use wasm_agent::egress::secrets::Vault;
+use wasm_agent::egress::secrets::{SecretStore, Vault};
 use wasm_agent::engine::artifact::{Artifact, MAX_ARTIFACT};
 use wasm_agent::engine::{Cache, Profile};
 use wasm_agent::grants::limits::Unit;
@@ -47,6 +47,15 @@ pub(super) struct HostFlags {
         hide_env_values = true
     )]
     load_timeout: Option<Duration>,
+
+    #[arg(skip)]
+    signing_key: Option<PathBuf>,
+}
+
+/// The platform's folder for compiled components.
+fn platform_cache() -> Option<PathBuf> {
+    let strategy = choose_base_strategy().ok()?;
+    Some(strategy.cache_dir().join("wasm-agent"))
 }
 
 fn time(text: &str) -> Result<Duration, &'static str> {
@@ -56,19 +65,37 @@ fn time(text: &str) -> Result<Duration, &'static str> {
 impl HostFlags {
     /// The host these flags ask for, for guests that are metered like this.
     pub(super) fn host(&self, profile: Profile) -> Result<Host, Failure> {
-        let dir = self.cache_dir.clone().or_else(|| {
-            let strategy = choose_base_strategy().ok()?;
-            Some(strategy.cache_dir().join("wasm-agent"))
-        });
+        let dir = self.cache_dir.clone().or_else(platform_cache);
         let cache = dir.map_or_else(Cache::disabled, Cache::open_or_disabled);
         let defaults = HostOptions::default();
         Ok(Host::new(HostOptions {
             cache,
             profile,
             vault: self.vault(),
+            places: self.places(),
             load_time: self.load_timeout.unwrap_or(defaults.load_time),
             ..defaults
         })?)
+    }
+
+    /// Where the host keeps its own data, in this run or in others: where it does by default, and where these flags say.
+    fn places(&self) -> Vec<PathBuf> {
+        let places = [
+            RunsDir::platform().ok().map(|runs| runs.path().to_owned()),
+            self.runs().ok().map(|runs| runs.path().to_owned()),
+            SecretStore::platform()
+                .ok()
+                .map(|store| store.path().to_owned()),
+            platform_cache(),
+            self.cache_dir.clone(),
+            self.signing_key.clone(),
+        ];
+        places.into_iter().flatten().collect()
+    }
+
+    /// The same flags for a host that has this key to sign with, which is for no guest either.
+    pub(super) fn signing_with(&mut self, key: Option<&Path>) {
+        self.signing_key = key.map(Path::to_owned);
     }
 
     /// Where values of secrets come from. Without a home directory, from the environment alone.

@@ -121,7 +121,8 @@ enum Format {
     Avp,
 }
 
-pub(super) async fn run(args: Args) -> Done {
+pub(super) async fn run(mut args: Args) -> Done {
+    args.host.signing_with(args.sign.path());
     let Some(agent) = &args.agent else {
         return onward::instead(args).await;
     };

@@ -55,6 +55,11 @@ pub(super) struct SignFlag {
 }
 
 impl SignFlag {
+    /// Where the key is.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.sign.as_deref()
+    }
+
     /// The key: read before anything is done, so that a bad one is not found out after the run.
     pub(super) fn key(&self) -> Result<Option<SecretKey>, Failure> {
         Ok(self.sign.as_deref().map(SecretKey::read).transpose()?)

@@ -41,6 +41,7 @@ pub use tools::{CommandLine, ServerSpec, ToolsGrant};
 
 use crate::digest::Digest;
 use crate::error::Hint;
+use crate::host_places::HostPlaces;
 
 /// Resolved grants: every path exists, nothing overlaps, every limit has a value.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,6 +70,8 @@ pub struct Grants {
     pub tools: ToolsGrant,
     /// The checkpoint of an earlier run, which the agent finds when it loads one.
     pub checkpoint: Option<Arc<[u8]>>,
+    /// What none of these grants covers: where the host keeps its own data. Set where a run starts.
+    pub withheld: HostPlaces,
 }
 
 /// A grant cannot be given as it was written.
@@ -193,6 +196,7 @@ impl Grants {
             file.tools.into_iter().chain(flags.tools).collect(),
         )?;
         Ok(Grants {
+            withheld: HostPlaces::default(),
             dirs,
             files,
             protection,

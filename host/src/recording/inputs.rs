@@ -117,7 +117,7 @@ pub fn inventories(grants: &Grants) -> Result<Vec<Inventory>, InputError> {
             source,
         };
         let opened = File::open(&dir.host).map_err(|error| failed(error.into()))?;
-        let found = entries(&opened, limits, &effort).map_err(failed)?;
+        let found = entries(&opened, limits, &grants.withheld, &effort).map_err(failed)?;
         limits.entries = limits.entries.saturating_sub(found.len());
         inventories.push(Inventory {
             path: dir.guest.clone(),

@@ -133,7 +133,7 @@ pub(super) async fn drive(mut job: Job) -> Outcome {
         (None, Err(error)) => host_fault(error.to_string()),
         (None, Ok(files)) => {
             changes = Some(files.journal());
-            trees = Trees::before(&job.grants.dirs, &job.workspaces).await;
+            trees = Trees::before(&job.grants, &job.workspaces).await;
             let finish = match equip(&job, &watched).await {
                 Ok(tools) => {
                     // The supervisor, too, and the end of the store: the account is closed whatever fails.

@@ -1,10 +1,12 @@
 //! The host: what all runs share.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::component::Linker;
 
+use super::directory::RunsDir;
 use super::loading::{LOAD_TIME, Loading};
 use crate::capabilities::link;
 use crate::capabilities::state::RunState;
@@ -12,6 +14,8 @@ use crate::egress::secrets::Vault;
 use crate::engine::artifact::MAX_ARTIFACT;
 use crate::engine::{Allocation, Cache, Engine, EngineError, Profile};
 use crate::error::Hint;
+use crate::grants::Grants;
+use crate::host_places::HostPlaces;
 
 /// How a host is set up.
 #[derive(Debug)]
@@ -27,6 +31,9 @@ pub struct HostOptions {
     /// Longest time [`Host::load`] waits for a component to be compiled. Compiling cannot be stopped: it goes
     /// on in the background until it is done or the process ends.
     pub load_time: Duration,
+    /// Where else the host keeps data of its own, beside the cache, the secrets and the runs of its requests: no guest
+    /// finds anything there, whatever it is granted.
+    pub places: Vec<PathBuf>,
 }
 
 impl Default for HostOptions {
@@ -39,6 +46,7 @@ impl Default for HostOptions {
             profile: Profile::Live,
             vault: Vault::default(),
             load_time: LOAD_TIME,
+            places: Vec::new(),
         }
     }
 }
@@ -57,6 +65,7 @@ pub(super) struct Inner {
     pub(super) loading: Loading,
     pub(super) max_component_bytes: u64,
     pub(super) vault: Vault,
+    places: Vec<PathBuf>,
 }
 
 /// A host cannot be set up.
@@ -92,8 +101,26 @@ impl Host {
                 loading: Loading::new(options.load_time),
                 max_component_bytes: options.max_component_bytes,
                 vault: options.vault,
+                places: options.places,
             }),
         })
+    }
+
+    /// Where this host keeps its own data, with the folder that a run is kept in. Nobody asks for it where no directory
+    /// and no file is granted.
+    pub(super) fn places(&self, runs: Option<&RunsDir>, grants: &Grants) -> HostPlaces {
+        if grants.dirs.is_empty() && grants.files.is_empty() {
+            return HostPlaces::default();
+        }
+        let Inner {
+            cache,
+            vault,
+            places,
+            ..
+        } = &*self.inner;
+        let used = [cache.path(), vault.store_path(), runs.map(RunsDir::path)];
+        let used = used.into_iter().flatten().map(Path::to_owned);
+        HostPlaces::new(used.chain(places.iter().cloned()))
     }
 }
 

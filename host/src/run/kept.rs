@@ -88,13 +88,14 @@ pub(super) fn keep(
     }
     let start = run.join(START);
     fs::create_dir_all(&start).map_err(at("make", &start))?;
+    let limits = CopyLimits::default();
     let of = |dir: &DirGrant| before.and_then(|kept| kept.dir(&dir.guest));
     let dirs = grants.dirs.iter();
     let dirs = dirs.filter(|dir| dir.access == Access::ReadWrite || of(dir).is_some());
     for (index, dir) in dirs.enumerate() {
         let folder = start.join(index.to_string());
         let source = of(dir).unwrap_or_else(|| dir.host.clone());
-        Workspace::prepare_from(&source, &dir.host, &folder, &CopyLimits::default())
+        Workspace::prepare_from(&source, &dir.host, &folder, &limits, &grants.withheld)
             .map_err(WorkspacesError::from)?;
         let name = folder.join("guest");
         fs::write(&name, &dir.guest).map_err(at("write", &name))?;
@@ -188,6 +189,7 @@ impl Kept {
     ///
     /// A directory cannot be copied, or somebody changes it right now; it is left as it was then.
     pub(super) fn put_back(&self, grants: &Grants) -> Result<usize, WorkspacesError> {
+        let limits = CopyLimits::default();
         let found = self.next_found();
         let protection = workspaces::protection(grants);
         let mut put_back = 0;
@@ -198,7 +200,7 @@ impl Kept {
             fs::create_dir_all(&found).map_err(at("make", &found))?;
             let folder = found.join(index.to_string());
             // Nothing of it is bounded: it is what the operator had.
-            let was = Workspace::prepare(&dir.host, &folder, &CopyLimits::default())?
+            let was = Workspace::prepare(&dir.host, &folder, &limits, &grants.withheld)?
                 .bounded(&protection, None)?;
             let paths = was.turn_into(then)?.paths.len();
             put_back += paths;

@@ -1,6 +1,7 @@
 //! Starting runs: everything that can be refused is refused before there is a guest.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -25,7 +26,7 @@ use crate::egress::{Egress, EgressOptions};
 use crate::engine::inspect::{self, asks_models};
 use crate::error::{Exit, Hint};
 use crate::grants::recorded::RecordedError;
-use crate::grants::{DirSpec, FileSpec, GrantError, Grants, Limits};
+use crate::grants::{DirSpec, FileGrant, FileSpec, GrantError, Grants, Limits};
 use crate::model;
 use crate::preflight::Refusal;
 use crate::recording::tape::TapeError;
@@ -107,6 +108,8 @@ pub enum StartError {
     Commission(CommissionError),
     #[error(transparent)]
     Onward(#[from] OnwardError),
+    #[error("cannot grant `{}`: the host keeps its own data there", path.display())]
+    Withheld { path: PathBuf },
     #[error("cannot go on from run `{run}`: it was not recorded to its directory")]
     NotRecorded { run: String },
     #[error("cannot resume run `{run}`: it has come to its end ({how})")]
@@ -194,6 +197,9 @@ impl Hint for StartError {
                  instead"
                     .to_owned(),
             ),
+            StartError::Withheld { .. } => Some(
+                "secrets, runs and compiled code are for no agent; copy what it may see to another directory".to_owned(),
+            ),
             StartError::Taping(_) => None,
             StartError::Tape(TapeError::Diverged(divergence)) => divergence.hint.clone(),
             StartError::Random(_) | StartError::Tape(_) | StartError::Scratch(_) => None,
@@ -238,6 +244,11 @@ impl Host {
             grants: mut granted,
             runs,
         } = request;
+        granted.withheld = self.places(runs.as_ref(), &granted);
+        // A replay shows its guest what the recording says, wherever that is kept, and reaches nobody.
+        if !matches!(mode, Mode::Replay(_)) {
+            withheld(&granted)?;
+        }
         if let Mode::Onward(onward) = &mode {
             onward.on_copies(&mut granted);
         }
@@ -497,6 +508,20 @@ impl Host {
         });
         Ok(account.handle(Interrupt::default(), task))
     }
+}
+
+/// Refuses grants of what the host keeps for itself.
+fn withheld(grants: &Grants) -> Result<(), StartError> {
+    let dirs = grants.dirs.iter().map(|dir| dir.host.clone());
+    let files = grants.files.iter().map(FileGrant::host_path);
+    for path in dirs.chain(files) {
+        let inode = path.symlink_metadata().ok();
+        let is_known = inode.is_some_and(|meta| grants.withheld.has_inode(meta.dev(), meta.ino()));
+        if is_known || grants.withheld.covers(&path) {
+            return Err(StartError::Withheld { path });
+        }
+    }
+    Ok(())
 }
 
 /// A run that has been started, and what was done for it.

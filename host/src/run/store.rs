@@ -155,7 +155,7 @@ pub(super) fn filesystem(
     };
     let witness = Arc::new(Witness::new(ledger.clone()));
     let protection = protection(grants);
-    let files = Filesystem::new(&mounts, limits, &protection, witness)?;
+    let files = Filesystem::withholding(&mounts, limits, &protection, &grants.withheld, witness)?;
     Ok(match tape.start() {
         Some(start) => files.with_stability(Stable {
             time: Datetime {

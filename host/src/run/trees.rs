@@ -9,7 +9,8 @@ use super::outcome::TreeChange;
 use super::workspaces::Workspaces;
 use crate::capabilities::filesystem::{Effort, SurveyLimits, survey};
 use crate::digest::Digest;
-use crate::grants::{Access, DirGrant};
+use crate::grants::{Access, Grants};
+use crate::host_places::HostPlaces;
 
 /// The directories of one run, as they were before it.
 #[derive(Default)]
@@ -20,12 +21,13 @@ struct Tree {
     /// Nothing when there is a reason not to look at it again.
     dir: Option<Arc<File>>,
     before: Result<Digest, String>,
+    withheld: HostPlaces,
 }
 
 impl Trees {
     /// Looks at what is granted for writing; at the copies of what is granted copy-on-write.
-    pub(super) async fn before(dirs: &[DirGrant], workspaces: &Workspaces) -> Trees {
-        let writable = dirs.iter().filter_map(|dir| {
+    pub(super) async fn before(grants: &Grants, workspaces: &Workspaces) -> Trees {
+        let writable = grants.dirs.iter().filter_map(|dir| {
             let root = match dir.access {
                 Access::ReadOnly => None,
                 Access::ReadWrite => Some(workspaces.tree(&dir.guest).unwrap_or(dir.host.clone())),
@@ -35,7 +37,7 @@ impl Trees {
         });
         let mut trees = Vec::new();
         for (guest, root) in writable {
-            trees.push(Tree::before(guest, root).await);
+            trees.push(Tree::before(guest, root, grants.withheld.clone()).await);
         }
         Trees(trees)
     }
@@ -52,28 +54,30 @@ impl Trees {
 }
 
 impl Tree {
-    async fn before(guest: String, root: PathBuf) -> Tree {
+    async fn before(guest: String, root: PathBuf, withheld: HostPlaces) -> Tree {
         let dir = match File::open(root) {
             Ok(dir) => Arc::new(dir),
             Err(error) => {
                 return Tree {
                     guest,
                     dir: None,
+                    withheld,
                     before: Err(format!("it cannot be opened: {error}")),
                 };
             }
         };
-        let before = look(dir.clone(), Arc::new(Effort::unbounded())).await;
+        let before = look(dir.clone(), withheld.clone(), Arc::new(Effort::unbounded())).await;
         Tree {
             guest,
             dir: before.is_ok().then_some(dir),
             before,
+            withheld,
         }
     }
 
     async fn after(self, effort: Arc<Effort>) -> TreeChange {
         let after = match self.dir {
-            Some(dir) => Some(look(dir, effort).await),
+            Some(dir) => Some(look(dir, self.withheld, effort).await),
             None => None,
         };
         let written = |digest: Digest| digest.to_string();
@@ -91,8 +95,8 @@ impl Tree {
     }
 }
 
-async fn look(dir: Arc<File>, effort: Arc<Effort>) -> Result<Digest, String> {
-    let look = move || survey(&dir, SurveyLimits::default(), &effort);
+async fn look(dir: Arc<File>, withheld: HostPlaces, effort: Arc<Effort>) -> Result<Digest, String> {
+    let look = move || survey(&dir, SurveyLimits::default(), &withheld, &effort);
     let looked = tokio::task::spawn_blocking(look).await;
     match looked {
         Ok(Ok(digest)) => Ok(digest),

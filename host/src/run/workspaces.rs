@@ -109,8 +109,9 @@ impl Workspaces {
                 .and_then(|kept| kept.dir(&dir.guest))
                 .unwrap_or_else(|| dir.host.clone());
             let limits = CopyLimits::default();
-            let copy = Workspace::prepare_from(&source, &dir.host, &folder, &limits)?
-                .bounded(&protection(grants), Some(grants.limits.disk_bytes))?;
+            let copy =
+                Workspace::prepare_from(&source, &dir.host, &folder, &limits, &grants.withheld)?
+                    .bounded(&protection(grants), Some(grants.limits.disk_bytes))?;
             let name = folder.join("guest");
             fs::write(&name, &dir.guest).map_err(at("write", &name))?;
             copies.push((guest(), copy));

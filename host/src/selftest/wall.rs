@@ -53,6 +53,7 @@ walls! {
     ApplyPlan, "apply-plan", "What is applied is moved by the host's own plan, never by one found where agents write.";
     ApplyBytes, "apply-bytes", "Applying makes a directory grow by no more than the run was allowed.";
     ApplyModes, "apply-modes", "What is applied can be read by nobody who could not read it before.";
+    HostPlaces, "host-places", "Where the host keeps its own data, no guest finds or makes anything, whatever is granted.";
     PseudoDirs, "pseudo-dirs", "Directories that show the host itself cannot be granted.";
     DiskBytes, "disk-bytes", "Bytes written to disk are counted before they are written.";
     FileBytes, "file-bytes", "A file does not grow beyond its limit.";

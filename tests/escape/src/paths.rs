@@ -24,6 +24,7 @@ pub const CASES: &[(&str, Case)] = &[
     ("path-stat-out", stat_out),
     ("path-only-granted", only_granted),
     ("path-listing", listing),
+    ("host-places", host_places),
 ];
 
 fn all_refused(trial: &mut Trial, paths: &[&str]) {
@@ -322,6 +323,45 @@ fn only_granted(trial: &mut Trial, _: &str) {
 }
 
 /// What lies beside the granted directory is not listed.
+/// The host says that `sub/inner` is its own, and that `later` will be.
+fn host_places(trial: &mut Trial, _: &str) {
+    let work = dir("/work");
+    for path in [
+        "sub/inner",
+        "sub/inner/inner.txt",
+        "sub/../sub/./inner/inner.txt",
+    ] {
+        trial.refused(path, work.stat_at(FOLLOW, path));
+        trial.refused(path, read(&work, path));
+        trial.refused(path, open_dir(&work, path));
+        trial.refused(path, disk::write(&work, path, "mine"));
+        trial.refused(path, work.unlink_file_at(path));
+        trial.refused(path, work.rename_at(path, &work, "taken"));
+        trial.refused(path, work.link_at(KEEP, path, &work, "taken"));
+    }
+    trial.refused("a link to it", {
+        let _ = work.symlink_at("sub/inner", "to-inner");
+        read(&work, "to-inner/inner.txt")
+    });
+    trial.refused("new in it", create(&work, "sub/inner/new"));
+    trial.refused("what lies above it", work.rename_at("sub", &work, "moved"));
+    for path in ["later", "LATER", "later/key"] {
+        trial.refused(path, create(&work, path));
+        trial.refused(path, work.create_directory_at(path));
+        trial.refused(path, work.symlink_at("hello.txt", path));
+        trial.refused(path, work.rename_at("gone.txt", &work, path));
+    }
+    if let Some(sub) = trial.works("sub", open_dir(&work, "sub"))
+        && let Some(entries) = trial.works("listing", sub.read_directory())
+    {
+        while let Ok(Some(entry)) = entries.read_directory_entry() {
+            trial.holds("it is not listed", entry.name != "inner");
+        }
+        trial.refused("from its directory", read(&sub, "inner/inner.txt"));
+    }
+    trial.works("hello.txt", read(&work, "hello.txt"));
+}
+
 fn listing(trial: &mut Trial, _: &str) {
     let work = dir("/work");
     let Some(entries) = trial.works("listing", work.read_directory()) else {

@@ -12,6 +12,7 @@ use super::disk::Disk;
 use super::place::Place;
 use super::refusal::Refusal;
 use super::sys::{Found, Kind};
+use crate::host_places::HostPlaces;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 
@@ -100,7 +101,7 @@ impl Disk {
             }
             Ok(())
         };
-        tree::walk(found.handle(), each, |_| {})
+        tree::walk(found.handle(), &HostPlaces::default(), each, |_, _| {})
     }
 
     fn too_deep(&self, place: &Place, rule: String) -> Refusal {

@@ -384,7 +384,12 @@ impl types::HostDescriptor for FsView<'_> {
                 let permit = disk.permit()?;
                 disk.touched(&dir, "", Touch::Listed);
                 match &disk.root(dir.mount)?.extent {
-                    Extent::Whole => Listing::read(&dir.dir, permit, disk.listing_room()),
+                    Extent::Whole => {
+                        let is_withheld = disk.withheld_in(&dir)?;
+                        Listing::read(&dir.dir, permit, disk.listing_room(), |name, inode| {
+                            !is_withheld(name, inode)
+                        })
+                    }
                     Extent::Files(files) => {
                         Listing::of_files(&dir.dir, files, permit, disk.listing_room())
                     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +21,7 @@ use super::quota::{Books, Handles, Limit, Limits, Permit, Piece, Promise, Room, 
 use super::refusal::Refusal;
 use super::sys::{self, Found, Inode, Kind, Links};
 use crate::digest::Digest;
+use crate::host_places::HostPlaces;
 
 /// Files up to this size get a digest. Larger ones are compared by size and by whether they were
 /// written: 64 MiB take about 50 ms, and one call of a guest should not cost more.
@@ -45,6 +46,8 @@ pub(super) struct Root {
     pub(super) writable: bool,
     pub(super) extent: Extent,
     pub(super) device: u64,
+    /// Where the granted directory is on the host, also where a copy of it is written.
+    pub(super) host: PathBuf,
     /// The last names of its path on the host, folded: a rule may begin in them.
     pub(super) tail: Vec<String>,
 }
@@ -74,6 +77,8 @@ pub(super) struct Disk {
     listings: Arc<Shelf>,
     pub(super) rules: Rules,
     pub(super) observer: Arc<dyn Observer>,
+    /// Where the host keeps its own data.
+    pub(super) withheld: HostPlaces,
     /// Bytes read for digests.
     read: AtomicU64,
     /// What reads them once the guest is gone.
@@ -97,11 +102,18 @@ impl Disk {
             handles: Handles::new(limits.handles),
             listings: Shelf::new(limits.listing_bytes),
             observer,
+            withheld: HostPlaces::default(),
             read: AtomicU64::new(0),
             after: Mutex::default(),
             hurried: Arc::default(),
             memory: Mutex::default(),
         }
+    }
+
+    /// The same without what is withheld.
+    pub(super) fn withholding(mut self, withheld: HostPlaces) -> Disk {
+        self.withheld = withheld;
+        self
     }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -17,6 +17,7 @@ use crate::selftest::wall::Wall;
 impl Disk {
     /// Refuses what a rule keeps from happening at a canonical place.
     pub(super) fn guard(&self, place: &Place, act: Act) -> Result<(), Refusal> {
+        self.left_alone(place, act)?;
         if self.is_single(place, act)? || down(Wall::Protected) {
             return Ok(());
         }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 
 use rustix::fs::{AtFlags, FileType, OFlags};
 use wasmtime_wasi::p2::bindings::filesystem::types::{DescriptorType, DirectoryEntry, ErrorCode};
 
 use super::quota::{Permit, Room};
 use super::refusal::Refusal;
-use super::sys::{self, Kind, Links};
+use super::sys::{self, Inode, Kind, Links};
 
 /// Entries a directory may have to be listed. A listing is kept in the host's memory as a whole.
 const ENTRIES_MAX: usize = 200_000;
@@ -25,9 +26,16 @@ pub(super) struct Listing {
 
 impl Listing {
     /// Reads a directory as a whole, sorted by name: the order of the disk would tell runs apart.
-    pub(super) fn read(dir: &File, permit: Permit, mut room: Room) -> Result<Listing, Refusal> {
+    /// What is not to be kept, by name and inode, is left out.
+    pub(super) fn read(
+        dir: &File,
+        permit: Permit,
+        mut room: Room,
+        is_kept: impl Fn(&str, Inode) -> bool,
+    ) -> Result<Listing, Refusal> {
         // A handle of its own: the position in a directory belongs to the open file.
         let dir = sys::find_dir(dir, ".")?.reopen(OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let device = dir.metadata()?.dev();
         let mut entries = Vec::new();
         for entry in rustix::fs::Dir::read_from(&dir)? {
             let entry = entry?;
@@ -45,7 +53,12 @@ impl Listing {
             };
             // Names that are not UTF-8 have no place in a WIT string.
             let name = name.to_owned().into_string();
+            let inode = Inode {
+                device,
+                number: entry.ino(),
+            };
             entries.push(match name {
+                Ok(name) if !is_kept(&name, inode) => continue,
                 Ok(name) => Ok(DirectoryEntry {
                     type_: descriptor_type(kind),
                     name,

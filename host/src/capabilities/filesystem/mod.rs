@@ -50,6 +50,7 @@ mod survey;
 mod symlink;
 mod sys;
 mod touched;
+mod withheld;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -64,6 +65,7 @@ use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 
 use crate::capabilities::meters::Meters;
 use crate::error::Hint;
+use crate::host_places::HostPlaces;
 
 pub use effort::Effort;
 pub use extent::Extent;
@@ -163,14 +165,26 @@ impl Filesystem {
         protection: &Protection,
         observer: Arc<dyn Observer>,
     ) -> Result<Filesystem, MountError> {
+        let none = HostPlaces::default();
+        Filesystem::withholding(mounts, limits, protection, &none, observer)
+    }
+
+    /// The same without what is withheld: it is not there for the guest, whatever directory it lies in.
+    ///
+    /// # Errors
+    /// As [`Filesystem::new`].
+    pub fn withholding(
+        mounts: &[Mount],
+        limits: Limits,
+        protection: &Protection,
+        withheld: &HostPlaces,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Filesystem, MountError> {
         let roots = mounts.iter().map(open_root).collect::<Result<_, _>>()?;
+        let rules = protect::Rules::new(protection);
+        let disk = disk::Disk::new(roots, limits, rules, observer);
         Ok(Filesystem {
-            disk: Arc::new(disk::Disk::new(
-                roots,
-                limits,
-                protect::Rules::new(protection),
-                observer,
-            )),
+            disk: Arc::new(disk.withholding(withheld.clone())),
             wasi: WasiFilesystemCtx::default(),
             threading: Threading::default(),
             meters: Arc::default(),
@@ -250,6 +264,7 @@ fn open_root(mount: &Mount) -> Result<disk::Root, MountError> {
         },
         extent: mount.extent.clone(),
         device,
+        host: at,
         tail,
     })
 }

@@ -56,6 +56,7 @@ impl Disk {
             // Somebody has put it where the granted file was.
             return Err(ErrorCode::NoEntry.into());
         }
+        self.reveal(from.mount, &found)?;
         Ok(found)
     }
 
@@ -71,6 +72,7 @@ impl Disk {
         };
         let found =
             sys::find_dir(&from.dir, dir).map_err(|error| self.lookup(from, path, &error))?;
+        self.reveal(from.mount, &found)?;
         if matches!(name, "" | "." | "..") {
             // It names the directory that is there already; nothing can be done to it by name.
             self.find(from, path, Links::Keep)?;
@@ -80,6 +82,9 @@ impl Disk {
             return Err(ErrorCode::NoEntry.into());
         }
         let place = self.place(from.mount, found.handle())?.child(name);
+        if let Ok(there) = sys::find(found.handle(), name, Links::Keep) {
+            self.reveal(from.mount, &there)?;
+        }
         Ok(Parent {
             dir: found,
             name: name.to_owned(),

@@ -9,10 +9,11 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io;
 
-use super::cow::tree::{self, Entry};
+use super::cow::tree::{self, Entry, Skipped};
 use super::effort::{self, Effort};
 use super::sys::Kind;
 use crate::digest::Digest;
+use crate::host_places::HostPlaces;
 
 /// How much of a directory is read for its digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +57,13 @@ pub enum SurveyError {
 ///
 /// # Errors
 /// There is more in it than `limits` or `effort` allow, or something cannot be read or named.
-pub fn survey(dir: &File, limits: SurveyLimits, effort: &Effort) -> Result<Digest, SurveyError> {
-    Ok(digest_of(&entries(dir, limits, effort)?))
+pub fn survey(
+    dir: &File,
+    limits: SurveyLimits,
+    withheld: &HostPlaces,
+    effort: &Effort,
+) -> Result<Digest, SurveyError> {
+    Ok(digest_of(&entries(dir, limits, withheld, effort)?))
 }
 
 /// The digest of a directory with these entries.
@@ -72,13 +78,14 @@ pub fn digest_of(entries: &BTreeMap<String, String>) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-/// Everything in `dir`: `KIND DIGEST` by path.
+/// Everything in `dir` that is not withheld: `KIND DIGEST` by path.
 ///
 /// # Errors
 /// As [`survey`].
 pub fn entries(
     dir: &File,
     limits: SurveyLimits,
+    withheld: &HostPlaces,
     effort: &Effort,
 ) -> Result<BTreeMap<String, String>, SurveyError> {
     let mut lines = BTreeMap::new();
@@ -86,6 +93,7 @@ pub fn entries(
     let mut unnamed = false;
     tree::walk(
         dir,
+        withheld,
         |entry| {
             if lines.len() == limits.entries {
                 return Err(SurveyError::Entries {
@@ -105,7 +113,7 @@ pub fn entries(
             lines.insert(entry.path, line.ok_or(SurveyError::TooMuch)?);
             Ok(())
         },
-        |_| unnamed = true,
+        |_, why| unnamed |= why == Skipped::Unnamed,
     )?;
     if unnamed {
         return Err(SurveyError::Name);
@@ -144,6 +152,7 @@ mod tests {
         survey(
             &File::open(dir.path()).unwrap(),
             SurveyLimits::default(),
+            &HostPlaces::default(),
             &Effort::unbounded(),
         )
         .unwrap()
@@ -196,7 +205,8 @@ mod tests {
         let dir = lab();
         let survey = |entries, bytes| {
             let dir = File::open(dir.path()).unwrap();
-            survey(&dir, SurveyLimits { entries, bytes }, &Effort::unbounded())
+            let (none, effort) = (HostPlaces::default(), Effort::unbounded());
+            survey(&dir, SurveyLimits { entries, bytes }, &none, &effort)
         };
         assert!(survey(4, 3).is_ok());
         assert!(matches!(survey(3, 3), Err(SurveyError::Entries { max: 3 })));

@@ -1,6 +1,7 @@
 //! The secrets of one run: gathered before it starts, put on the wire and looked for while it runs.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderValue};
@@ -77,6 +78,12 @@ impl Hint for SecretError {
 }
 
 impl Vault {
+    /// Where the user's secrets are kept, if they are used.
+    #[must_use]
+    pub fn store_path(&self) -> Option<&Path> {
+        self.store.as_ref().map(SecretStore::path)
+    }
+
     /// Secrets of the user: `WASM_AGENT_SECRET_NAME` first, then the store.
     #[must_use]
     pub fn of_user(store: SecretStore) -> Vault {

@@ -29,6 +29,7 @@ fn faulty(interface: &str, function: &str) -> Host {
         .unwrap();
     Host {
         inner: Arc::new(Inner {
+            places: Vec::new(),
             engine,
             linker,
             cache: Cache::disabled(),

@@ -5,6 +5,7 @@ mod artifact;
 mod cache;
 mod cow;
 mod disk;
+mod host_places;
 mod http;
 mod links;
 mod machine;
@@ -21,8 +22,9 @@ use super::case::Case;
 
 /// Every case.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    let tables: [&'static [Case]; 16] = [
+    let tables: [&'static [Case]; 17] = [
         disk::CASES,
+        host_places::CASES,
         links::CASES,
         protected::CASES,
         single_file::CASES,

@@ -14,6 +14,7 @@ use super::super::protect::Protection;
 use super::super::sys::{Found, Kind};
 use super::tree::{self, Base, Entry, Node, Stamp};
 use super::{CowError, VERSION, at};
+use crate::host_places::HostPlaces;
 
 /// How often a file is copied again that was written to meanwhile.
 const ATTEMPTS: u32 = 4;
@@ -37,8 +38,13 @@ impl Default for CopyLimits {
     }
 }
 
-/// Copies `host` to `to`, which must not exist.
-pub(super) fn copy(host: &Path, to: &Path, limits: &CopyLimits) -> Result<Base, CowError> {
+/// Copies `host` to `to`, which must not exist, without what is withheld.
+pub(super) fn copy(
+    host: &Path,
+    to: &Path,
+    limits: &CopyLimits,
+    withheld: &HostPlaces,
+) -> Result<Base, CowError> {
     let host = host.canonicalize().map_err(at("read", host))?;
     let root = File::open(&host).map_err(at("read", &host))?;
     fs::create_dir(to).map_err(at("make", to))?;
@@ -70,7 +76,7 @@ pub(super) fn copy(host: &Path, to: &Path, limits: &CopyLimits) -> Result<Base, 
         }
         Ok(())
     };
-    match tree::walk(&root, each, |path| unnamed.push(path)) {
+    match tree::walk(&root, withheld, each, |path, _| unnamed.push(path)) {
         Ok(()) => {}
         Err(Trouble::Cow(error)) => return Err(error),
         Err(Trouble::Io(error)) => return Err(at("read", &host)(error)),
@@ -84,6 +90,7 @@ pub(super) fn copy(host: &Path, to: &Path, limits: &CopyLimits) -> Result<Base, 
         nodes,
         skipped,
         protection: Protection::default(),
+        withheld: withheld.paths().to_vec(),
         disk_bytes: None,
     })
 }

@@ -12,6 +12,7 @@ use super::super::sys::{self, Found, Kind};
 use super::tree::{self, Base, Entry, Node, Stamp};
 use super::{CowError, VERSION, at};
 use crate::digest::Digest;
+use crate::host_places::HostPlaces;
 
 /// Everything a run has changed in its copy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,7 +130,7 @@ pub(super) fn compare(base: &Base, copy: &Path, effort: &Effort) -> Result<Delta
         }
         Ok(())
     };
-    tree::walk(&root, each, |_| {}).map_err(at("compare", copy))?;
+    tree::walk(&root, &HostPlaces::default(), each, |_, _| {}).map_err(at("compare", copy))?;
     for (path, node) in &base.nodes {
         if !seen.contains(path) {
             let before = reading.before(path, node).map_err(at("read", source))?;

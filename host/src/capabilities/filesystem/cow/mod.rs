@@ -24,6 +24,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::Hint;
+use crate::host_places::HostPlaces;
 
 pub use copy::CopyLimits;
 pub use delta::{Delta, Item, PathDelta};
@@ -147,12 +148,17 @@ fn list(paths: &[String]) -> String {
 
 impl Workspace {
     /// Copies `host` into `dir`, which must not exist yet. Regular files, directories and symbolic links
-    /// are copied; FIFOs, sockets, devices and names that are not UTF-8 are left out. Blocks.
+    /// are copied; FIFOs, sockets, devices, names that are not UTF-8 and what is withheld are left out. Blocks.
     ///
     /// # Errors
     /// Something cannot be read or written, or `host` is larger than `limits`.
-    pub fn prepare(host: &Path, dir: &Path, limits: &CopyLimits) -> Result<Workspace, CowError> {
-        Workspace::prepare_from(host, host, dir, limits)
+    pub fn prepare(
+        host: &Path,
+        dir: &Path,
+        limits: &CopyLimits,
+        withheld: &HostPlaces,
+    ) -> Result<Workspace, CowError> {
+        Workspace::prepare_from(host, host, dir, limits, withheld)
     }
 
     /// Says what of it a guest may not change, and by how many bytes a run may let it grow; both are asked about when
@@ -187,12 +193,13 @@ impl Workspace {
         host: &Path,
         dir: &Path,
         limits: &CopyLimits,
+        withheld: &HostPlaces,
     ) -> Result<Workspace, CowError> {
         let doing = "make the workspace";
         // Private to the user: a copy of what others may not be able to read.
         let made = fs::DirBuilder::new().mode(0o700).create(dir);
         made.map_err(at(doing, dir))?;
-        let mut base = copy::copy(source, &dir.join("tree"), limits)?;
+        let mut base = copy::copy(source, &dir.join("tree"), limits, withheld)?;
         if source != host {
             base.source = Some(std::mem::replace(&mut base.host, host.to_owned()));
         }

@@ -17,6 +17,7 @@ use super::delta::{Item, PathDelta};
 use super::tree::Base;
 use super::{CowError, at};
 use crate::capabilities::meters::LimitHit;
+use crate::host_places::HostPlaces;
 
 /// The guard of a guest's own writes, for what the host writes in its name.
 pub(super) struct Guard(Disk);
@@ -40,12 +41,14 @@ impl Guard {
             extent: Extent::Whole,
         })
         .map_err(|error| at("guard", host)(std::io::Error::other(error)))?;
-        Ok(Guard(Disk::new(
+        let withheld = HostPlaces::new(base.withheld.iter().cloned());
+        let disk = Disk::new(
             vec![root],
             Limits::default(),
             Rules::new(&base.protection),
             Arc::new(Nobody),
-        )))
+        );
+        Ok(Guard(disk.withholding(withheld)))
     }
 
     /// Refuses a change that a guest could not have made.

@@ -45,7 +45,7 @@ impl Case {
     }
 
     fn prepare(&self) -> Workspace {
-        Workspace::prepare(&self.path("host"), &self.path("ws"), &CopyLimits::default()).unwrap()
+        copy_of(&self.path("host"), &self.path("ws"), &CopyLimits::default()).unwrap()
     }
 
     /// Everything a run could do to the copy.
@@ -102,6 +102,10 @@ impl Case {
     }
 }
 
+fn copy_of(host: &Path, dir: &Path, limits: &CopyLimits) -> Result<Workspace, CowError> {
+    Workspace::prepare(host, dir, limits, &HostPlaces::default())
+}
+
 fn kinds(delta: &Delta) -> Vec<String> {
     let sign = |entry: &PathDelta| match (&entry.before, &entry.after) {
         (None, _) => '+',
@@ -144,7 +148,7 @@ fn a_directory_that_is_too_large_is_refused() {
     let case = Case::new();
     let try_with = |entries, bytes| {
         let limits = CopyLimits { entries, bytes };
-        let result = Workspace::prepare(&case.path("host"), &case.path("ws"), &limits);
+        let result = copy_of(&case.path("host"), &case.path("ws"), &limits);
         fs::remove_dir_all(case.path("ws")).unwrap();
         result.map(drop)
     };
@@ -321,7 +325,7 @@ fn what_no_guest_may_change_is_not_applied_and_not_put_back() {
     let then = case.prepare();
     case.put("host", ".envrc", b"theirs");
     case.put("host", "a.txt", b"theirs");
-    let now = Workspace::prepare(
+    let now = copy_of(
         &case.path("host"),
         &case.path("now"),
         &CopyLimits::default(),
@@ -356,7 +360,7 @@ fn permissions_are_kept() {
         b"here",
         rustix::fs::XattrFlags::empty(),
     );
-    let then = Workspace::prepare(
+    let then = copy_of(
         &case.path("host"),
         &case.path("then"),
         &CopyLimits::default(),
@@ -383,7 +387,7 @@ fn permissions_are_kept() {
 
     // Put back, also where it was deleted meanwhile.
     fs::remove_file(case.path("host/m640")).unwrap();
-    let now = Workspace::prepare(
+    let now = copy_of(
         &case.path("host"),
         &case.path("now"),
         &CopyLimits::default(),
@@ -438,9 +442,9 @@ fn names_of_one_file_stay_one_file_and_holes_stay_holes() {
 /// The stage of an attempt that was cut off.
 fn stage_of(case: &Case) -> PathBuf {
     let entries = fs::read_dir(case.path("host")).unwrap();
-    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut paths = entries.map(|entry| entry.unwrap().path());
     let is_stage = |path: &PathBuf| path.to_string_lossy().contains(".wasm-agent-apply-");
-    paths.filter(is_stage).next().unwrap()
+    paths.find(is_stage).unwrap()
 }
 
 #[test]
@@ -635,7 +639,7 @@ fn a_tree_deeper_than_any_path_is_walked() {
         longest = longest.max(entry.path.len());
         Ok(())
     };
-    tree::walk(&root, each, |_| {}).unwrap();
+    tree::walk(&root, &HostPlaces::default(), each, |_, _| {}).unwrap();
     assert_eq!(longest, 100 * 101 - 1);
     super::super::remove::remove_tree(&case.path("host/d"), None).unwrap();
 }

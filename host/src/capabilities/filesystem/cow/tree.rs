@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::super::digest::of_file;
 use super::super::protect::Protection;
-use super::super::sys::{self, Found, Kind, Links};
+use super::super::sys::{self, Found, Inode, Kind, Links};
 use crate::digest::Digest;
+use crate::host_places::HostPlaces;
 
 /// What was copied.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub(super) struct Base {
     /// What a guest may not change there.
     #[serde(default)]
     pub(super) protection: Protection,
+    /// Where the host keeps its own data, which no run changes.
+    #[serde(default)]
+    pub(super) withheld: Vec<PathBuf>,
     /// Bytes by which the run may let it grow; nothing for a copy no run works on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) disk_bytes: Option<u64>,
@@ -94,6 +98,15 @@ pub(in crate::capabilities::filesystem) struct Entry {
     pub(in crate::capabilities::filesystem) found: Found,
 }
 
+/// Why something in a directory is passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::capabilities::filesystem) enum Skipped {
+    /// Its path is not UTF-8.
+    Unnamed,
+    /// The host keeps its own data there.
+    Withheld,
+}
+
 /// Bytes of a path after which what is deeper is looked up from there. Linux takes paths of 4096 bytes.
 const LEG: usize = 2048;
 
@@ -108,13 +121,25 @@ struct Due {
 }
 
 /// Calls `each` for everything in `root`, directories before what is in them, in no other order. Links are
-/// not followed. Things whose path is not UTF-8 go to `skip`. A tree may be deeper than any path is long: some
+/// not followed. What is passed over goes to `skip`, without what is in it. A tree may be deeper than any path is long: some
 /// directories on the way are kept open, one for every 2 KiB of the path.
 pub(in crate::capabilities::filesystem) fn walk<E: From<io::Error>>(
     root: &File,
+    withheld: &HostPlaces,
     mut each: impl FnMut(Entry) -> Result<(), E>,
-    mut skip: impl FnMut(String),
+    mut skip: impl FnMut(String, Skipped),
 ) -> Result<(), E> {
+    let base = match withheld.is_empty() {
+        true => None,
+        // What lies in a place of the host's as a whole is the host's to walk through: a copy it keeps.
+        false => Some(sys::location(root)?).filter(|base| !withheld.covers(base)),
+    };
+    let is_withheld = |path: &str, found: &Found| {
+        let Inode { device, number } = found.inode();
+        let base = base.as_ref();
+        withheld.has_inode(device, number)
+            || base.is_some_and(|base| withheld.covers(&base.join(path)))
+    };
     let mut dirs = vec![Due {
         from: Arc::new(root.try_clone()?),
         rel: String::new(),
@@ -145,7 +170,7 @@ pub(in crate::capabilities::filesystem) fn walk<E: From<io::Error>>(
             };
             let Ok(name) = name.to_str() else {
                 let name = std::ffi::OsStr::from_bytes(name.to_bytes());
-                skip(join(&dir, &name.to_string_lossy()));
+                skip(join(&dir, &name.to_string_lossy()), Skipped::Unnamed);
                 continue;
             };
             let path = join(&dir, name);
@@ -155,6 +180,10 @@ pub(in crate::capabilities::filesystem) fn walk<E: From<io::Error>>(
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error.into()),
             };
+            if is_withheld(&path, &found) {
+                skip(path, Skipped::Withheld);
+                continue;
+            }
             if found.kind() == Kind::Dir {
                 dirs.push(Due {
                     from: from.clone(),
