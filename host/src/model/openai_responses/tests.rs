@@ -583,7 +583,7 @@ fn an_item_is_known_by_its_id_wherever_it_stands() {
             event.as_object_mut().unwrap().remove("output_index");
         }),
         ("one place for all", |event| {
-            event["output_index"] = 0.into()
+            event["output_index"] = 0.into();
         }),
         ("no ids of items", |event| {
             event.as_object_mut().unwrap().remove("item_id");
