@@ -330,7 +330,6 @@ pub(crate) fn calls_at_random() {
         let account = lab.account();
         let ended = &account.outcome()["ended"];
         let mib = most >> 20;
-        println!("seed {seed}: {mib} MiB, {ended}");
         assert!(
             matches!(ended["kind"].as_str(), Some("converged" | "limit")),
             "seed {seed}: {ended}"

@@ -501,11 +501,7 @@ fn a_line_that_would_fill_the_memory_is_not_read() {
     );
     std::fs::write(&events, line + &text).unwrap();
     let done = lab.call(["runs", "show", "latest"]).done();
-    assert!(
-        done.shown().to_string().contains("MiB of memory"),
-        "{}",
-        done.shown()
-    );
+    assert!(done.shown().contains("MiB of memory"), "{}", done.shown());
     lab.call(["verify", "latest"]).done().exits_with(1);
 }
 
