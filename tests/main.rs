@@ -24,6 +24,7 @@ mod examples;
 mod grants;
 mod harness;
 mod http;
+mod inputs;
 mod limits;
 mod loading;
 mod model;

@@ -22,12 +22,12 @@ fn the_compilers_own_message_is_shown() {
         "broken/src/lib.rs",
         "pub fn run() -> u32 { \"not a number\" }\n",
     );
-    for command in ["run", "build", "describe"] {
-        let done = lab
-            .call([command, "broken"])
-            .toolchain()
-            .done()
-            .exits_with(2);
+    for args in [
+        &["run", "broken"][..],
+        &["build", "broken"],
+        &["describe", "--build", "broken"],
+    ] {
+        let done = lab.call(args).toolchain().done().exits_with(2);
         let error = done.stderr();
         assert!(
             error.contains("error[E0308]: mismatched types"),

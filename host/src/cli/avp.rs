@@ -11,11 +11,12 @@ use anyhow::Context;
 use clap::Parser;
 use wasm_agent::engine::Profile;
 use wasm_agent::error::Exit;
+use wasm_agent::grants::Grants;
 use wasm_agent::run::Ended;
 use wasm_agent::run::Mode;
 
 use super::Done;
-use super::commission::{Asked, read, read_bytes};
+use super::commission::{Asked, file, read, read_bytes};
 use super::failure::Failure;
 use super::grants::GrantFlags;
 use super::live::Live;
@@ -82,7 +83,7 @@ pub(super) async fn avp(args: Args) -> Done {
         }
         Call::Describe { out } => {
             let host = args.host.host(Profile::Live)?;
-            let (agent, _) = args.agent.load(&host).await?;
+            let (agent, _) = args.agent.load(&host, &Grants::default()).await?;
             let json = serde_json::to_string(agent.descriptor())
                 .map_err(|error| Failure::new(error.into()))?;
             match out {
@@ -96,14 +97,19 @@ pub(super) async fn avp(args: Args) -> Done {
             built_in,
             out,
         } => {
-            let grants = args.grants.resolve()?;
+            let mut grants = args.grants.resolve()?;
+            let documents = [Some(&commission), built_in.as_ref()];
+            for document in documents.into_iter().flatten().filter_map(|it| file(it)) {
+                grants.inputs.add(document);
+            }
+            grants.inputs.add(&out);
             let mut asked = read(&commission)?;
             if let (Asked::Commission(commission), Some(built_in)) = (&mut asked, built_in) {
                 let built_in = read_bytes(&built_in, "the built-in fixture")?;
                 **commission = commission.with_built_in(&built_in)?;
             }
             let host = args.host.host(Profile::Live)?;
-            let (agent, signals) = args.agent.load(&host).await?;
+            let (agent, signals) = args.agent.load(&host, &grants).await?;
             let sink = Sink::open(&out.to_string_lossy())?;
             let live = Live::new(&agent.descriptor().agent_name, false);
             let runs = args.host.runs()?;

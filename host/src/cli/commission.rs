@@ -36,6 +36,11 @@ impl CommissionFlags {
         self.model.as_deref()
     }
 
+    /// The file the commission is in.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.commission.as_deref().and_then(file)
+    }
+
     /// The commission for the agent `descriptor` describes. One made from a task has the id `run_id`, or one
     /// nobody has used.
     pub(super) fn resolve(
@@ -113,6 +118,12 @@ pub(super) fn read(source: &str) -> Result<Asked, Failure> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The file a document is in, where [`read_bytes`] would read one.
+pub(super) fn file(source: &str) -> Option<&Path> {
+    let is_file = source != "-" && !source.trim_start().starts_with(['{', '[']);
+    is_file.then(|| Path::new(source))
 }
 
 /// Reads a document the way AVP's command line does: inline JSON, `-`, or a path.

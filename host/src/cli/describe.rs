@@ -4,13 +4,13 @@ use wasm_agent::engine::Profile;
 use wasm_agent::error::Exit;
 
 use super::Done;
-use super::load::{AgentArg, HostFlags};
+use super::load::{HostFlags, LookArg};
 use super::out::print_json;
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    agent: AgentArg,
+    agent: LookArg,
 
     #[command(flatten)]
     host: HostFlags,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use wasm_agent::digest::Digest;
 use wasm_agent::grants::models::ProviderSpec;
 use wasm_agent::grants::secrets::{Leaks, SecretSpec};
 use wasm_agent::grants::tools::{CommandLine, ServerSpec};
@@ -18,6 +19,10 @@ pub(super) struct GrantFlags {
     /// Read grants from a TOML file; flags add to it and win over it
     #[arg(long, value_name = "FILE")]
     grants: Option<PathBuf>,
+
+    /// Run no component but the one with this digest, as `inspect` prints it
+    #[arg(long, value_name = "DIGEST")]
+    component: Option<Digest>,
 
     /// Grant a directory: at /work unless `::GUEST` says where, read-only unless `:rw` says otherwise
     #[arg(long = "dir", value_name = "HOST[::GUEST][:ro|:rw|:cow]")]
@@ -74,6 +79,14 @@ pub(super) struct GrantFlags {
     #[arg(long = "mcp", value_name = "ID=URL|COMMAND")]
     mcp_servers: Vec<String>,
 
+    /// Start the command of an MCP server in this directory instead of an empty one
+    #[arg(long = "mcp-cwd", value_name = "ID=DIR")]
+    mcp_cwd: Vec<String>,
+
+    /// The same for a directory the agent may write to: the server may run what the agent puts there
+    #[arg(long = "mcp-writable-cwd", value_name = "ID=DIR")]
+    mcp_writable_cwd: Vec<String>,
+
     /// Let a commission start an MCP server with exactly this command line, outside the sandbox
     #[arg(long = "allow-command", value_name = "COMMAND")]
     commands: Vec<String>,
@@ -107,6 +120,7 @@ impl GrantFlags {
     /// Whether anything is said about grants at all.
     pub(super) fn any(&self) -> bool {
         self.grants.is_some()
+            || self.component.is_some()
             || self.timeout.is_some()
             || self.no_protect
             || self.proxy.is_some()
@@ -127,6 +141,8 @@ impl GrantFlags {
                 &self.providers,
                 &self.secrets,
                 &self.mcp_servers,
+                &self.mcp_cwd,
+                &self.mcp_writable_cwd,
                 &self.commands,
             ]
             .iter()
@@ -143,11 +159,12 @@ impl GrantFlags {
 
     /// Grants as resolved from the file and the flags.
     pub(super) fn resolve(&self) -> Result<Grants, Failure> {
-        let file = match &self.grants {
+        let mut file = match &self.grants {
             Some(path) => GrantsFile::read(path)?,
             None => GrantsFile::default(),
         };
         let mut flags = GrantsFile {
+            component: self.component,
             protect: self.protect.clone(),
             no_protect: self.no_protect,
             args: self.args.clone(),
@@ -218,6 +235,23 @@ impl GrantFlags {
             }
             flags.mcp_servers.push(server);
         }
+        for (flag, dirs, writable) in [
+            ("--mcp-cwd", &self.mcp_cwd, false),
+            ("--mcp-writable-cwd", &self.mcp_writable_cwd, true),
+        ] {
+            for pair in dirs {
+                let (id, dir) = split(pair, flag)?;
+                let mut servers = file.mcp_servers.iter_mut().chain(&mut flags.mcp_servers);
+                let Some(server) = servers.find(|server| server.id == id) else {
+                    return Err(Failure::with_hint(
+                        anyhow!("cannot use `{flag} {pair}`: there is no MCP server `{id}`"),
+                        format!("grant it: `--mcp {id}=COMMAND`"),
+                    ));
+                };
+                server.cwd = Some(PathBuf::from(dir));
+                server.writable_cwd = writable;
+            }
+        }
         flags.leaks = match self.leaks.as_deref() {
             None => None,
             Some("block") => Some(Leaks::Block),
@@ -233,7 +267,11 @@ impl GrantFlags {
         if let Some(timeout) = &self.timeout {
             flags.limits.push(("wall".to_owned(), timeout.clone()));
         }
-        Ok(Grants::resolve(file, flags)?)
+        let mut grants = Grants::resolve(file, flags)?;
+        if let Some(path) = &self.grants {
+            grants.inputs.add(path);
+        }
+        Ok(grants)
     }
 }
 

@@ -26,7 +26,7 @@ Exit codes:
 
 const EXAMPLES: &str = "  \
   wasm-agent new my-agent                          make an agent
-  wasm-agent run my-agent \"a task\" --dir .:rw      let it work in this directory
+  wasm-agent run my-agent \"a task\" --dir repo:rw   let it work in a directory
   wasm-agent runs show latest                      see what it did";
 
 /// What a person has to know before anything else. It is not clap's long help, with which every option

@@ -8,7 +8,7 @@ use wasm_agent::grants::authority::DirAuthority;
 use super::Done;
 use super::failure::Failure;
 use super::grants::GrantFlags;
-use super::load::AgentArg;
+use super::load::LookArg;
 use super::out::{BOLD, Cell, DIM, GREEN, Out, RED, Table, YELLOW, print_json, put, styled};
 use super::text::{printable, size};
 
@@ -18,13 +18,13 @@ Examples:
   wasm-agent inspect audit.wasm --dir ./repo:rw --env LEVEL=2 --limit memory=1GiB
   wasm-agent inspect audit.wasm --json
 
-The component is read, never run. With grant flags, the table says what a run with them could touch.";
+The component is read, never run, and of a project folder what has been built is taken. With grant flags, the table says what a run with them could touch.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    agent: AgentArg,
+    agent: LookArg,
 
     #[command(flatten)]
     grants: GrantFlags,
@@ -42,7 +42,10 @@ pub(super) fn inspect(args: &Args) -> Done {
         .transpose()?;
     let artifact = args.agent.artifact()?;
     let inspection = Inspection::of(&artifact);
-    let authority = grants.map(|grants| Authority::of(&grants, artifact.ask()));
+    let authority = grants.map(|mut grants| {
+        grants.read_agent(&artifact);
+        Authority::of(&grants, artifact.ask())
+    });
     if args.json {
         let mut value =
             serde_json::to_value(&inspection).map_err(|error| Failure::new(error.into()))?;
@@ -57,7 +60,7 @@ pub(super) fn inspect(args: &Args) -> Done {
     asks(&mut out, &inspection)?;
     imports(&mut out, &inspection)?;
     match &authority {
-        Some(authority) => self::authority(&mut out, authority)?,
+        Some(authority) => self::authority(&mut out, authority, &inspection)?,
         None => {
             out.line("")?;
             let hint = "Add grant flags (--dir, --env, --limit …) to see what a run with them could touch.";
@@ -172,9 +175,17 @@ fn imports(out: &mut Out, inspection: &Inspection) -> Result<(), Failure> {
 }
 
 /// The table a person could sign.
-fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
+fn authority(out: &mut Out, authority: &Authority, inspection: &Inspection) -> Result<(), Failure> {
     out.heading("A run with these grants can touch")?;
     let mut table = Table::indented(2);
+    if let Some(component) = &authority.component {
+        let note = if *component == inspection.digest.to_string() {
+            Cell::styled(GREEN, "this one")
+        } else {
+            Cell::styled(RED, "this is another one: a run of it is refused")
+        };
+        table.row(["component".into(), component.as_str().into(), note]);
+    }
     let mut head = "directories";
     for dir in &authority.dirs {
         table.row([
@@ -197,6 +208,7 @@ fn authority(out: &mut Out, authority: &Authority) -> Result<(), Failure> {
         ]);
     }
     protection(&mut table, authority);
+    inputs(&mut table, authority);
     network(&mut table, authority);
     tools(&mut table, authority);
     let mut head = "variables";
@@ -321,6 +333,9 @@ fn tools(table: &mut Table, authority: &Authority) {
                 server.narrowed.join(" ")
             ));
         }
+        if let Some(cwd) = &server.cwd {
+            text.push_str(&format!(", in {}", cwd.display()));
+        }
         let note = if server.outside_the_sandbox {
             outside()
         } else {
@@ -370,6 +385,21 @@ fn protection(table: &mut Table, authority: &Authority) {
         }
     };
     table.row(["protected".into(), text]);
+}
+
+/// What the host reads, builds or runs that lies where the agent may write.
+fn inputs(table: &mut Table, authority: &Authority) {
+    let kept = authority.protection.mode != "off";
+    let mut head = if kept { "kept as it is" } else { "obeyed" };
+    for input in &authority.inputs {
+        let note = if kept {
+            Cell::styled(DIM, "the host reads, builds or runs it")
+        } else {
+            Cell::styled(RED, "the agent may change it, and the host obeys it")
+        };
+        let path = printable(&input.host.display().to_string());
+        table.row([std::mem::take(&mut head).into(), path.into(), note]);
+    }
 }
 
 fn dir_text(dir: &DirAuthority) -> Cell {

@@ -6,12 +6,13 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use wasm_agent::grants::Reach;
 use wasm_agent::run::{Outcome, PastEvent};
 use wasm_agent::trajectory::event::Body;
 use wasm_agent::trajectory::journal::Entry;
 use wasm_agent::trajectory::{Audit, Record, Totals};
 
-use super::out::{CYAN, DIM, RED, note, styled};
+use super::out::{CYAN, DIM, RED, YELLOW, note, styled};
 use super::summary::{Stderr, details, summary};
 use super::text::{clipped, duration, money, printable};
 use super::timeline::{self, moment};
@@ -102,6 +103,31 @@ impl Live {
             View::Line(bar) => Notes(Some(bar.clone())),
             View::Lines | View::Quiet => Notes(None),
         }
+    }
+
+    /// Says what the host reads, builds or runs that lies where the agent may write, and what becomes of it.
+    pub(super) fn in_reach(&self, reach: &Reach) {
+        if matches!(self.view, View::Quiet) || reach.inputs.is_empty() {
+            return;
+        }
+        let here = std::env::current_dir().unwrap_or_default();
+        let shown: Vec<_> = reach
+            .inputs
+            .iter()
+            .map(|it| match it.host.strip_prefix(&here) {
+                Ok(below) if below.as_os_str().is_empty() => ".".to_owned(),
+                Ok(below) => printable(&below.display().to_string()),
+                Err(_) => printable(&it.host.display().to_string()),
+            })
+            .collect();
+        let shown = shown.join(", ");
+        self.notes().say(&match reach.kept {
+            true => format!("kept as it is, because the host reads, builds or runs it: {shown}"),
+            false => styled(
+                YELLOW,
+                format!("nothing is protected: the agent may change what the host reads, builds or runs: {shown}"),
+            ),
+        });
     }
 
     /// Takes one record.

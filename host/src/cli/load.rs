@@ -8,16 +8,17 @@ use etcetera::{BaseStrategy, choose_base_strategy};
 use wasm_agent::egress::secrets::{SecretStore, Vault};
 use wasm_agent::engine::artifact::{Artifact, MAX_ARTIFACT};
 use wasm_agent::engine::{Cache, Profile};
+use wasm_agent::grants::Grants;
 use wasm_agent::grants::limits::Unit;
 use wasm_agent::project::build::{BuildEvent, Built, build};
-use wasm_agent::project::{AgentSource, resolve_agent};
+use wasm_agent::project::{AgentSource, find_built, resolve_agent};
 use wasm_agent::run::{Agent, Host, HostOptions, RunsDir};
 
 use super::failure::Failure;
 use super::out::note;
 use super::secret::StoreFlags;
 use super::signals::Signals;
-use super::text::{duration, plural};
+use super::text::{duration, plural, printable};
 
 /// Options of the host itself.
 #[derive(clap::Args)]
@@ -153,21 +154,73 @@ pub(super) struct AgentArg {
 }
 
 impl AgentArg {
-    /// Its component, built first when it is a project.
+    /// As [`load`].
+    pub(super) async fn load(
+        &self,
+        host: &Host,
+        grants: &Grants,
+    ) -> Result<(Agent, Signals), Failure> {
+        load(&self.agent, host, grants).await
+    }
+}
+
+/// The agent of a command that only looks at it: nothing is built unless that is asked for, because building runs what
+/// the project says.
+#[derive(clap::Args)]
+pub(super) struct LookArg {
+    /// A component (.wasm), or the folder of an agent project that has been built
+    #[arg(value_name = "AGENT")]
+    agent: PathBuf,
+
+    /// Build the project first, which runs its build scripts outside the sandbox
+    #[arg(long)]
+    build: bool,
+}
+
+impl LookArg {
+    /// Its component.
     pub(super) fn artifact(&self) -> Result<Artifact, Failure> {
-        artifact_at(&self.agent)
+        if self.build {
+            return artifact_at(&self.agent);
+        }
+        let dir = match resolve_agent(&self.agent)? {
+            AgentSource::File(path) => return Ok(Artifact::open(path, MAX_ARTIFACT)?),
+            AgentSource::Project(dir) => dir,
+        };
+        let found = find_built(&dir)?;
+        if let Some(changed) = found.changed {
+            note(&format!(
+                "note: `{}` was changed after it was built; `--build` builds it again",
+                printable(&changed.display().to_string())
+            ));
+        }
+        Ok(found.artifact)
     }
 
     /// As [`load`].
     pub(super) async fn load(&self, host: &Host) -> Result<(Agent, Signals), Failure> {
-        load(&self.agent, host).await
+        let artifact = self.artifact()?;
+        load_artifact(&self.agent, artifact, host).await
     }
 }
 
 /// The agent at a path, ready to run, and the signals from here on: the first one ends the process until there
-/// is a run it can end.
-pub(super) async fn load(path: &Path, host: &Host) -> Result<(Agent, Signals), Failure> {
+/// is a run it can end. One that the grants are not for is not even asked who it is.
+pub(super) async fn load(
+    path: &Path,
+    host: &Host,
+    grants: &Grants,
+) -> Result<(Agent, Signals), Failure> {
     let artifact = artifact_at(path)?;
+    grants.check_component(artifact.digest())?;
+    load_artifact(path, artifact, host).await
+}
+
+async fn load_artifact(
+    path: &Path,
+    artifact: Artifact,
+    host: &Host,
+) -> Result<(Agent, Signals), Failure> {
     let signals = Signals::catch();
     let mut loading = std::pin::pin!(host.load_artifact(artifact));
     let agent = tokio::select! {

@@ -142,7 +142,7 @@ async fn repeat(file: &Path, args: &run::Args) -> Result<Outcome, Failure> {
             "`--mode hybrid` or `--mode live` makes a new one",
         ));
     }
-    let outside = args.grants.resolve_outside()?;
+    let outside = args.grants.resolve_outside()?.reading(file);
     let past = Past::of_file(file, outside).map_err(failure)?;
     let places = args.grants.places()?;
     let host = args.host.host(Profile::Hermetic)?;

@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use clap::ValueEnum;
 use wasm_agent::error::Exit;
 use wasm_agent::grants::Ask;
+use wasm_agent::grants::ask::Access;
 use wasm_agent::project::build::Freshness;
 use wasm_agent::project::{SdkSource, scaffold, scaffold::Lang};
 
@@ -126,9 +127,14 @@ pub(super) fn build(args: &BuildArgs) -> Done {
         styled(BOLD, &built.name)
     ));
     let dirs = built.artifact.ask().map(Ask::dirs).unwrap_or_default();
-    let dirs = dirs
-        .iter()
-        .map(|dir| format!(" --dir .::{}:{}", dir.path, dir.access));
+    let dirs = dirs.iter().map(|dir| {
+        // What it is built from should not lie where it may write.
+        let host = match dir.access {
+            Access::ReadOnly => ".",
+            _ => "FOLDER",
+        };
+        format!(" --dir {host}::{}:{}", dir.path, dir.access)
+    });
     note(&format!(
         "next: wasm-agent run {} \"task\"{}",
         args.dir.display(),

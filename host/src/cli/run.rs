@@ -26,7 +26,7 @@ use super::{Done, EXIT_CODES};
 
 const EXAMPLES: &str = "\
 Examples:
-  wasm-agent run ./my-agent \"what is this repository about?\" --dir .
+  wasm-agent run ./my-agent \"what is this repository about?\" --dir ./repo
   wasm-agent run audit.wasm --dir ./repo::/work:rw --limit memory=1GiB --timeout 5m
   wasm-agent run audit.wasm --commission task.json --grants grants.toml --format json
   wasm-agent run audit.wasm \"task\" --out trajectory.ndjson
@@ -98,6 +98,11 @@ impl ResultFlags {
         out.map(Sink::open).transpose()
     }
 
+    /// The file the trajectory goes to.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.out.as_deref().filter(|out| *out != "-").map(Path::new)
+    }
+
     /// Prints what standard output is to be, once the run has ended, and says how it can be repeated.
     pub(super) fn print(&self, outcome: &Outcome) -> Result<(), Failure> {
         if !self.quiet {
@@ -141,10 +146,19 @@ pub(super) async fn run(mut args: Args) -> Done {
         let checkpoint = wasm_agent::foreign::read(&path, grants.limits.storage_bytes)
             .with_context(|| format!("cannot start from the checkpoint `{}`", path.display()))
             .map_err(|error| Failure::with_hint(error, "an agent makes one with `session.save`"))?;
+        grants.inputs.add(&path);
         grants.checkpoint = Some(checkpoint.into());
     }
+    let files = [
+        args.commission.file(),
+        args.taping.file(),
+        args.result.file(),
+    ];
+    for file in files.into_iter().flatten() {
+        grants.inputs.add(file);
+    }
     let host = args.host.host(taping::profile(&mode))?;
-    let (agent, signals) = load(agent, &host).await?;
+    let (agent, signals) = load(agent, &host, &grants).await?;
     let asked = args
         .commission
         .resolve(agent.descriptor(), args.taping.run_id())?;
@@ -167,6 +181,7 @@ pub(super) async fn follow(
     mut sink: Option<Sink>,
     mut live: Live,
 ) -> Result<Outcome, Failure> {
+    live.in_reach(&handle.in_reach);
     signals.interrupt(handle.interrupter(), live.notes());
     let mut lost = None;
     while let Some(record) = handle.next().await {

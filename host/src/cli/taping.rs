@@ -1,6 +1,6 @@
 //! The flags that make a run one that can be repeated, and what is said of it afterwards.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use wasm_agent::digest::Digest;
@@ -64,6 +64,11 @@ impl TapingFlags {
             Some(Some(file)) => RecordTo::File(file.clone()),
             Some(None) | None => RecordTo::RunDirectory,
         }
+    }
+
+    /// The file it is recorded to.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.record.as_ref()?.as_deref()
     }
 
     /// How the run relates to a recording.

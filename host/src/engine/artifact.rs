@@ -24,6 +24,7 @@ pub const MAX_ARTIFACT: u64 = 128 << 20;
 #[derive(Clone, Debug)]
 pub struct Artifact {
     path: Option<PathBuf>,
+    sources: Vec<PathBuf>,
     bytes: Vec<u8>,
     digest: Digest,
     kind: AgentKind,
@@ -80,6 +81,7 @@ impl Artifact {
         })?;
         Ok(Self {
             path: None,
+            sources: Vec::new(),
             digest: Digest::of(&bytes),
             bytes,
             kind,
@@ -90,6 +92,18 @@ impl Artifact {
     /// The file it was read from.
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
+    }
+
+    /// Files and folders it was built from, as far as that was done here.
+    pub fn sources(&self) -> &[PathBuf] {
+        &self.sources
+    }
+
+    /// The same component, built from these.
+    #[must_use]
+    pub fn built_from(mut self, sources: Vec<PathBuf>) -> Self {
+        self.sources = sources;
+        self
     }
 
     /// The component's bytes.

@@ -1,13 +1,14 @@
 //! The effective authority of a run: what is left of the grants after the ask, as a table that a person
 //! could sign.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::limits::{Limit, Limits};
 use super::secrets::SecretGrant;
-use super::{Ask, Grants, Protection, ServerSpec};
+use super::{Ask, Grants, InReach, Protection, ServerSpec};
 
 /// Name and version of the JSON form of an [`Authority`].
 pub const FORMAT: &str = "wasm-agent/authority@1";
@@ -23,6 +24,11 @@ pub struct Authority {
     pub files: Vec<DirAuthority>,
     /// What stays as it is in those that can be written to.
     pub protection: ProtectionAuthority,
+    /// What the host reads, builds or runs that lies where it may write. It is kept from being changed, unless
+    /// `protection` is off.
+    pub inputs: BTreeSet<InReach>,
+    /// The digest of the only component that may be run.
+    pub component: Option<String>,
     /// Rules of the requests it may make.
     pub hosts: Vec<String>,
     /// PEM files of authorities that are trusted besides the platform's.
@@ -82,6 +88,8 @@ pub struct ServerAuthority {
     pub id: String,
     /// Its URL, or its command without values of variables.
     pub reached: String,
+    /// The directory it is started in, where it is not one of its own.
+    pub cwd: Option<PathBuf>,
     /// True for a command: the host starts it, and nothing holds it in.
     pub outside_the_sandbox: bool,
     /// Patterns of its tools; all without.
@@ -171,6 +179,8 @@ impl Authority {
                     .map(ToString::to_string)
                     .collect(),
             },
+            inputs: narrowed.inputs.in_reach(&narrowed),
+            component: grants.component.map(|digest| digest.to_string()),
             hosts: grants
                 .network
                 .hosts
@@ -219,6 +229,7 @@ impl ServerAuthority {
         ServerAuthority {
             id: server.id.clone(),
             reached: server.reached(),
+            cwd: server.cwd.clone(),
             outside_the_sandbox: server.url.is_none(),
             tools: server.tools.clone(),
             narrowed: server.arguments.keys().cloned().collect(),

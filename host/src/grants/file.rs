@@ -2,6 +2,7 @@
 //!
 //! ```toml
 //! version = 1
+//! component = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 //! dirs = ["./repo:rw", "./data::/data"]
 //! files = ["./settings.toml::/config/settings.toml"]
 //! protect = ["secrets", "*.pem"]
@@ -34,6 +35,7 @@
 //! id = "everything"
 //! command = ["npx", "-y", "@modelcontextprotocol/server-everything"]
 //! tools = ["echo", "get-*"]
+//! cwd = "server"
 //! ```
 //!
 //! Host paths are relative to the file. Unknown keys are errors: a misspelt limit must not silently
@@ -55,6 +57,7 @@ use super::require::Require;
 use super::secrets::{Leaks, SecretSpec};
 use super::single_file::FileSpec;
 use super::tools::ServerSpec;
+use crate::digest::Digest;
 use crate::error::Hint;
 use crate::foreign;
 
@@ -67,6 +70,8 @@ const MAX_BYTES: u64 = 1 << 20;
 /// Grants as written, in a file or as flags. Nothing in it has been checked against the host yet.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GrantsFile {
+    /// The digest of the only component that may be run with them.
+    pub component: Option<Digest>,
     /// Directories.
     pub dirs: Vec<DirSpec>,
     /// Single files.
@@ -130,7 +135,7 @@ impl Hint for FileError {
     fn hint(&self) -> Option<String> {
         match self {
             FileError::Syntax { .. } => Some(
-                "keys are version, dirs, files, protect, no-protect, env, args, limits, require, \
+                "keys are version, component, dirs, files, protect, no-protect, env, args, limits, require, \
                  hosts, ca-files, proxy, models, providers, prices, secrets, leaks, mcp-servers, \
                  commands and tools"
                     .to_owned(),
@@ -150,6 +155,10 @@ struct Raw {
     /// Version of this format.
     #[schemars(extend("const" = VERSION))]
     version: i64,
+    /// The digest of the only component that may be run with these grants, as `sha256:…`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>", extend("pattern" = "^sha256:[0-9a-f]{64}$"))]
+    component: Option<Digest>,
     /// Directories, as HOST, HOST:rw or HOST::GUEST:rw. Host paths are relative to this file.
     #[serde(default)]
     dirs: Vec<String>,
@@ -306,7 +315,12 @@ impl GrantsFile {
                     source,
                 })?;
         }
+        let mut mcp_servers = raw.mcp_servers;
+        for server in &mut mcp_servers {
+            server.cwd = server.cwd.take().map(|cwd| base.join(cwd));
+        }
         Ok(GrantsFile {
+            component: raw.component,
             dirs,
             files,
             protect: raw.protect,
@@ -323,7 +337,7 @@ impl GrantsFile {
             prices: raw.prices.map(|path| base.join(path)),
             secrets: raw.secrets,
             leaks: raw.leaks,
-            mcp_servers: raw.mcp_servers,
+            mcp_servers,
             commands: raw.commands,
             tools: raw.tools.iter().map(|path| base.join(path)).collect(),
         })
@@ -361,6 +375,7 @@ mod tests {
             ("", false),
             ("version = 2", false),
             ("version = 1\nhosts = ['example.org']", true),
+            ("version = 1\ncomponent = 'sha256:00'", false),
             ("version = 1\nhosts = 'example.org'", false),
             ("version = 1\nleaks = 'allow'", false),
             ("version = 1\n[[providers]]\nid = 'x'\nurl = 'y'", false),

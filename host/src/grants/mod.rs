@@ -8,6 +8,7 @@ pub mod ask;
 pub mod authority;
 pub mod dir;
 pub mod file;
+pub mod inputs;
 pub mod limits;
 pub mod models;
 pub mod network;
@@ -20,7 +21,8 @@ pub mod secrets;
 pub mod single_file;
 pub mod tools;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -29,6 +31,7 @@ pub use ask::Ask;
 pub use authority::Authority;
 pub use dir::{Access, DirGrant, DirSpec};
 pub use file::GrantsFile;
+pub use inputs::{InReach, Inputs, Reach};
 pub use limits::Limits;
 pub use models::ModelsGrant;
 pub use network::NetworkGrant;
@@ -42,6 +45,8 @@ pub use tools::{CommandLine, ServerSpec, ToolsGrant};
 use crate::digest::Digest;
 use crate::error::Hint;
 use crate::host_places::HostPlaces;
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 
 /// Resolved grants: every path exists, nothing overlaps, every limit has a value.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -72,6 +77,12 @@ pub struct Grants {
     pub checkpoint: Option<Arc<[u8]>>,
     /// What none of these grants covers: where the host keeps its own data. Set where a run starts.
     pub withheld: HostPlaces,
+    /// The digest of the only component that may be run with them.
+    pub component: Option<Digest>,
+    /// What the host reads, builds or runs for them.
+    pub inputs: Inputs,
+    /// Where the agent finds what of the inputs it may not change; see [`Grants::guard_inputs`].
+    pub guarded: BTreeSet<String>,
 }
 
 /// A grant cannot be given as it was written.
@@ -104,6 +115,14 @@ pub enum GrantError {
     /// A grant of a tool is wrong.
     #[error(transparent)]
     Tools(#[from] tools::ToolsError),
+    /// They are for another component.
+    #[error("cannot run this component: it is {found}, and the grants are for {pinned}")]
+    Component {
+        /// The digest of the one they are for.
+        pinned: Digest,
+        /// The digest of the one that is to be run.
+        found: Digest,
+    },
     /// An environment variable is wrong.
     #[error("cannot grant the environment variable `{name}`: {reason}")]
     Env {
@@ -126,6 +145,10 @@ impl Hint for GrantError {
             GrantError::Models(error) => error.hint(),
             GrantError::Secrets(error) => error.hint(),
             GrantError::Tools(error) => error.hint(),
+            GrantError::Component { .. } => Some(
+                "look at it with `wasm-agent inspect`, and write its digest as `component` if it is the one that is meant"
+                    .to_owned(),
+            ),
             GrantError::Env { .. } => Some("write `NAME=VALUE`".to_owned()),
         }
     }
@@ -195,7 +218,8 @@ impl Grants {
             &commands,
             file.tools.into_iter().chain(flags.tools).collect(),
         )?;
-        Ok(Grants {
+        tools.check_cwd(&dirs)?;
+        let mut grants = Grants {
             withheld: HostPlaces::default(),
             dirs,
             files,
@@ -209,7 +233,46 @@ impl Grants {
             secrets,
             tools,
             checkpoint: None,
-        })
+            component: flags.component.or(file.component),
+            inputs: Inputs::default(),
+            guarded: BTreeSet::new(),
+        };
+        grants.add_inputs();
+        Ok(grants)
+    }
+
+    /// Tells the inputs of the files that the grants themselves name.
+    fn add_inputs(&mut self) {
+        let inputs = &mut self.inputs;
+        self.network.ca_files.iter().for_each(|it| inputs.add(it));
+        self.models.prices.iter().for_each(|it| inputs.add(it));
+        self.models.scripts().for_each(|it| inputs.add(it));
+        self.tools.components.iter().for_each(|it| inputs.add(it));
+        let schemas = self.require.artifacts.iter();
+        schemas
+            .filter_map(|artifact| artifact.schema.as_ref())
+            .for_each(|(path, _)| inputs.add(path));
+        for server in &self.tools.servers {
+            let cwd = server.cwd.as_deref().unwrap_or(Path::new(""));
+            inputs.add_command(&server.command, cwd);
+        }
+        for line in &self.tools.commands {
+            inputs.add_command(&line.words, Path::new(""));
+        }
+    }
+
+    /// Refuses another component than the one these grants are for.
+    ///
+    /// # Errors
+    ///
+    /// [`GrantError::Component`]
+    pub fn check_component(&self, found: Digest) -> Result<(), GrantError> {
+        match self.component {
+            Some(pinned) if pinned != found && !down(Wall::Pin) => {
+                Err(GrantError::Component { pinned, found })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Intersects the grants with what the component asks for. A component without an ask gets what
@@ -281,6 +344,12 @@ impl Grants {
                     map.insert("protect".to_owned(), json!(patterns.collect::<Vec<_>>()))
                 }
             };
+            if !self.guarded.is_empty() {
+                map.insert("guarded".to_owned(), json!(self.guarded));
+            }
+            if let Some(component) = &self.component {
+                map.insert("component".to_owned(), json!(component.to_string()));
+            }
             if let Some(checkpoint) = &self.checkpoint {
                 let digest = Digest::of(checkpoint).to_string();
                 map.insert("checkpoint".to_owned(), digest.into());

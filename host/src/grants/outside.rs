@@ -1,6 +1,6 @@
 //! What of the grants leads outside, as a run keeps it for whoever goes on with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,7 @@ use super::models::ProviderSpec;
 use super::secrets::{Leaks, SecretSpec};
 use super::tools::{CommandLine, ServerSpec};
 use super::{GrantError, Grants, GrantsFile};
+use crate::digest::Digest;
 
 /// What a recording does not have, because a replay has no outside: hosts, models, tools and names of secrets,
 /// in the words of a grants file. Unlike there, paths are absolute.
@@ -25,6 +26,22 @@ pub struct Outside {
     mcp_servers: Vec<ServerSpec>,
     commands: Vec<String>,
     tools: Vec<PathBuf>,
+    /// The only component that may be run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    component: Option<Digest>,
+    /// Whatever else the host reads, builds or runs for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    inputs: Vec<PathBuf>,
+}
+
+impl Outside {
+    /// The same, of a run for which the host reads this, too.
+    #[must_use]
+    pub fn reading(mut self, path: &Path) -> Outside {
+        self.inputs
+            .push(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+        self
+    }
 }
 
 impl Grants {
@@ -48,9 +65,16 @@ impl Grants {
             prices: self.models.prices.as_ref().map(absolute),
             secrets: secrets.collect(),
             leaks: self.secrets.leaks,
-            mcp_servers: self.tools.servers.clone(),
+            mcp_servers: self
+                .tools
+                .servers
+                .iter()
+                .map(ServerSpec::from_here)
+                .collect(),
             commands: commands.collect(),
             tools: self.tools.components.iter().map(absolute).collect(),
+            component: self.component,
+            inputs: self.inputs.paths().map(Path::to_owned).collect(),
         }
     }
 
@@ -73,6 +97,7 @@ impl Grants {
             mcp_servers: outside.mcp_servers,
             commands: outside.commands,
             tools: outside.tools,
+            component: outside.component,
             ..GrantsFile::default()
         };
         let Grants {
@@ -80,13 +105,25 @@ impl Grants {
             models,
             secrets,
             tools,
+            component,
+            inputs: read,
             ..
         } = Grants::resolve(file, GrantsFile::default())?;
+        tools.check_cwd(&self.dirs)?;
+        let mut inputs = self.inputs;
+        for path in read
+            .paths()
+            .chain(outside.inputs.iter().map(PathBuf::as_path))
+        {
+            inputs.add(path);
+        }
         Ok(Grants {
             network,
             models,
             secrets,
             tools,
+            component,
+            inputs,
             ..self
         })
     }

@@ -1,6 +1,6 @@
 //! Grants as a recording keeps them, and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -27,6 +27,7 @@ struct Recorded {
     files: Vec<String>,
     protect: Vec<String>,
     no_protect: bool,
+    guarded: BTreeSet<String>,
     env: BTreeMap<String, String>,
     args: Vec<String>,
     limits: Map<String, Value>,
@@ -159,7 +160,7 @@ impl Grants {
             map.insert("checkpoint".to_owned(), json!(Octets(checkpoint.to_vec())));
         }
         if let Some(map) = json.as_object_mut() {
-            for name in ["protect", "no-protect"] {
+            for name in ["protect", "no-protect", "guarded"] {
                 if let Some(value) = guest.get(name) {
                     map.insert(name.to_owned(), value.clone());
                 }
@@ -283,6 +284,10 @@ impl Grants {
             file.limits.push((name, written(&value)));
         }
         let mut grants = Grants::resolve(file, GrantsFile::default())?;
+        grants.guarded = recorded.guarded;
+        for component in &recorded.tools {
+            grants.inputs.add(component);
+        }
         grants.checkpoint = recorded.checkpoint.map(|Octets(bytes)| bytes.into());
         grants.tools = ToolsGrant {
             servers: recorded

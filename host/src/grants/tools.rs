@@ -1,16 +1,19 @@
 //! Tools: MCP servers, commands that may be started for a commission, tool components.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::dir::{Access, DirGrant};
 use super::limits::Unit;
 use super::pattern::covers;
 use crate::error::Hint;
 use crate::schema::{Schema, SchemaError};
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 
 /// An MCP server as written: a command the host starts, or a URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -19,9 +22,17 @@ pub struct ServerSpec {
     /// Unique among the servers of a run, `[a-z0-9_-]+`.
     pub id: String,
     /// The program and its arguments. It runs outside the sandbox, with the operator's `PATH`, a `HOME`
-    /// and a `TMPDIR` of its own, and nothing else in its environment.
+    /// and a `TMPDIR` of its own, and nothing else in its environment. Words that are paths, with a `/` or a `.`
+    /// in them, and lead to something from where wasm-agent was started, are made absolute.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
+    /// Directory the command is started in, relative to this file; an empty one of its own if left out. Paths in the
+    /// command then begin there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<PathBuf>,
+    /// Start the command in `cwd` although the agent may write there: what it finds there, it may run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub writable_cwd: bool,
     /// Where it listens (streamable HTTP), instead of a command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -73,6 +84,8 @@ pub enum ToolsError {
         tool: String,
         source: SchemaError,
     },
+    #[error("cannot start the MCP server `{id}` in `{}`: the agent may write there, and the server may run what it finds", cwd.display())]
+    WritableCwd { id: String, cwd: PathBuf },
     #[error("cannot grant the command `{line}`: it names no program")]
     Command { line: String },
     #[error("cannot grant the tool component `{}`: {reason}", path.display())]
@@ -91,6 +104,10 @@ impl Hint for ToolsError {
             ToolsError::Command { .. } => {
                 Some("write the program and its arguments, as the commission has them".to_owned())
             }
+            ToolsError::WritableCwd { id, cwd } => Some(format!(
+                "choose another directory, or ask for it: `writable-cwd = true`, `--mcp-writable-cwd {id}={}`",
+                cwd.display()
+            )),
             ToolsError::Component { .. } => None,
         }
     }
@@ -103,6 +120,8 @@ pub struct CommandLine {
     pub env: BTreeMap<String, String>,
     /// The program and its arguments; not empty.
     pub words: Vec<String>,
+    /// Where it is started; in an empty directory of its own without.
+    pub cwd: Option<PathBuf>,
 }
 
 impl CommandLine {
@@ -119,8 +138,72 @@ impl CommandLine {
         CommandLine {
             env,
             words: words.map(str::to_owned).collect(),
+            cwd: None,
         }
     }
+
+    /// The same for a process that is started elsewhere: paths of this process's directory are absolute.
+    #[must_use]
+    pub fn from_here(&self) -> CommandLine {
+        CommandLine {
+            words: match self.cwd {
+                None => words_from_here(&self.words),
+                Some(_) => self.words.clone(),
+            },
+            ..self.clone()
+        }
+    }
+}
+
+/// Words of a command line with absolute paths for those that lead to something from here. A plain name stays what it
+/// is: it may be a word that only looks like a file.
+fn words_from_here(words: &[String]) -> Vec<String> {
+    let placed = |(at, word): (usize, &String)| {
+        let path = match at {
+            0 => word.contains('/').then_some(word.as_str()),
+            _ => words_as_paths(word).last(),
+        };
+        let Some(path) = path.filter(|path| path.contains(['/', '.'])) else {
+            return word.clone();
+        };
+        match std::path::absolute(path) {
+            Ok(there) if Path::new(path).is_relative() && there.exists() => {
+                let before = word.strip_suffix(path).unwrap_or_default();
+                format!("{before}{}", there.display())
+            }
+            _ => word.clone(),
+        }
+    };
+    words.iter().enumerate().map(placed).collect()
+}
+
+/// What of a word could be a path: all of it, and what stands behind `--option=`.
+pub(super) fn words_as_paths(word: &str) -> impl Iterator<Item = &str> {
+    let value = word
+        .strip_prefix('-')
+        .and_then(|option| option.split_once('='))
+        .map(|(_, value)| value);
+    std::iter::once(word)
+        .chain(value)
+        .filter(|path| !path.is_empty())
+}
+
+/// The file a program is started from, as far as it can be found: by its path from `cwd`, or by its name in `PATH`.
+pub(crate) fn find_program(program: &str, cwd: &Path) -> Option<PathBuf> {
+    let found = |path: PathBuf| path.is_file().then_some(path);
+    if program.contains('/') {
+        return found(cwd.join(program));
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|path| is_executable(path))
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 impl CommandLine {
@@ -178,6 +261,20 @@ impl ServerSpec {
         }
     }
 
+    /// The same for whoever is started elsewhere: every path is absolute.
+    #[must_use]
+    pub(super) fn from_here(&self) -> ServerSpec {
+        let cwd = self.cwd.as_ref();
+        ServerSpec {
+            cwd: cwd.map(|cwd| std::path::absolute(cwd).unwrap_or_else(|_| cwd.clone())),
+            command: match cwd {
+                None => words_from_here(&self.command),
+                Some(_) => self.command.clone(),
+            },
+            ..self.clone()
+        }
+    }
+
     /// The longest one call may take, in milliseconds, where that is said.
     #[must_use]
     pub fn timeout_ms(&self) -> Option<u64> {
@@ -195,6 +292,7 @@ impl ServerSpec {
                 let line = CommandLine {
                     env: given.map(|name| (name.clone(), String::new())).collect(),
                     words: self.command.clone(),
+                    cwd: None,
                 };
                 line.to_string()
             }
@@ -209,6 +307,12 @@ impl ServerSpec {
             .any(|word| word.contains(char::is_whitespace) || word.is_empty())
         {
             shown["words"] = json!(self.command);
+        }
+        if let Some(cwd) = &self.cwd {
+            shown["cwd"] = json!(cwd);
+        }
+        if self.writable_cwd {
+            shown["writable-cwd"] = json!(true);
         }
         if !self.env.is_empty() {
             shown["env"] = json!(self.env.keys().collect::<Vec<_>>());
@@ -258,6 +362,9 @@ impl ServerSpec {
                 if !self.env.is_empty() || !self.env_secrets.is_empty() {
                     return wrong("only a command has an environment");
                 }
+                if self.cwd.is_some() {
+                    return wrong("only a command has a directory it is started in");
+                }
             }
             (None, [program, ..]) => {
                 if program.is_empty() {
@@ -289,6 +396,14 @@ impl ServerSpec {
         {
             return wrong(&format!("the variable `{name}` is given twice"));
         }
+        if let Some(cwd) = &self.cwd
+            && !cwd.is_dir()
+        {
+            return wrong(&format!("there is no directory `{}`", cwd.display()));
+        }
+        if self.writable_cwd && self.cwd.is_none() {
+            return wrong("it has no `cwd` that could be writable");
+        }
         if let Some(text) = &self.timeout
             && let Err(reason) = Unit::Duration.parse(text)
         {
@@ -313,6 +428,25 @@ impl ServerSpec {
 }
 
 impl ToolsGrant {
+    /// Refuses to start a server where an agent with these directories may write: what programs find in the directory
+    /// they are started in, many of them run.
+    pub(super) fn check_cwd(&self, dirs: &[DirGrant]) -> Result<(), ToolsError> {
+        for server in &self.servers {
+            let Some(cwd) = server.cwd.as_ref().filter(|_| !server.writable_cwd) else {
+                continue;
+            };
+            let real = cwd.canonicalize().unwrap_or_else(|_| cwd.clone());
+            let mut writable = dirs.iter().filter(|dir| dir.access != Access::ReadOnly);
+            if writable.any(|dir| real.starts_with(&dir.host)) && !down(Wall::ServerDirectory) {
+                return Err(ToolsError::WritableCwd {
+                    id: server.id.clone(),
+                    cwd: cwd.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// What the agent may know: what there is, and no command, URL or path.
     #[must_use]
     pub fn to_guest_json(&self) -> Option<Value> {

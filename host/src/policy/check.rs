@@ -14,7 +14,7 @@ use crate::egress::HostRule;
 use crate::egress::target::Target;
 use crate::grants::pattern;
 use crate::grants::secrets::SecretSpec;
-use crate::grants::{Access, GrantError, Grants, GrantsFile, dir, limits};
+use crate::grants::{Access, GrantError, Grants, GrantsFile, ServerSpec, dir, limits};
 use crate::tools::component::name_of;
 use crate::trajectory::used::DirUse;
 
@@ -60,6 +60,15 @@ pub fn check(grants: &GrantsFile, runs: &[Evidence]) -> Result<Vec<Missing>, Gra
     Ok(missing)
 }
 
+/// A server without a directory of this host.
+fn anywhere(server: &ServerSpec) -> ServerSpec {
+    ServerSpec {
+        cwd: None,
+        writable_cwd: false,
+        ..server.clone()
+    }
+}
+
 struct Found<'a> {
     run: &'a str,
     missing: &'a mut Vec<Missing>,
@@ -93,6 +102,7 @@ impl Allowed {
             tools: Vec::new(),
             ca_files: Vec::new(),
             require: crate::grants::Require::default(),
+            mcp_servers: file.mcp_servers.iter().map(anywhere).collect(),
             ..file.clone()
         };
         for spec in &file.dirs {
@@ -274,6 +284,12 @@ impl Allowed {
     }
 
     fn rest(&self, run: &Evidence, found: &mut Found<'_>) {
+        if let Some(component) = &self.rest.component
+            && component.to_string() != run.component
+        {
+            let used = format!("the component {}", run.component);
+            found.push("component", used, quoted(&run.component));
+        }
         if run.used.environment {
             for name in &run.granted.env {
                 if !self.rest.env.contains_key(name) {

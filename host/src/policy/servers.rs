@@ -29,7 +29,7 @@ pub(super) fn server(granted: &Value, tools: &BTreeSet<&str>) -> Option<Server> 
         let line = CommandLine::split(granted.get("command")?.as_str()?);
         table.insert("command".to_owned(), json!(line.words));
     }
-    for name in ["env-secrets", "secret", "timeout"] {
+    for name in ["cwd", "writable-cwd", "env-secrets", "secret", "timeout"] {
         if let Some(value) = granted.get(name) {
             table.insert(name.to_owned(), value.clone());
         }

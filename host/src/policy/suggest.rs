@@ -10,6 +10,7 @@ use super::hosts::{Made, rules};
 use super::limits::limits;
 use super::servers::server;
 use super::toml::{inline, key, plural, quoted, said};
+use crate::digest::Digest;
 use crate::grants::limits as table;
 use crate::grants::pattern::covers;
 use crate::tools::component::name_of;
@@ -105,6 +106,23 @@ impl Page<'_> {
             }
         }
         self.line("version = 1");
+        self.component();
+    }
+
+    /// What was looked at is what is run again. Of several components none is pinned.
+    fn component(&mut self) {
+        let components: BTreeSet<_> = self.runs.iter().map(|run| &run.component).collect();
+        match components.into_iter().collect::<Vec<_>>().as_slice() {
+            [one] if one.parse::<Digest>().is_ok() => {
+                let line = format!("component = {}", quoted(one));
+                self.line(&line);
+            }
+            [] | [_] => {}
+            _ => {
+                let note = "the runs were of several components: none of them is pinned";
+                self.notes.push(note.to_owned());
+            }
+        }
     }
 
     pub(super) fn line(&mut self, line: &str) {

@@ -5,9 +5,11 @@
 //!
 //! Building a project runs its build scripts with the rights of the user, outside of any sandbox.
 
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::SystemTime;
 
 use super::MANIFEST;
 use super::cargo::Tools;
@@ -19,7 +21,7 @@ use crate::grants::ask::{Ask, AskError, EmbedError, embed};
 pub const TARGET: &str = "wasm32-wasip2";
 
 /// Folder in cargo's target folder where components are put.
-const OUTPUT: &str = "wasm-agent";
+pub(super) const OUTPUT: &str = "wasm-agent";
 
 /// A finished component.
 #[derive(Clone, Debug)]
@@ -109,6 +111,8 @@ pub fn build(dir: &Path, on_event: &mut dyn FnMut(BuildEvent)) -> Result<Built, 
             problem,
         })?;
     }
+    let mut sources = metadata.sources(&candidate, dir);
+    sources.extend(compiled.sources());
     let name = candidate.name().to_owned();
     let folder = metadata.target_directory.join(OUTPUT);
     let path = folder.join(format!("{name}.wasm"));
@@ -127,7 +131,9 @@ pub fn build(dir: &Path, on_event: &mut dyn FnMut(BuildEvent)) -> Result<Built, 
     };
     Ok(Built {
         name,
-        artifact: Artifact::open(&path, MAX_ARTIFACT).map_err(BuildError::NotAnAgent)?,
+        artifact: Artifact::open(&path, MAX_ARTIFACT)
+            .map_err(BuildError::NotAnAgent)?
+            .built_from(sources),
         freshness,
     })
 }
@@ -135,6 +141,11 @@ pub fn build(dir: &Path, on_event: &mut dyn FnMut(BuildEvent)) -> Result<Built, 
 /// Writes `bytes` to `path` in one step, unless they are there already.
 fn write_if_changed(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<Freshness> {
     if std::fs::read(path).is_ok_and(|there| there == bytes) {
+        // Whoever only looks tells by this time whether something was changed after it was built.
+        File::options()
+            .write(true)
+            .open(path)?
+            .set_modified(SystemTime::now())?;
         return Ok(Freshness::Fresh);
     }
     std::fs::create_dir_all(folder)?;

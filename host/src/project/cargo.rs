@@ -25,6 +25,27 @@ pub(super) struct Compiled {
     pub(super) freshness: Freshness,
 }
 
+impl Compiled {
+    /// The files of this machine's packages that it was compiled from, as cargo notes them beside it.
+    pub(super) fn sources(&self) -> Vec<PathBuf> {
+        let noted = std::fs::read_to_string(self.path.with_extension("d"));
+        dependencies(&noted.unwrap_or_default())
+    }
+}
+
+/// What stands behind the colon of a line of a makefile. Blanks in names follow a backslash.
+fn dependencies(text: &str) -> Vec<PathBuf> {
+    let lists = text.lines().filter_map(|line| line.split_once(": "));
+    let names = lists.flat_map(|(_, list)| {
+        let list = list.replace("\\ ", "\0");
+        let names = list.split(' ').filter(|name| !name.is_empty());
+        names
+            .map(|name| PathBuf::from(name.replace('\0', " ")))
+            .collect::<Vec<_>>()
+    });
+    names.collect()
+}
+
 impl Tools {
     /// The programs the environment names, as cargo itself chooses them.
     pub(super) fn of_environment(dir: &Path) -> Self {
@@ -208,6 +229,7 @@ pub(super) struct Metadata {
     /// Not there before cargo 1.71.
     workspace_default_members: Option<BTreeSet<String>>,
     pub(super) target_directory: PathBuf,
+    workspace_root: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -225,6 +247,8 @@ pub(super) struct Package {
 #[derive(Deserialize)]
 struct Dependency {
     name: String,
+    /// Where it is, when it is a folder of this machine.
+    path: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -347,7 +371,39 @@ impl std::fmt::Display for Candidate<'_> {
     }
 }
 
+/// Files of a workspace that say how it is built.
+const OF_WORKSPACE: [&str; 4] = [
+    MANIFEST,
+    "Cargo.lock",
+    "rust-toolchain.toml",
+    "rust-toolchain",
+];
+
 impl Metadata {
+    /// What decides what the candidate is built into: its folder, those of the packages it is built with as far as they
+    /// are known here, and what the workspace says of all of them.
+    pub(super) fn sources(&self, candidate: &Candidate<'_>, dir: &Path) -> Vec<PathBuf> {
+        let mut found = vec![dir.to_owned(), self.target_directory.clone()];
+        found.extend(OF_WORKSPACE.map(|name| self.workspace_root.join(name)));
+        let mut packages = vec![candidate.package];
+        while let Some(package) = packages.pop() {
+            found.extend(package.manifest_path.parent().map(Path::to_owned));
+            for path in package
+                .dependencies
+                .iter()
+                .filter_map(|it| it.path.as_ref())
+            {
+                if found.contains(path) {
+                    continue;
+                }
+                found.push(path.clone());
+                let here = |other: &&Package| other.manifest_path.parent() == Some(path);
+                packages.extend(self.packages.iter().find(here));
+            }
+        }
+        found
+    }
+
     /// The agent of the project in `dir`.
     pub(super) fn choose(&self, dir: &Path) -> Result<Candidate<'_>, BuildError> {
         let manifest = dir.join(MANIFEST);

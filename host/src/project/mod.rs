@@ -2,12 +2,14 @@
 
 pub mod build;
 mod cargo;
+pub mod found;
 pub mod scaffold;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub use build::{BuildError, BuildEvent, Built, Freshness, build};
+pub use found::{Found, FoundError, find_built};
 pub use scaffold::{Lang, ScaffoldError, SdkSource, scaffold};
 
 use crate::error::Hint;

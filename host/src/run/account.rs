@@ -17,7 +17,7 @@ use super::supervise::Interrupt;
 use super::taping::Taped;
 use crate::egress::secrets::Guard;
 use crate::engine::Profile;
-use crate::grants::Grants;
+use crate::grants::{Grants, Reach};
 use crate::trajectory::journal::{Journal, Link};
 use crate::trajectory::ledger::{FactLimits, Ledger};
 use crate::trajectory::recorder::Ids;
@@ -121,6 +121,7 @@ impl Account {
         RunHandle {
             session_id,
             directory,
+            in_reach: Reach::default(),
             events,
             interrupt,
             task,
@@ -171,6 +172,8 @@ pub struct RunHandle {
     pub session_id: String,
     /// The run directory.
     pub directory: Option<PathBuf>,
+    /// What the host reads, builds or runs for the run that lies where its agent may write.
+    pub in_reach: Reach,
     events: mpsc::Receiver<Arc<Record>>,
     interrupt: Interrupt,
     task: tokio::task::JoinHandle<Outcome>,

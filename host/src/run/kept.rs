@@ -191,7 +191,6 @@ impl Kept {
     pub(super) fn put_back(&self, grants: &Grants) -> Result<usize, WorkspacesError> {
         let limits = CopyLimits::default();
         let found = self.next_found();
-        let protection = workspaces::protection(grants);
         let mut put_back = 0;
         for (index, dir) in writable(grants).enumerate() {
             let Some(then) = self.workspace(&dir.guest) else {
@@ -201,7 +200,7 @@ impl Kept {
             let folder = found.join(index.to_string());
             // Nothing of it is bounded: it is what the operator had.
             let was = Workspace::prepare(&dir.host, &folder, &limits, &grants.withheld)?
-                .bounded(&protection, None)?;
+                .bounded(&workspaces::protection_of(dir, grants), None)?;
             let paths = was.turn_into(then)?.paths.len();
             put_back += paths;
             if paths == 0 {

@@ -26,7 +26,7 @@ use crate::egress::{Egress, EgressOptions};
 use crate::engine::inspect::{self, asks_models};
 use crate::error::{Exit, Hint};
 use crate::grants::recorded::RecordedError;
-use crate::grants::{DirSpec, FileGrant, FileSpec, GrantError, Grants, Limits};
+use crate::grants::{DirSpec, FileGrant, FileSpec, GrantError, Grants, Limits, Reach};
 use crate::model;
 use crate::preflight::Refusal;
 use crate::recording::tape::TapeError;
@@ -249,6 +249,16 @@ impl Host {
         if !matches!(mode, Mode::Replay(_)) {
             withheld(&granted)?;
         }
+        granted.check_component(agent.artifact.digest())?;
+        let in_reach = match &mode {
+            // What was kept from the recorded run is what is kept from it again.
+            Mode::Replay(_) => Reach::default(),
+            _ => {
+                granted.read_agent(&agent.artifact);
+                granted.read_commission(&commission);
+                granted.guard_inputs()
+            }
+        };
         if let Mode::Onward(onward) = &mode {
             onward.on_copies(&mut granted);
         }
@@ -424,7 +434,8 @@ impl Host {
             secrets,
             interrupt: interrupt.clone(),
         };
-        let handle = account.handle(interrupt, tokio::spawn(drive::drive(job)));
+        let mut handle = account.handle(interrupt, tokio::spawn(drive::drive(job)));
+        handle.in_reach = in_reach;
         Ok(Started { handle, put_back })
     }
 

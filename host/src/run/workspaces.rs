@@ -15,7 +15,7 @@ use super::kept::Kept;
 use crate::capabilities::filesystem::cow::{CopyLimits, CowError, Delta, Workspace};
 use crate::capabilities::filesystem::{Effort, Protection};
 use crate::error::Hint;
-use crate::grants::{self, Access, Grants};
+use crate::grants::{self, Access, DirGrant, Grants};
 use crate::json::printable;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
@@ -70,10 +70,31 @@ pub(super) fn protection(grants: &Grants) -> Protection {
             Protection::Standard(Vec::new())
         }
         grants::Protection::Standard(patterns) => {
-            Protection::Standard(patterns.iter().map(ToString::to_string).collect())
+            let patterns = patterns.iter().map(ToString::to_string);
+            Protection::Standard(patterns.chain(guarded(grants).cloned()).collect())
         }
         grants::Protection::Off => Protection::Off,
     }
+}
+
+/// Places the guest may not change because the host reads, builds or runs what is there.
+fn guarded(grants: &Grants) -> impl Iterator<Item = &String> {
+    let guarded = grants.guarded.iter();
+    guarded.filter(|_| !down(Wall::OperatorInputs))
+}
+
+/// The same for one directory when its content is brought into it: places are called as on the host.
+pub(super) fn protection_of(dir: &DirGrant, grants: &Grants) -> Protection {
+    let mut protection = protection(grants);
+    if let Protection::Standard(patterns) = &mut protection {
+        patterns.retain(|pattern| !pattern.starts_with('/'));
+        let places = guarded(grants).filter_map(|place| {
+            let below = Path::new(place).strip_prefix(&dir.guest).ok()?;
+            Some(dir.host.join(below).display().to_string())
+        });
+        patterns.extend(places);
+    }
+    protection
 }
 
 impl Workspaces {
@@ -111,7 +132,7 @@ impl Workspaces {
             let limits = CopyLimits::default();
             let copy =
                 Workspace::prepare_from(&source, &dir.host, &folder, &limits, &grants.withheld)?
-                    .bounded(&protection(grants), Some(grants.limits.disk_bytes))?;
+                    .bounded(&protection_of(dir, grants), Some(grants.limits.disk_bytes))?;
             let name = folder.join("guest");
             fs::write(&name, &dir.guest).map_err(at("write", &name))?;
             copies.push((guest(), copy));

@@ -91,6 +91,8 @@ pub(super) struct Setup {
     pub(super) limits: &'static [(&'static str, &'static str)],
     pub(super) env: &'static [(&'static str, &'static str)],
     pub(super) protect: Protect,
+    /// Of `work`, what the host reads, builds or runs.
+    pub(super) inputs: &'static [&'static str],
     /// The tool server `s`, which this program itself is in another process.
     pub(super) server: Option<Server>,
     /// In the words of `--require`; schemas are files of the world.
@@ -113,6 +115,7 @@ impl Setup {
             limits: &[],
             env: &[],
             protect: Protect::Standard,
+            inputs: &[],
             server: None,
             require: &[],
             hosts: &[],
@@ -135,6 +138,10 @@ impl Setup {
 
     pub(super) const fn protect(self, protect: Protect) -> Setup {
         Setup { protect, ..self }
+    }
+
+    pub(super) const fn reads(self, inputs: &'static [&'static str]) -> Setup {
+        Setup { inputs, ..self }
     }
 
     pub(super) const fn served(self, server: Server) -> Setup {

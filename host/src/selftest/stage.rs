@@ -357,5 +357,10 @@ fn grants(world: &World, setup: &Setup, told: &str) -> Result<Grants, String> {
         limits: LIMITS.iter().chain(setup.limits).map(owned).collect(),
         ..GrantsFile::default()
     };
-    Grants::resolve(file, GrantsFile::default()).map_err(|error| error.to_string())
+    let grants = Grants::resolve(file, GrantsFile::default());
+    let mut grants = grants.map_err(|error| error.to_string())?;
+    for name in setup.inputs {
+        grants.inputs.add(world.path("work").join(name));
+    }
+    Ok(grants)
 }

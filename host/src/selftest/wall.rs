@@ -54,6 +54,7 @@ walls! {
     ApplyBytes, "apply-bytes", "Applying makes a directory grow by no more than the run was allowed.";
     ApplyModes, "apply-modes", "What is applied can be read by nobody who could not read it before.";
     HostPlaces, "host-places", "Where the host keeps its own data, no guest finds or makes anything, whatever is granted.";
+    OperatorInputs, "operator-inputs", "What the host reads, builds or runs is not changed where an agent may write.";
     PseudoDirs, "pseudo-dirs", "Directories that show the host itself cannot be granted.";
     DiskBytes, "disk-bytes", "Bytes written to disk are counted before they are written.";
     FileBytes, "file-bytes", "A file does not grow beyond its limit.";
@@ -123,6 +124,7 @@ walls! {
     // Tools.
     Commands, "commands", "A commission starts no program but one the operator granted, word by word.";
     ServerEnvironment, "server-environment", "A tool server gets nothing of the host's environment but the path.";
+    ServerDirectory, "server-directory", "A tool server is not started in a directory that an agent may write to.";
     ToolAsked, "tool-asked", "A tool is called when a model has asked for it, with these arguments, and never else.";
     ToolAllow, "tool-allow", "A tool of a server that is not granted is neither shown nor called.";
     ToolArguments, "tool-arguments", "Arguments of a tool stay within what the operator says.";
@@ -130,6 +132,7 @@ walls! {
     ReplayTools, "replay-tools", "A replay starts no tool server and loads no tool component.";
     ToolResult, "tool-result", "The result of a tool is bounded in size.";
     // The artifact.
+    Pin, "pin", "Grants that are for one component start no other.";
     Imports, "imports", "A component that imports what the host does not offer is not started.";
     Nesting, "nesting", "Types nested too deeply for the host's stack are not read.";
     LoadTime, "load-time", "Nobody waits longer for a component to be compiled than its budget.";

@@ -89,6 +89,7 @@ fn operators(spec: &ServerSpec, egress: &Egress, secrets: &Secrets) -> Result<Re
         return Ok(Reach::Command(CommandLine {
             env,
             words: spec.command.clone(),
+            cwd: spec.cwd.clone(),
         }));
     };
     let rule: HostRule = rule_of(url).map_err(NotTried::Unusable)?;
@@ -133,6 +134,7 @@ fn commissioned(
             let asked = CommandLine {
                 env: server.env.clone(),
                 words: words.into_iter().cloned().collect(),
+                cwd: None,
             };
             match granted {
                 Some(line) => Ok(Reach::Command(line.clone())),

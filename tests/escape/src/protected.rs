@@ -14,6 +14,8 @@ pub const CASES: &[(&str, Case)] = &[
     ("protected-removal", removal),
     ("protected-repository", repository),
     ("protected-extra", extra),
+    ("operator-inputs", inputs),
+    ("operator-inputs-file", input_file),
     ("unprotected", unprotected),
 ];
 
@@ -207,6 +209,45 @@ fn repository(trial: &mut Trial, _: &str) {
         "not all of it can be made",
         parts.iter().any(Result::is_err),
     );
+}
+
+/// The host reads `hello.txt` and all of `sub/inner`.
+fn inputs(trial: &mut Trial, _: &str) {
+    let work = dir("/work");
+    trial.works("reading is fine", read(&work, "hello.txt"));
+    trial.works("reading below is fine", read(&work, "sub/inner/inner.txt"));
+    trial.works("a file beside it", write(&work, "sub/hello.txt", "x"));
+    for path in [
+        "hello.txt",
+        "Hello.TXT",
+        "./sub/../hello.txt",
+        "sub/inner/inner.txt",
+        "sub/inner/new.txt",
+    ] {
+        trial.refused(path, create(&work, path));
+    }
+    trial.refused("unlink", work.unlink_file_at("hello.txt"));
+    trial.refused(
+        "something into its place",
+        work.rename_at("sub/hello.txt", &work, "hello.txt"),
+    );
+    trial.refused("its folder elsewhere", work.rename_at("sub", &work, "other"));
+    trial.refused(
+        "another name of it",
+        work.link_at(KEEP, "hello.txt", &work, "linked"),
+    );
+    trial.refused(
+        "a link in its place",
+        work.symlink_at("script", "sub/inner/link"),
+    );
+}
+
+/// The host reads the single file that is granted.
+fn input_file(trial: &mut Trial, _: &str) {
+    let one = dir("/one");
+    trial.works("reading is fine", read(&one, "hello.txt"));
+    trial.refused("writing", write(&one, "hello.txt", "changed"));
+    trial.refused("truncating", create(&one, "hello.txt"));
 }
 
 /// `hello.txt` and `sub/in*` are protected besides.

@@ -18,6 +18,9 @@ impl Disk {
     /// Refuses what a rule keeps from happening at a canonical place.
     pub(super) fn guard(&self, place: &Place, act: Act) -> Result<(), Refusal> {
         self.left_alone(place, act)?;
+        if let Some(rule) = self.rules.find_place(|| self.guest_path(place), act) {
+            return Err(self.protected(place, rule.to_owned()));
+        }
         if self.is_single(place, act)? || down(Wall::Protected) {
             return Ok(());
         }

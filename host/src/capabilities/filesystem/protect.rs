@@ -155,7 +155,8 @@ pub const PROTECTED: &[Protected] = &[
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protection {
-    /// [`PROTECTED`], and these patterns of the operator's.
+    /// [`PROTECTED`], and these patterns of the operator's. One that begins with `/` is a place, as the guest calls it, with
+    /// what lies below.
     Standard(Vec<String>),
     /// None; and files with names outside the directory may be written in place. The operator has said so
     /// in as many words.
@@ -188,6 +189,8 @@ pub(super) struct Rules {
     first: HashMap<String, Vec<usize>>,
     /// Rules whose first name has a `*`.
     wild: Vec<usize>,
+    /// Rules about one place.
+    places: Vec<Rule>,
     off: bool,
 }
 
@@ -220,6 +223,14 @@ impl Rules {
     }
 
     fn add(&mut self, pattern: &str, scope: Scope, reason: &str) {
+        if pattern.starts_with('/') {
+            self.places.push(Rule {
+                parts: parts_of(pattern),
+                scope,
+                text: format!("`{pattern}` is protected: the host reads, builds or runs it"),
+            });
+            return;
+        }
         let parts: Vec<String> = pattern
             .split('/')
             .map(fold)
@@ -269,6 +280,20 @@ impl Rules {
         None
     }
 
+    /// The rule that keeps something from happening at a place, as the guest calls it.
+    pub(super) fn find_place(&self, path: impl FnOnce() -> String, act: Act) -> Option<&str> {
+        if self.places.is_empty() {
+            return None;
+        }
+        let names = parts_of(&path());
+        let decides = |rule: &&Rule| {
+            let same = rule.parts.iter().zip(&names).all(|(a, b)| a == b);
+            // What lies above would take it along.
+            same && (names.len() >= rule.parts.len() || act == Act::Whole)
+        };
+        self.places.iter().find(decides).map(|it| it.text.as_str())
+    }
+
     /// The names that are protected in every `.git`, if git's rules are on.
     pub(super) fn in_git(&self) -> impl Iterator<Item = (&str, &str)> {
         let rules = self.first.get(".git").into_iter().flatten();
@@ -304,6 +329,11 @@ impl Rule {
             Scope::File => names.len() == self.parts.len() && act != Act::Dir,
         }
     }
+}
+
+fn parts_of(path: &str) -> Vec<String> {
+    let names = path.split('/').filter(|name| !name.is_empty());
+    names.map(fold).collect()
 }
 
 /// Compares a name with a pattern in which `*` stands for any characters. Linear but for the last star.
@@ -402,6 +432,28 @@ mod tests {
         ] {
             assert!(!denied(path, Act::File), "{path}");
         }
+    }
+
+    #[test]
+    fn a_place_is_kept_with_all_below_and_nothing_else() {
+        let rules = Rules::new(&Protection::Standard(vec!["/work/My.wasm".to_owned()]));
+        let denied = |path: &str, act| rules.find_place(|| path.to_owned(), act).is_some();
+        for path in ["/work/my.wasm", "/work/MY.WASM", "/work/my.wasm/x"] {
+            assert!(denied(path, Act::File), "{path}");
+        }
+        for path in ["/work", "/work/x/my.wasm", "/my.wasm", "/work/my.wasm2"] {
+            assert!(
+                !denied(path, Act::File) && !denied(path, Act::Dir),
+                "{path}"
+            );
+        }
+        assert!(denied("/work", Act::Whole));
+        assert!(!denied("/work/other", Act::Whole));
+        assert!(
+            rules
+                .find(&[], Path::new("work/my.wasm"), Act::File)
+                .is_none()
+        );
     }
 
     #[test]

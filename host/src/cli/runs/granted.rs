@@ -30,6 +30,9 @@ pub(super) fn granted(grants: &Value) -> String {
         }
     }
     let text = |key: &str| grants.get(key).and_then(Value::as_str);
+    if let Some(component) = text("component") {
+        flag("--component", component);
+    }
     if let Some(proxy) = text("proxy") {
         flag("--proxy", proxy);
     }
@@ -54,6 +57,15 @@ pub(super) fn granted(grants: &Value) -> String {
         let reached = member(server, "url").or(member(server, "command"));
         let reached = reached.unwrap_or_default();
         flag("--mcp", &format!("{}={reached}", id(server)));
+        if let Some(cwd) = member(server, "cwd") {
+            let writable = server.get("writable-cwd").and_then(Value::as_bool) == Some(true);
+            let name = if writable {
+                "--mcp-writable-cwd"
+            } else {
+                "--mcp-cwd"
+            };
+            flag(name, &format!("{}={cwd}", id(server)));
+        }
     }
     for evidence in required(grants) {
         flag("--require", &evidence);
@@ -143,6 +155,7 @@ mod tests {
     #[test]
     fn everything_that_was_granted_is_shown() {
         let grants = json!({
+            "component": "sha256:00",
             "dirs": ["/repo::/work:rw"],
             "hosts": ["GET api.example.com"],
             "ca-files": ["/ca.pem"],
@@ -153,7 +166,7 @@ mod tests {
             "secrets": [{ "name": "key", "host": "api.example.com", "header": "x-key" }],
             "leaks": "warn",
             "mcp-servers": [
-                { "id": "files", "command": "npx files" },
+                { "id": "files", "command": "npx files", "cwd": "/srv" },
                 { "id": "web", "url": "https://x.org/mcp", "tools": ["*"] },
             ],
             "commands": ["npx other"],
@@ -170,12 +183,14 @@ mod tests {
             "--tool /search.wasm",
             r"--arg 'it'\''s [2J'",
             "--arg ''",
+            "--component sha256:00",
             "--proxy http://proxy:3128",
             "--prices /prices.csv",
             "--provider ollama=http://localhost:11434/v1",
             "--secret key@api.example.com",
             "--leaks warn",
             "--mcp 'files=npx files'",
+            "--mcp-cwd files=/srv",
             "--mcp web=https://x.org/mcp",
         ];
         assert_eq!(shown.lines().collect::<Vec<_>>(), expected);

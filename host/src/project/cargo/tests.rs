@@ -16,7 +16,7 @@ fn metadata(packages: &[(&str, serde_json::Value, serde_json::Value)]) -> Metada
         })
         .collect();
     serde_json::from_value(json!({
-        "packages": packages, "workspace_members": ids, "target_directory": "/w/target",
+        "packages": packages, "workspace_members": ids, "target_directory": "/w/target", "workspace_root": "/w",
         "workspace_default_members": ids,
     }))
     .unwrap()
@@ -85,6 +85,7 @@ fn a_program_of_a_workspace_is_an_agent_only_when_something_says_so() {
     let mut both = metadata(&[plain, ("speaks", json!([program("speaks")]), json!(null))]);
     both.packages[1].dependencies.push(Dependency {
         name: SDK.to_owned(),
+        path: None,
     });
     let chosen = choose(&both).unwrap();
     assert!(chosen.starts_with("speaks = program"), "{chosen}");
@@ -314,4 +315,12 @@ mod scripted {
         assert!(matches!(error, BuildError::Tool { .. }));
         assert!(error.hint().unwrap().contains("rustup.rs"));
     }
+}
+
+#[test]
+fn what_was_compiled_is_noted_beside_it() {
+    let text = "/w/target/x.wasm: /w/src/lib.rs /w/a\\ b/data.txt\n\n/w/other: /w/build.rs\n";
+    let paths = ["/w/src/lib.rs", "/w/a b/data.txt", "/w/build.rs"].map(PathBuf::from);
+    assert_eq!(dependencies(text), paths);
+    assert!(dependencies("nothing").is_empty());
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::super::case::{Case, Trying, Verdict, host};
 use super::super::component::{self, Parts};
 use super::super::guests;
+use super::super::setup::{Dirs, Setup};
 use super::super::stage::{self, Stage};
 use super::super::wall::Wall;
+use crate::digest::Digest;
 use crate::engine::artifact::MAX_ARTIFACT;
 use crate::engine::{Allocation, Artifact, Cache, Engine, Profile};
 use crate::grants::ask;
@@ -54,6 +56,13 @@ pub(super) const CASES: &[Case] = &[
         "CWE-20",
         "A component with a byte changed anywhere does not bring the host down.",
         flipped,
+    ),
+    host(
+        "artifact-pinned",
+        Wall::Pin,
+        "CWE-494",
+        "Another component than the one the grants are for is not started.",
+        pinned,
     ),
     host(
         "artifact-not-one",
@@ -346,4 +355,30 @@ fn ask_forged(_: &Stage) -> Trying<'_> {
         }
         Verdict::of(wrong, "each was refused")
     })
+}
+
+fn pinned(stage: &Stage) -> Trying<'_> {
+    Box::pin(async { other_than_pinned(stage).await.into() })
+}
+
+async fn other_than_pinned(stage: &Stage) -> Result<String, String> {
+    const SETUP: Setup = Setup::new(Dirs::Nothing);
+    let world = stage.world(&SETUP).await;
+    let world = world.map_err(|verdict| format!("{verdict:?}"))?;
+    let start = |pin: Digest| {
+        let request = stage::request(&world, &stage.escape, &SETUP, "escape-pin", "none");
+        let mut request = request?;
+        request.grants.component = Some(pin);
+        Ok::<_, String>(stage.host.start(request))
+    };
+    let own = stage.escape.artifact().digest();
+    let run = start(own)?.map_err(|error| format!("with its own digest: {error}"))?;
+    let _ = run.outcome().await;
+    match start(Digest::of(b"another one"))? {
+        Err(error) => Ok(error.to_string()),
+        Ok(run) => {
+            let _ = run.outcome().await;
+            Err("it was started".to_owned())
+        }
+    }
 }

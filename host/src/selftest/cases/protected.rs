@@ -73,6 +73,24 @@ pub(super) const CASES: &[Case] = &[
             .check(extra_is_there),
     ),
     guest(
+        "operator-inputs",
+        Wall::OperatorInputs,
+        "CWE-829",
+        "What the host reads, builds or runs is not changed, whatever it is reached through.",
+        WORK.reads(&["hello.txt", "sub/inner"])
+            .check(extra_is_there),
+    ),
+    guest(
+        "operator-inputs-file",
+        Wall::OperatorInputs,
+        "CWE-829",
+        "Nor where it is granted as a single file.",
+        Setup::new(Dirs::File)
+            .reads(&["hello.txt"])
+            .leaves(&[Trace::Denied])
+            .check(extra_is_there),
+    ),
+    guest(
         "unprotected",
         Wall::LinkTargets,
         "CWE-59",

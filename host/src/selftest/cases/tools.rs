@@ -12,6 +12,8 @@ use super::super::stage::{self, Stage};
 use super::super::wall::Wall;
 use crate::digest::Digest;
 use crate::engine::{Cache, Profile};
+use crate::grants::dir::DirError;
+use crate::grants::{DirSpec, Grants, GrantsFile, ServerSpec};
 use crate::recording::format::{Answer, ClockKind, Component, End, Entry, FORMAT, Header, Reader};
 use crate::recording::{Recording, Seed};
 use crate::run::{Host, HostOptions, Mode, RunRequest};
@@ -94,6 +96,13 @@ pub(super) const CASES: &[Case] = &[
             .check(results_are_short),
     ),
     host(
+        "tool-directory",
+        Wall::ServerDirectory,
+        "CWE-427",
+        "A server is not started in a directory the agent may write to, unless that is asked for.",
+        started_there,
+    ),
+    host(
         "tool-replayed",
         Wall::ReplayTools,
         "CWE-669",
@@ -101,6 +110,46 @@ pub(super) const CASES: &[Case] = &[
         replayed,
     ),
 ];
+
+fn started_there(stage: &Stage) -> Trying<'_> {
+    Box::pin(async { start_there(stage).await.into() })
+}
+
+/// Grants a server that starts where the agent may write.
+async fn start_there(stage: &Stage) -> Result<String, String> {
+    const WORK: Setup = Setup::new(Dirs::Work);
+    let world = stage.world(&WORK).await;
+    let world = world.map_err(|verdict| format!("{verdict:?}"))?;
+    let spec = |access: &str, writable_cwd| {
+        let dir = format!("{}::/work:{access}", world.path("work").display());
+        let dir: DirSpec = dir.parse().map_err(|error: DirError| error.to_string())?;
+        let server = ServerSpec {
+            id: "s".to_owned(),
+            command: vec!["true".to_owned()],
+            cwd: Some(world.path("work/sub")),
+            writable_cwd,
+            ..ServerSpec::default()
+        };
+        let file = GrantsFile {
+            dirs: vec![dir],
+            mcp_servers: vec![server],
+            ..GrantsFile::default()
+        };
+        Ok::<_, String>(Grants::resolve(file, GrantsFile::default()))
+    };
+    for (access, asked) in [("ro", false), ("rw", true)] {
+        let granted = spec(access, asked)?;
+        granted.map_err(|error| format!("{access}, asked for ({asked}): {error}"))?;
+    }
+    let mut saw = String::new();
+    for access in ["rw", "cow"] {
+        match spec(access, false)? {
+            Err(error) => saw = error.to_string(),
+            Ok(_) => return Err(format!("it may be started in a directory granted {access}")),
+        }
+    }
+    Ok(saw)
+}
 
 fn replayed(stage: &Stage) -> Trying<'_> {
     Box::pin(async { replay(stage).await.into() })

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use crate::grants::CommandLine;
+use crate::grants::tools::find_program;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
 
@@ -21,7 +22,7 @@ pub(super) struct Process {
     child: Child,
     /// The group of the program, while it has not been reaped: the number may be somebody else's later.
     group: Option<Pid>,
-    /// `HOME` and `TMPDIR` of the program; removed with it.
+    /// `HOME`, `TMPDIR` and, unless the operator names another, the working directory of the program; removed with it.
     _home: TempDir,
 }
 
@@ -33,7 +34,11 @@ pub(super) struct Streams {
 }
 
 impl Process {
-    /// Starts `line` in a process group of its own, in the host's working directory.
+    /// Starts `line` in a process group of its own.
+    ///
+    /// It starts in an empty directory, unless the operator names another: many programs run what they find in their
+    /// working directory, and the host's is often one an agent may write to. Paths in the line lead where they lead from
+    /// the host's.
     ///
     /// Its environment is what was granted, and: `PATH`, because programs such as `npx` find others by it;
     /// `HOME` and `TMPDIR`, an empty directory that is removed afterwards.
@@ -42,13 +47,21 @@ impl Process {
     ///
     /// There is no such program, or it cannot be started.
     pub(super) fn start(line: &CommandLine) -> io::Result<(Process, Streams)> {
-        let (program, args) = line
+        let placed = line.from_here();
+        let (program, args) = placed
             .words
             .split_first()
             .ok_or_else(|| io::Error::other("the command names no program"))?;
         let home = tempfile::Builder::new().prefix("wasm-agent-").tempdir()?;
-        let mut command = Command::new(program);
+        let cwd = line.cwd.as_deref();
+        // Found from here: what `PATH` says in relative terms is not meant from there.
+        let found = find_program(program, cwd.unwrap_or(Path::new("")))
+            .and_then(|path| std::path::absolute(path).ok());
+        let mut command = Command::new(found.as_deref().unwrap_or(Path::new(program)));
         command.args(args);
+        if !down(Wall::ServerDirectory) {
+            command.current_dir(cwd.unwrap_or(home.path()));
+        }
         if !down(Wall::ServerEnvironment) {
             command.env_clear();
         }
