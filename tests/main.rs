@@ -34,6 +34,7 @@ mod policy;
 mod project;
 mod providers;
 mod recording;
+mod refusals;
 mod replay;
 mod replay_http;
 mod run;

@@ -14,6 +14,9 @@ const MAX_CONTINUATIONS: u32 = 3;
 /// How often a conversation the model calls too long is shortened and asked again.
 const MAX_SHORTENINGS: u32 = 4;
 
+/// How often the model is told in a conversation that its reply could not be read.
+const MAX_GARBLED: u32 = 2;
+
 /// How a conversation came to its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -40,6 +43,8 @@ pub(super) struct Conversation<'a> {
     /// Tokens of the last request and its reply, as the provider counted them.
     counted: usize,
     turns: u32,
+    /// How often a reply could not be read.
+    garbled: u32,
     ending: Ending,
 }
 
@@ -72,6 +77,7 @@ impl<'a> Conversation<'a> {
             messages: Vec::new(),
             counted: 0,
             turns: 0,
+            garbled: 0,
             ending: Ending::ByItself,
         };
         conversation.collect_tools();
@@ -294,6 +300,14 @@ impl<'a> Conversation<'a> {
                     }
                     shortened += 1;
                 }
+                // Its next attempt may be readable, when it knows that this one was not.
+                Err(ModelError::Garbled(failure)) if self.garbled < MAX_GARBLED => {
+                    self.garbled += 1;
+                    self.tell(&format!(
+                        "Your last reply could not be read: {}. Reply again.",
+                        failure.message
+                    ));
+                }
                 // The schema is in the system prompt too.
                 Err(ModelError::Unsupported(_)) if self.enforced => self.enforced = false,
                 Err(error @ ModelError::Limit(_)) => {
@@ -346,13 +360,25 @@ impl<'a> Conversation<'a> {
                 results.push(ToolResult::error(
                     &*first.id,
                     // In the host's words: it has answered this call in the trajectory.
-                    format!("tool `{}` is not available in this run", first.name),
+                    self.refusal(first),
                 ));
             } else {
                 results.push(self.call_own(reply, first));
             }
         }
         results
+    }
+
+    /// Why the host has refused a call.
+    fn refusal(&self, call: &ToolCall) -> String {
+        let input: Value = serde_json::from_str(&call.input).unwrap_or_default();
+        let is_offered = self.tools.iter().any(|tool| tool.name == call.name);
+        match (input.get("unparsed_arguments"), input.get("error")) {
+            (Some(_), Some(Value::String(reason))) if is_offered => {
+                format!("the arguments are not a JSON object: {reason}")
+            }
+            _ => format!("tool `{}` is not available in this run", call.name),
+        }
     }
 
     /// Is this call carried out at all?

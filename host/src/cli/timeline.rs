@@ -206,9 +206,13 @@ fn audit(audit: &Value) -> Parts {
             let wait = duration(Duration::from_millis(data.number("wait_ms")));
             let class = data.text("class").replace('_', " ");
             let message = clipped(&data.text("message"), QUOTE);
+            let again = match data.text("without") {
+                member if member.is_empty() => format!("again in {wait}"),
+                member => format!("again without `{member}`"),
+            };
             (
                 "retry",
-                format!("{} {class}: {message}; again in {wait}", data.text("model")),
+                format!("{} {class}: {message}; {again}", data.text("model")),
                 YELLOW,
             )
         }
@@ -365,6 +369,12 @@ mod tests {
         assert_eq!(
             show(retry).unwrap(),
             "retry: a/b rate limited: slow down; again in 1.50 s"
+        );
+        let without = r#""audit":{"kind":"model_retry","model":"a/b","attempt":1,"class":"rejected","status":400,
+            "message":"no","wait_ms":0,"without":"stream_options"}"#;
+        assert_eq!(
+            show(without).unwrap(),
+            "retry: a/b rejected: no; again without `stream_options`"
         );
         let request = r#""audit":{"kind":"request","caller":"guest","method":"GET","url":"https://a.example/",
             "status":200,"bytes_out":0,"bytes_in":2048,"milliseconds":34}"#;

@@ -6,12 +6,12 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::wire::{Class, Failure};
 use super::{Delta, Reply, StopCause};
 use crate::json::{self, printable};
-use crate::trajectory::content::Block;
+use crate::trajectory::content::{self, Block};
 use crate::trajectory::fact::Usage;
 
 /// Blocks of one reply. Real replies have a few dozen.
@@ -73,8 +73,8 @@ pub(super) struct Handle(usize);
 /// What to do with calls whose arguments are not a JSON object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BrokenCalls {
-    /// The reply is complete: it is not one.
-    Fail,
+    /// The reply is complete: they are marked, and answered with an error.
+    Mark,
     /// The reply was cut off: they are left out.
     LeaveOut,
 }
@@ -393,11 +393,10 @@ impl Assembly {
                     let input = match input(arguments) {
                         Ok(input) => input,
                         Err(_) if broken == BrokenCalls::LeaveOut => continue,
+                        // The call is a fact, and the model has to hear what was wrong with it.
                         Err(reason) => {
-                            return Err(garbled(format!(
-                                "the arguments of a call of `{}` are not a JSON object: {reason}",
-                                printable(name)
-                            )));
+                            block.insert(content::MALFORMED.to_owned(), reason.as_str().into());
+                            json!({"unparsed_arguments": shown(arguments), "error": reason})
                         }
                     };
                     block.insert("type".to_owned(), "tool_use".into());
@@ -449,10 +448,10 @@ pub(super) fn is_made_up(id: &str) -> bool {
 
 /// Something that is not an answer.
 pub(super) fn garbled(reason: impl Into<String>) -> Failure {
-    Failure {
-        class: Class::Garbled,
-        message: format!("cannot read the answer: {}", reason.into()),
-    }
+    Failure::new(
+        Class::Garbled,
+        format!("cannot read the answer: {}", reason.into()),
+    )
 }
 
 /// Parses the data of an event.
@@ -572,6 +571,12 @@ fn is_unique(id: &str) -> bool {
         && !counted
         && !is_made_up(id)
         && id.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// The beginning of arguments that do not parse.
+fn shown(arguments: &str) -> String {
+    const MAX_CHARS: usize = 16 << 10;
+    arguments.chars().take(MAX_CHARS).collect()
 }
 
 /// Calls without arguments come with an empty text.

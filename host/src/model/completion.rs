@@ -10,6 +10,7 @@ use super::arrival::Arrival;
 use super::error::{AskError, Failed, ModelError, ProviderFailure, one_line};
 use super::exchange::Arrived;
 use super::provider::Target;
+use super::refused;
 use super::retry::{self, Next};
 use super::service::{Run, Source};
 use super::taped::{Step, Timed};
@@ -93,6 +94,8 @@ pub struct Completion {
     request: Request,
     frame: Option<String>,
     attempt: u32,
+    /// How many of the attempts were made again without something that was refused.
+    shortened: u32,
     arrival: Option<Arrival>,
     /// An answer is on its way, here or on the tape.
     open: bool,
@@ -124,6 +127,7 @@ impl Completion {
             request,
             frame,
             attempt: 0,
+            shortened: 0,
             arrival: None,
             open: false,
             sent: Instant::now(),
@@ -211,7 +215,7 @@ impl Completion {
                 return Ok(self.timed(Step::Failed(failed)));
             }
         };
-        let sent = self.run.send(&source, &self.request);
+        let sent = self.run.send(&source, &self.target, &self.request);
         let step = match tokio::time::timeout(self.idle(), sent).await {
             Ok(Ok(arrival)) => {
                 self.arrival = Some(arrival);
@@ -509,6 +513,15 @@ impl Completion {
         if let Some(reply) = void.filter(|reply| reply.usage.is_some()) {
             self.spend(&reply);
         }
+        if let Some(member) = failed.leave_out.take() {
+            let is_new = self.run.leave_out(&self.target, &member);
+            if member == refused::SCHEMA {
+                // The agent has to know, and asks again without.
+                failed.failure.class = Class::Unsupported;
+            } else if is_new {
+                return self.shorten(failed, member).map(Some);
+            }
+        }
         let max = self.run.limits().model_attempts;
         let jitter = self.run.jitter(self.attempt);
         let decided = self.run.tape.observe(
@@ -517,7 +530,7 @@ impl Completion {
             || {
                 let left = self.run.time_left();
                 Ok(
-                    match retry::next(&failed, self.attempt, max, jitter, left) {
+                    match retry::next(&failed, self.attempt - self.shortened, max, jitter, left) {
                         Next::Again(wait) => Some(wait),
                         Next::GiveUp => None,
                     },
@@ -525,6 +538,10 @@ impl Completion {
             },
         )?;
         let Some(wait) = decided else {
+            if let Some(beyond) = retry::beyond(&failed) {
+                let message = &mut failed.failure.message;
+                *message = format!("{message} ({beyond})");
+            }
             self.give_up(failed)?;
             return Ok(None);
         };
@@ -536,12 +553,29 @@ impl Completion {
             message: failed.failure.message.clone(),
             wait_ms: millis(wait),
             tokens: usage.map(|usage| usage.input_tokens.saturating_add(usage.output_tokens)),
+            without: None,
         })?;
         let tape = &self.run.tape;
         tape.advance(tape.peek().saturating_add(micros(wait)));
         let waits = tape.pace() == Pace::Real;
         self.wait_until = waits.then(|| tokio::time::Instant::now() + wait);
         Ok(Some(Piece::Retry(failed.failure.message)))
+    }
+
+    /// Asks again at once, without the member of the request that was refused.
+    fn shorten(&mut self, failed: Failed, member: String) -> Result<Piece, AskError> {
+        self.shortened += 1;
+        self.run.ledger.audit(Audit::ModelRetry {
+            model: self.target.to_string(),
+            attempt: self.attempt,
+            class: failed.failure.class.as_str(),
+            status: failed.status,
+            message: failed.failure.message.clone(),
+            wait_ms: 0,
+            tokens: None,
+            without: Some(member),
+        })?;
+        Ok(Piece::Retry(failed.failure.message))
     }
 
     fn give_up(&mut self, failed: Failed) -> Result<(), AskError> {

@@ -77,14 +77,18 @@ pub struct Failed {
     pub status: Option<u16>,
     /// How long the provider wants to be left alone.
     pub retry_after: Option<std::time::Duration>,
+    /// The member of the request that was refused and can be left out: its name in `refused`'s table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leave_out: Option<String>,
 }
 
 impl From<Failure> for Failed {
     fn from(failure: Failure) -> Failed {
         Failed {
+            retry_after: failure.retry_after,
             failure,
             status: None,
-            retry_after: None,
+            leave_out: None,
         }
     }
 }
@@ -93,11 +97,7 @@ impl Failed {
     /// A failure without an answer.
     #[must_use]
     pub fn new(class: Class, message: impl Into<String>) -> Failed {
-        Failure {
-            class,
-            message: message.into(),
-        }
-        .into()
+        Failure::new(class, message).into()
     }
 }
 

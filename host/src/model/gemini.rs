@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Request;
 use super::assembly::text;
 use super::provider_error::{self, Report};
+use super::retry_after;
 use super::wire::{Decoder, Endpoint, Failure, Outgoing, Unsupported, Wire};
 
 /// Marks thought signatures in the signature of a thinking block.
@@ -47,6 +48,7 @@ impl Wire for Gemini {
 
 /// Reads an error of Google's shape; without `alt=sse` it comes in a list.
 fn report(value: &Value) -> Report {
+    let retry_after = retry_after::in_document(value, jiff::Timestamp::now());
     let value = value.get(0).unwrap_or(value);
     let error = value.get("error").unwrap_or(value);
     let details = error.get("details").and_then(Value::as_array);
@@ -73,6 +75,7 @@ fn report(value: &Value) -> Report {
             .filter(|code| (400..600).contains(code)),
         codes,
         message: text(error, "message").map(str::to_owned),
+        retry_after,
     }
 }
 

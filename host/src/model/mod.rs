@@ -7,6 +7,7 @@ pub mod anthropic;
 pub mod arrival;
 mod assembly;
 pub mod completion;
+mod context_limit;
 pub mod error;
 pub mod exchange;
 pub mod gemini;
@@ -16,7 +17,9 @@ pub mod openai_responses;
 pub mod price;
 pub mod provider;
 mod provider_error;
+mod refused;
 pub mod retry;
+mod retry_after;
 pub mod scripted;
 pub mod service;
 pub mod spent;
@@ -25,6 +28,7 @@ mod strict_schema;
 mod taped;
 #[cfg(test)]
 mod testing;
+mod tool_schema;
 pub mod validate;
 pub mod wire;
 

@@ -17,6 +17,10 @@ use super::wire::{Decoder, Endpoint, Failure, Outgoing, Unsupported, Wire};
 /// Marks `reasoning_details` of `OpenRouter` in the signature of a thinking block.
 const REASONING_DETAILS: &str = "openrouter";
 
+/// Marks the reasoning of a server that calls it `reasoning_content`: servers that do want it back beside
+/// the calls it led to.
+const REASONING_CONTENT: &str = "reasoning_content";
+
 /// The format of `POST {base_url}/chat/completions`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ChatCompletions;

@@ -367,6 +367,39 @@ impl Provider {
         format!("{}{path}", self.base_url)
     }
 
+    /// The same failure, with a hint where the base URL may be the cause of it.
+    pub(super) fn explained(&self, mut failed: Failed) -> Failed {
+        let message = &mut failed.failure.message;
+        let lower = message.to_ascii_lowercase();
+        let is_unknown = failed.status == Some(404) || failed.status == Some(405);
+        let is_path = is_unknown
+            || lower.contains("unexpected endpoint")
+            || lower.contains(" with a web page");
+        if failed.failure.class != Class::Rejected || !is_path {
+            return failed;
+        }
+        let Provider { id, base_url, .. } = self;
+        let path = url::Url::parse(base_url).map(|url| url.path().trim_matches('/').to_owned());
+        let is_bare = path.as_ref().is_ok_and(String::is_empty);
+        let has_version = path.is_ok_and(|path| path.rsplit('/').next() == Some("v1"));
+        let hint = match self.api {
+            Api::OpenaiChat | Api::OpenaiResponses if is_bare => Some(format!(
+                "; most servers have it under `/v1`: `--provider {id}={base_url}/v1`"
+            )),
+            Api::Anthropic if has_version => Some(format!(
+                "; the base URL ends before `/v1`: `--provider {id}={}`",
+                base_url.trim_end_matches("/v1")
+            )),
+            _ => None,
+        };
+        *message = format!(
+            "{message} ({} was asked{})",
+            self.endpoint(),
+            hint.unwrap_or_default()
+        );
+        failed
+    }
+
     fn written_rule(&self) -> String {
         format!("POST {}", self.endpoint())
     }

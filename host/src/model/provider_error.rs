@@ -1,10 +1,13 @@
 //! What providers say when they fail: its class, and words that can be shown.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::Value;
 
 use super::assembly::text;
 use super::wire::{Class, Failure};
+use super::{context_limit, retry_after};
 
 /// Bytes of a provider's message that are kept.
 const MAX_MESSAGE: usize = 1024;
@@ -21,6 +24,8 @@ pub(super) struct Report {
     pub(super) codes: Vec<String>,
     /// The provider's own words.
     pub(super) message: Option<String>,
+    /// How long it wants to be left alone.
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Report {
@@ -59,6 +64,7 @@ impl Report {
             status,
             codes,
             message,
+            retry_after: retry_after::in_document(value, jiff::Timestamp::now()),
         }
     }
 
@@ -75,19 +81,44 @@ impl Report {
                 None => "the provider failed without saying why".to_owned(),
             },
         };
-        Failure { class, message }
+        let in_words = || retry_after::in_words(self.message.as_deref()?);
+        Failure {
+            retry_after: self.retry_after.or_else(in_words),
+            ..Failure::new(class, message)
+        }
     }
 
     fn class(&self, message: &str) -> Class {
-        if let Some(class) = self.codes.iter().find_map(|code| class_of_code(code)) {
-            return class;
+        let by_code = self.codes.iter().find_map(|code| class_of_code(code));
+        let by_status = || self.status.map_or(Class::Rejected, class_of_status);
+        let class = by_code.unwrap_or_else(by_status);
+        // Most have no code for it; it is worth knowing, because it can be helped.
+        if matches!(class, Class::Rejected | Class::Overloaded) {
+            if context_limit::is_told_in(message) {
+                return Class::ContextLimit;
+            }
+            if context_limit::is_throttling(message) {
+                return Class::RateLimited;
+            }
+            // LM Studio says it with status 200.
+            if message.to_ascii_lowercase().contains("unexpected endpoint") {
+                return Class::Rejected;
+            }
         }
-        let class = self.status.map_or(Class::Rejected, class_of_status);
-        // Gemini, vLLM and others have no code for this; it is worth knowing, because it can be helped.
-        if matches!(class, Class::Rejected | Class::Overloaded) && is_context_limit(message) {
-            return Class::ContextLimit;
+        // Who does not know the path says nothing of models.
+        if class == Class::Unsupported && self.status == Some(404) && !self.names_the_model(message)
+        {
+            return Class::Rejected;
         }
         class
+    }
+
+    fn names_the_model(&self, message: &str) -> bool {
+        let names_it = |text: &str| {
+            let text = text.to_ascii_lowercase();
+            text.contains("model") || text.contains("deployment")
+        };
+        names_it(message) || self.codes.iter().any(|code| names_it(code))
     }
 }
 
@@ -100,7 +131,10 @@ pub(super) fn from_answer(
     let mut report = match serde_json::from_slice::<Value>(body) {
         Ok(value) => read(&value),
         Err(_) => Report {
-            message: plain_text(body),
+            message: match page(body) {
+                Some(page) => Some(format!("{} with {page}", summary(status.as_u16()))),
+                None => plain_text(body),
+            },
             ..Report::default()
         },
     };
@@ -113,9 +147,13 @@ pub(super) fn from_answer(
 
 fn class_of_code(code: &str) -> Option<Class> {
     Some(match code.to_ascii_lowercase().as_str() {
-        "context_length_exceeded" | "exceed_context_size_error" | "string_above_max_length" => {
-            Class::ContextLimit
-        }
+        "context_length_exceeded"
+        | "exceed_context_size_error"
+        | "string_above_max_length"
+        | "model_max_prompt_tokens_exceeded"
+        | "context_window_exceeded"
+        | "context_window_exceeded_error"
+        | "1261" => Class::ContextLimit,
         "insufficient_quota"
         | "billing_hard_limit_reached"
         | "billing_not_active"
@@ -127,6 +165,8 @@ fn class_of_code(code: &str) -> Option<Class> {
         | "rate_limit_error"
         | "rate_limit_reached_error"
         | "too_many_requests"
+        | "throttlingexception"
+        | "throttling_error"
         | "resource_exhausted" => Class::RateLimited,
         "server_error"
         | "internal_server_error"
@@ -178,23 +218,6 @@ fn class_of_status(status: u16) -> Class {
     }
 }
 
-fn is_context_limit(message: &str) -> bool {
-    let message = message.to_ascii_lowercase();
-    [
-        "maximum context length",
-        "context length exceeded",
-        "context window",
-        "available context size",
-        "exceeds the context",
-        "input token count",
-        "prompt is too long",
-        "too many tokens",
-        "reduce the length of the messages",
-    ]
-    .iter()
-    .any(|phrase| message.contains(phrase))
-}
-
 fn summary(status: u16) -> String {
     let reason = StatusCode::from_u16(status)
         .ok()
@@ -205,7 +228,36 @@ fn summary(status: u16) -> String {
     }
 }
 
-/// A message somebody wrote, not a page of HTML.
+/// What a web page is, in a few words; none for anything else.
+pub(super) fn page(body: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(body);
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    if !text.starts_with('<') {
+        return None;
+    }
+    // ASCII letters keep their places.
+    let lower = text.to_ascii_lowercase();
+    let title = lower.find("<title").and_then(|at| {
+        let begin = at + text.get(at..)?.find('>')? + 1;
+        let end = begin + lower.get(begin..)?.find("</title")?;
+        text.get(begin..end)
+    });
+    let title: Vec<&str> = title.unwrap_or_default().split_whitespace().collect();
+    let title: String = title.join(" ").chars().take(80).collect();
+    Some(if title.is_empty() {
+        "a web page".to_owned()
+    } else {
+        format!("a web page, \"{title}\"")
+    })
+}
+
+/// A web page where an answer should be. Asking again brings it again.
+pub(super) fn from_page(status: StatusCode, page: &str) -> Failure {
+    let summary = summary(status.as_u16());
+    Failure::new(Class::Rejected, format!("{summary} with {page}"))
+}
+
+/// A message somebody wrote, not a document.
 fn plain_text(body: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(body);
     let text = text.trim();
@@ -326,6 +378,25 @@ mod tests {
                 json!({"code": "Client specified an invalid argument", "error": "Incorrect role"}),
                 Class::Rejected,
             ),
+            // Bedrock, behind a gateway that has its own status
+            (
+                500,
+                json!({"error": {"message": "Too many tokens, please wait before trying again.", "type": "server_error"}}),
+                Class::RateLimited,
+            ),
+            (
+                500,
+                json!({"error": {"message": "Input is too long for requested model.", "type": "server_error"}}),
+                Class::ContextLimit,
+            ),
+            // FastAPI, which does not know the path
+            (404, json!({"detail": "Not Found"}), Class::Rejected),
+            // Z.ai
+            (
+                400,
+                json!({"error": {"code": "1261", "message": "Prompt exceeds max length"}}),
+                Class::ContextLimit,
+            ),
             // Groq
             (
                 400,
@@ -353,14 +424,27 @@ mod tests {
             Report::openai,
         );
         assert_eq!(failure.class, Class::Overloaded);
-        assert_eq!(failure.message, "the provider answered 502 Bad Gateway");
+        assert_eq!(
+            failure.message,
+            "the provider answered 502 Bad Gateway with a web page"
+        );
+        let failure = from_answer(
+            StatusCode::FORBIDDEN,
+            b"\n<!DOCTYPE html><HTML><Title lang=en>\n Just a\nmoment...</TITLE><body>long</body>",
+            Report::openai,
+        );
+        assert_eq!(failure.class, Class::Auth);
+        assert_eq!(
+            failure.message,
+            "the provider answered 403 Forbidden with a web page, \"Just a moment...\""
+        );
         let failure = from_answer(
             StatusCode::NOT_FOUND,
             b"404 page not found\n",
             Report::openai,
         );
         assert_eq!(failure.message, "404 page not found");
-        assert_eq!(failure.class, Class::Unsupported);
+        assert_eq!(failure.class, Class::Rejected);
         for status in [
             400, 401, 402, 403, 404, 408, 413, 418, 429, 500, 502, 503, 529,
         ] {

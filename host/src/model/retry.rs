@@ -41,6 +41,7 @@ pub fn next(failed: &Failed, attempt: u32, max: u64, jitter: u8, left: Duration)
         return Next::GiveUp;
     }
     let wait = match failed.retry_after {
+        // `beyond` says so.
         Some(asked) if asked > LONGEST_ASKED_FOR => return Next::GiveUp,
         Some(asked) => asked,
         None => {
@@ -56,33 +57,26 @@ pub fn next(failed: &Failed, attempt: u32, max: u64, jitter: u8, left: Duration)
     Next::Again(wait)
 }
 
-/// What a response's headers say about when to come back: `retry-after-ms`, or `retry-after` in seconds or
-/// as a date.
+/// Why a provider that wants to be left alone for longer than this host waits is not asked again.
 #[must_use]
-pub fn asked_for(headers: &http::HeaderMap, now: jiff::Timestamp) -> Option<Duration> {
-    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    let number = |text: &str| {
-        text.parse::<f64>()
-            .ok()
-            .filter(|number| number.is_finite() && (0.0..=1e9).contains(number))
-    };
-    if let Some(millis) = text("retry-after-ms").and_then(number) {
-        return Some(Duration::from_secs_f64(millis / 1000.0));
-    }
-    let after = text("retry-after")?;
-    if let Some(seconds) = number(after) {
-        return Some(Duration::from_secs_f64(seconds));
-    }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new()
-        .parse_timestamp(after)
-        .ok()?;
-    Some(Duration::try_from(date.duration_since(now)).unwrap_or(Duration::ZERO))
+pub fn beyond(failed: &Failed) -> Option<String> {
+    let waits = matches!(
+        failed.failure.class,
+        Class::RateLimited | Class::Overloaded | Class::Network
+    );
+    let asked = failed
+        .retry_after
+        .filter(|asked| waits && *asked > LONGEST_ASKED_FOR)?;
+    Some(format!(
+        "it wants to be asked again in {} s, and this host waits {} s at most",
+        asked.as_secs_f64().ceil(),
+        LONGEST_ASKED_FOR.as_secs()
+    ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -140,41 +134,11 @@ mod tests {
     }
 
     #[test]
-    fn seconds_milliseconds_and_dates_are_understood() {
-        let now: jiff::Timestamp = "2015-10-21T07:28:00Z".parse().unwrap();
-        let asked = |pairs: &[(&'static str, &str)]| {
-            let headers = pairs
-                .iter()
-                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-                .collect::<http::HeaderMap>();
-            asked_for(&headers, now).map(|asked| asked.as_millis())
-        };
-        assert_eq!(asked(&[]), None);
-        assert_eq!(asked(&[("retry-after", "2")]), Some(2000));
-        assert_eq!(asked(&[("retry-after", "0.5")]), Some(500));
-        assert_eq!(
-            asked(&[("retry-after", "2"), ("retry-after-ms", "30")]),
-            Some(30)
-        );
-        assert_eq!(
-            asked(&[("retry-after", "Wed, 21 Oct 2015 07:28:05 GMT")]),
-            Some(5000)
-        );
-        assert_eq!(
-            asked(&[("retry-after", "Wed, 21 Oct 2015 07:00:00 GMT")]),
-            Some(0)
-        );
-        for nonsense in ["soon", "-1", "1e400", "NaN", ""] {
-            assert_eq!(asked(&[("retry-after", nonsense)]), None, "{nonsense}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_header_makes_it_panic(value in "[ -~]{0,40}") {
-            let mut headers = http::HeaderMap::new();
-            headers.insert("retry-after", value.parse().unwrap());
-            let _ = asked_for(&headers, jiff::Timestamp::UNIX_EPOCH);
-        }
+    fn a_wait_beyond_the_bound_is_told() {
+        let told = |class, after| beyond(&failed(class, after));
+        assert_eq!(told(Class::RateLimited, Some(120)), None);
+        assert_eq!(told(Class::RateLimited, None), None);
+        assert_eq!(told(Class::Auth, Some(600)), None);
+        insta::assert_snapshot!(told(Class::RateLimited, Some(600)).unwrap(), @"it wants to be asked again in 600 s, and this host waits 120 s at most");
     }
 }

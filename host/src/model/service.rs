@@ -1,9 +1,9 @@
 //! Asking models: which one may be asked, within what limits, and what goes into the account.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,6 +15,7 @@ use super::error::{AskError, Failed, ModelError};
 use super::exchange;
 use super::price::Prices;
 use super::provider::{self, Key, Reachable, SCRIPTED, Target};
+use super::refused;
 use super::scripted::Scripted;
 use super::spent::{self, ModelsLeft, Spent};
 use super::taped::Access;
@@ -87,6 +88,8 @@ pub(super) struct Run {
     way: Way,
     /// Requests sent so far.
     inferences: AtomicU64,
+    /// Members of requests that are left out because they were refused, by model.
+    refused: Mutex<BTreeMap<String, BTreeSet<String>>>,
     spent: Spent,
     pub(super) ledger: Ledger,
     pub(super) activity: Arc<Activity>,
@@ -248,6 +251,7 @@ impl Models {
                 setup: setup.inner.clone(),
                 way: egress.way(Caller::Model, rules),
                 inferences: AtomicU64::new(0),
+                refused: Mutex::default(),
                 spent: Spent::default(),
                 ledger,
                 activity,
@@ -490,8 +494,24 @@ impl Run {
         };
     }
 
+    /// Has a member of requests to a model left out from now on; false if it is already.
+    pub(super) fn leave_out(&self, target: &Target, member: &str) -> bool {
+        let mut refused = self.refused();
+        let members = refused.entry(target.to_string()).or_default();
+        members.insert(member.to_owned())
+    }
+
+    fn refused(&self) -> MutexGuard<'_, BTreeMap<String, BTreeSet<String>>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sends the request once.
-    pub(super) async fn send(&self, source: &Source, request: &Request) -> Result<Arrival, Failed> {
+    pub(super) async fn send(
+        &self,
+        source: &Source,
+        target: &Target,
+        request: &Request,
+    ) -> Result<Arrival, Failed> {
         match source {
             Source::Scripted(script) => script.ask(request).map(Arrival::Scripted),
             // Nothing is sent: the answer is on the tape.
@@ -502,11 +522,19 @@ impl Run {
                     // Nothing is sent without the key: not even to hear that it is missing.
                     return Err(provider::no_key(provider));
                 }
+                let without = self.refused().get(&target.to_string()).cloned();
+                let without = without.unwrap_or_default();
+                if request.output_schema.is_some() && without.contains(refused::SCHEMA) {
+                    // The agent has a way without, and asks again.
+                    let message = "it has refused to be held to an output schema in this run";
+                    return Err(Failed::new(Class::Unsupported, message));
+                }
                 let inference = self.inferences.fetch_add(1, Ordering::Relaxed);
                 let idle = Duration::from_millis(self.setup.limits.model_idle);
-                exchange::send(&self.way, provider, request, inference, idle)
+                exchange::send(&self.way, provider, request, &without, inference, idle)
                     .await
                     .map(Arrival::Http)
+                    .map_err(|failed| provider.explained(failed))
             }
         }
     }

@@ -62,10 +62,10 @@ impl Parser {
 
     fn grow(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         if self.line.len() + self.data.len() + bytes.len() > MAX_EVENT {
-            return Err(Failure {
-                class: Class::Garbled,
-                message: format!("an event is longer than {MAX_EVENT} bytes"),
-            });
+            return Err(Failure::new(
+                Class::Garbled,
+                format!("an event is longer than {MAX_EVENT} bytes"),
+            ));
         }
         self.line.extend_from_slice(bytes);
         Ok(())

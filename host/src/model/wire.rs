@@ -3,6 +3,8 @@
 //! A format is pure: it reads no clock, opens no connection and holds no key. Every request asks for a
 //! stream; a server that answers with one JSON document instead is understood as well.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -114,6 +116,23 @@ pub struct Failure {
     pub class: Class,
     /// What the provider said.
     pub message: String,
+    /// How long it wants to be left alone, where the document says so. On the tape it is [`Failed`]'s.
+    ///
+    /// [`Failed`]: super::error::Failed
+    #[serde(skip)]
+    pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// A failure by its class and in words.
+    #[must_use]
+    pub fn new(class: Class, message: impl Into<String>) -> Failure {
+        Failure {
+            class,
+            message: message.into(),
+            retry_after: None,
+        }
+    }
 }
 
 /// Classes of failures.

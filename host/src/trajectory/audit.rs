@@ -205,6 +205,9 @@ pub enum Audit {
         /// Tokens the void part has used, where the provider said so.
         #[serde(skip_serializing_if = "Option::is_none")]
         tokens: Option<u64>,
+        /// The member of the request that was refused: it is left out from now on, for the whole run.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        without: Option<String>,
     },
     /// The component asked for less than the operator granted; the rest was not handed over.
     Narrowed {

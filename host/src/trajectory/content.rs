@@ -3,6 +3,9 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+/// Marks a call whose arguments are not a JSON object, with what is wrong with them. The host answers it.
+pub(crate) const MALFORMED: &str = "wasm_agent.malformed";
+
 /// A content block that satisfies AVP's schema for its type.
 ///
 /// Blocks are open objects in AVP: keys this host does not know are kept as they are, so that a
@@ -116,6 +119,11 @@ impl Block {
             *place = value;
         }
         self
+    }
+
+    /// What is wrong with the arguments of a call that a wire format could not read.
+    pub(crate) fn malformed(&self) -> Option<&str> {
+        self.0.get(MALFORMED)?.as_str()
     }
 
     /// The block's keys and values.

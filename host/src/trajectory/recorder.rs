@@ -339,10 +339,17 @@ impl Recorder {
                     || down(Wall::ToolBag);
                 let (id, name) = (call.id.to_owned(), call.name.to_owned());
                 self.invoke(now, &mut turn, &id, &name, call.input.clone());
-                if !known {
-                    // The model asked for something that is not there. That it asked is a fact; the
-                    // answer is the host's, so that no agent can run a tool it was not given.
-                    let text = format!("tool `{name}` is not available in this run");
+                let malformed = block.malformed().filter(|_| origin == Origin::Observed);
+                if !known || malformed.is_some() {
+                    // The model asked for something that is not there, or in a way that nobody can read.
+                    // That it asked is a fact; the answer is the host's, so that no agent can run a tool
+                    // it was not given.
+                    let text = match malformed {
+                        Some(reason) if known => {
+                            format!("the arguments are not a JSON object: {reason}")
+                        }
+                        _ => format!("tool `{name}` is not available in this run"),
+                    };
                     if let Some(event) =
                         self.answer(now, Origin::Host, &id, Value::String(text), None, true)
                     {

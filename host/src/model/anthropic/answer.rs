@@ -432,7 +432,7 @@ impl Decoder for Answer {
         };
         // A call may be cut off where the reply may not be longer.
         let broken = if self.stage() != Stage::Open && stop != StopCause::MaxTokens {
-            BrokenCalls::Fail
+            BrokenCalls::Mark
         } else {
             BrokenCalls::LeaveOut
         };

@@ -77,7 +77,7 @@ impl Decoder for Answer {
         let broken = match stop {
             _ if self.finish.is_none() => BrokenCalls::LeaveOut,
             StopCause::MaxTokens | StopCause::Refusal => BrokenCalls::LeaveOut,
-            _ => BrokenCalls::Fail,
+            _ => BrokenCalls::Mark,
         };
         let mut content = self.assembly.content(broken)?;
         if let (Some(id), Some(grounding)) = (&self.search, &self.grounding) {
@@ -150,12 +150,18 @@ impl Answer {
         self.ground(candidate)?;
         if let Some(finish) = assembly::name(candidate.get("finishReason")) {
             let message = text(candidate, "finishMessage").map(bounded);
-            if let Some(class) = failure_class(&finish) {
+            if is_broken_call(&finish) && !self.assembly.has_calls() {
+                // There is no part for it: its text is in the message, if anywhere.
+                let words = message.as_deref().unwrap_or(&finish);
+                let (handle, delta) = self.assembly.call(None, tool_named(words))?;
+                deltas.push(delta);
+                deltas.extend(self.assembly.arguments(handle, words)?);
+            } else if let Some(class) = failure_class(&finish) {
                 let why = message.map(|message| format!(": {message}"));
-                return Err(Failure {
+                return Err(Failure::new(
                     class,
-                    message: format!("the model broke off: {finish}{}", why.unwrap_or_default()),
-                });
+                    format!("the model broke off: {finish}{}", why.unwrap_or_default()),
+                ));
             }
             self.finish = Some(finish);
             self.finish_message = message;
@@ -305,7 +311,11 @@ impl Answer {
 
     fn stop(&self) -> StopCause {
         match self.finish.as_deref() {
-            Some("STOP") | None if self.assembly.has_calls() => StopCause::ToolUse,
+            Some("STOP" | "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL") | None
+                if self.assembly.has_calls() =>
+            {
+                StopCause::ToolUse
+            }
             Some("STOP") => StopCause::EndTurn,
             Some("MAX_TOKENS") => StopCause::MaxTokens,
             None | Some("OTHER" | "LANGUAGE" | "NO_IMAGE" | "FINISH_REASON_UNSPECIFIED") => {
@@ -317,14 +327,26 @@ impl Answer {
     }
 }
 
+/// Finish reasons that mean that the model wrote a call that does not parse, or of no tool it was offered.
+fn is_broken_call(finish: &str) -> bool {
+    matches!(finish, "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL")
+}
+
+/// The tool a broken call was meant for: the model writes them as `print(default_api.NAME(…))`.
+fn tool_named(words: &str) -> &str {
+    let name = words.split("default_api.").nth(1).unwrap_or_default();
+    let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-');
+    match name.get(..end.unwrap_or(name.len())) {
+        Some(name) if (1..=64).contains(&name.len()) => name,
+        _ => "malformed_function_call",
+    }
+}
+
 /// Finish reasons that mean that there is no answer.
 fn failure_class(finish: &str) -> Option<Class> {
     match finish {
-        // The model wrote a call that does not parse, or of no tool it was offered. Another sample may.
-        "MALFORMED_FUNCTION_CALL"
-        | "UNEXPECTED_TOOL_CALL"
-        | "MALFORMED_RESPONSE"
-        | "TOO_MANY_TOOL_CALLS" => Some(Class::Garbled),
+        // Another sample may be whole.
+        "MALFORMED_RESPONSE" | "TOO_MANY_TOOL_CALLS" => Some(Class::Garbled),
         "MISSING_THOUGHT_SIGNATURE" => Some(Class::Rejected),
         _ => None,
     }

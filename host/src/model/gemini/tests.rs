@@ -646,6 +646,39 @@ fn what_comes_after_a_reason_counts_and_so_does_the_last_reason() {
 }
 
 #[test]
+fn a_call_that_does_not_parse_is_a_call_with_what_is_wrong_with_it() {
+    for (data, name, unparsed) in [
+        (
+            r#"{"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL","finishMessage": "Malformed function call: print(default_api.weather(city=x"}]}"#,
+            "weather",
+            "Malformed function call: print(default_api.weather(city=x",
+        ),
+        (
+            r#"{"candidates": [{"finishReason": "UNEXPECTED_TOOL_CALL"}]}"#,
+            "malformed_function_call",
+            "UNEXPECTED_TOOL_CALL",
+        ),
+        (
+            r#"{"candidates": [{"content": {"parts": [{"functionCall": {"name": "weather", "args": [1]}}]}, "finishReason": "STOP"}]}"#,
+            "weather",
+            "[1]",
+        ),
+    ] {
+        let reply = decode(&GEMINI, &format!("data: {data}")).reply();
+        assert_eq!(reply.stop, StopCause::ToolUse, "{data}");
+        let [block] = reply.content.as_slice() else {
+            panic!("{reply:?}");
+        };
+        assert_eq!(block.call().unwrap().name, name);
+        assert_eq!(block.as_map()["input"]["unparsed_arguments"], unparsed);
+        assert_eq!(
+            block.as_map()["input"]["error"],
+            *block.malformed().unwrap()
+        );
+    }
+}
+
+#[test]
 fn failures_inside_a_stream_are_failures() {
     for (data, class) in [
         (
@@ -653,19 +686,11 @@ fn failures_inside_a_stream_are_failures() {
             Class::Overloaded,
         ),
         (
-            r#"{"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL","finishMessage": "Malformed function call: print(x"}]}"#,
-            Class::Garbled,
-        ),
-        (
             r#"{"candidates": [{"finishReason": "MISSING_THOUGHT_SIGNATURE"}]}"#,
             Class::Rejected,
         ),
         (
             r#"{"candidates": [{"content": {"parts": [{"functionCall": {"args": {}}}]}}]}"#,
-            Class::Garbled,
-        ),
-        (
-            r#"{"candidates": [{"content": {"parts": [{"functionCall": {"name": "weather", "args": [1]}}]}, "finishReason": "STOP"}]}"#,
             Class::Garbled,
         ),
         ("garbage", Class::Garbled),

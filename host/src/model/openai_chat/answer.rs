@@ -2,10 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
+use super::REASONING_CONTENT;
 use super::request::seal_details;
 use crate::model::assembly::{
     self, Assembly, BrokenCalls, Handle, MAX_ARGUMENTS, MAX_BLOCKS, MAX_BYTES, Prose, count,
-    dollars, garbled, text,
+    dollars, garbled, seal, text,
 };
 use crate::model::provider_error::Report;
 use crate::model::wire::{Class, Decoder, Failure, ServerEvent, Stage};
@@ -100,7 +101,7 @@ impl Decoder for Answer {
             if self.calls.iter().any(Call::lacks_a_name) {
                 return Err(garbled("a call without the name of a tool"));
             }
-            BrokenCalls::Fail
+            BrokenCalls::Mark
         } else {
             BrokenCalls::LeaveOut
         };
@@ -198,10 +199,10 @@ impl Answer {
             match finish.as_str() {
                 // OpenRouter and DeepSeek: the model failed in the middle.
                 "error" | "insufficient_system_resource" => {
-                    return Err(Failure {
-                        class: Class::Overloaded,
-                        message: format!("the provider broke off: {finish}"),
-                    });
+                    return Err(Failure::new(
+                        Class::Overloaded,
+                        format!("the provider broke off: {finish}"),
+                    ));
                 }
                 _ => self.finish = Some(finish),
             }
@@ -215,6 +216,10 @@ impl Answer {
         let reasoning = text(message, "reasoning_content").or_else(|| text(message, "reasoning"));
         if let Some(piece) = reasoning {
             self.prose(Prose::Thinking, piece, deltas)?;
+            if text(message, REASONING_CONTENT).is_some() {
+                let handle = self.assembly.prose(Prose::Thinking, "")?;
+                self.assembly.sign(handle, seal(REASONING_CONTENT, ""))?;
+            }
         }
         for detail in details.into_iter().flatten() {
             let piece = text(detail, "text").or_else(|| text(detail, "summary"));

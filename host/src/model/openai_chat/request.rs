@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::REASONING_DETAILS;
+use super::{REASONING_CONTENT, REASONING_DETAILS};
 use crate::model::assembly::{member, seal, text, unseal};
 use crate::model::media::{Source, document_text, title};
 use crate::model::strict_schema::is_strict;
@@ -238,6 +238,8 @@ fn assistant(provider: &str, blocks: &[Block]) -> Value {
     let mut words = String::new();
     let mut refusal = String::new();
     let mut reasoning = String::new();
+    // The server has shown that it speaks it.
+    let mut is_wanted = false;
     let mut details = Vec::new();
     let mut calls = Vec::new();
     for block in blocks {
@@ -247,6 +249,7 @@ fn assistant(provider: &str, blocks: &[Block]) -> Value {
             "refusal" => refusal.push_str(text(&block, "refusal").unwrap_or_default()),
             "thinking" => {
                 reasoning.push_str(text(&block, "thinking").unwrap_or_default());
+                is_wanted |= unseal(REASONING_CONTENT, &block).is_some();
                 if let Some(sealed) = unseal(REASONING_DETAILS, &block)
                     && let Ok(Value::Array(list)) = serde_json::from_str(sealed)
                 {
@@ -287,6 +290,9 @@ fn assistant(provider: &str, blocks: &[Block]) -> Value {
         }
         // These want reasoning back within a loop of calls; most others refuse the member.
         "deepseek" | "moonshotai" | "moonshot" | "zai" if !reasoning.is_empty() => {
+            message.insert("reasoning_content".to_owned(), reasoning.into());
+        }
+        _ if is_wanted && !calls.is_empty() => {
             message.insert("reasoning_content".to_owned(), reasoning.into());
         }
         _ => {}

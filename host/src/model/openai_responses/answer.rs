@@ -178,7 +178,7 @@ impl Decoder for Answer {
             }
         };
         let broken = match &self.end {
-            Some(End::Completed) => BrokenCalls::Fail,
+            Some(End::Completed) => BrokenCalls::Mark,
             _ => BrokenCalls::LeaveOut,
         };
         let mut content = self.assembly.content(broken)?;
