@@ -88,7 +88,7 @@ pub(crate) fn minify(text: &str) -> String {
     out
 }
 
-/// Foreign text as it may be shown: control characters escaped, length bounded.
+/// Foreign text as it may be shown: what nobody would see escaped, length bounded.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::new();
     for (n, c) in text.chars().enumerate() {
@@ -96,14 +96,7 @@ pub(crate) fn printable(text: &str) -> String {
             out.push('…');
             break;
         }
-        // Bidirectional controls can make a terminal show something else than what is there.
-        if c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
-        }
+        crate::unseen::push(&mut out, c);
     }
     out
 }
@@ -306,6 +299,7 @@ mod tests {
     #[test]
     fn printable_escapes_what_a_terminal_would_obey() {
         assert_eq!(printable("a\u{1b}[2Jb\u{202e}"), "a\\u{1b}[2Jb\\u{202e}");
+        assert_eq!(printable("a\u{61c}\u{e0041}b"), "a\\u{61c}\\u{e0041}b");
         assert!(printable(&"x".repeat(10_000)).chars().count() <= QUOTE_MAX + 1);
     }
 

@@ -60,3 +60,4 @@ pub mod schema;
 pub mod selftest;
 pub mod tools;
 pub mod trajectory;
+pub mod unseen;

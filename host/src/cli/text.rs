@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
+pub(super) use wasm_agent::unseen::path;
+use wasm_agent::unseen::{is_hidden_in_prose, number};
+
 /// Longest text of a guest that is shown on one line, in characters.
 const MAX_TEXT: usize = 400;
 
-/// Text of a guest on one line, without what a terminal obeys instead of showing.
+/// Text of a guest on one line: what a terminal obeys instead of showing is taken out, what nobody would see is
+/// written by its number. Paths and other names are shown by [`path`].
 pub(super) fn printable(text: &str) -> String {
     clipped(text, MAX_TEXT)
 }
 
-/// The same, with at most `max` characters.
+/// The same, with at most `max` characters of `text`.
 pub(super) fn clipped(text: &str, max: usize) -> String {
-    let shown = text.chars().map(|c| if is_command(c) { ' ' } else { c });
+    let shown = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut shown = shown.skip_while(|c| c.is_whitespace());
     let mut line: String = shown.by_ref().take(max).collect();
     if shown.any(|c| !c.is_whitespace()) {
@@ -20,26 +24,28 @@ pub(super) fn clipped(text: &str, max: usize) -> String {
         line.push('…');
     }
     line.truncate(line.trim_end().len());
-    line
+    let mut out = String::with_capacity(line.len());
+    for c in line.chars() {
+        if is_hidden_in_prose(c) {
+            number(&mut out, c);
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// Text of a guest on its own lines, for a terminal.
 pub(super) fn for_terminal(text: &str) -> String {
     text.chars()
         .map(|c| {
-            if is_command(c) && !matches!(c, '\n' | '\t') {
+            if is_hidden_in_prose(c) && !matches!(c, '\n' | '\t') {
                 '\u{fffd}'
             } else {
                 c
             }
         })
         .collect()
-}
-
-/// Control characters, and those that change the direction of what follows.
-fn is_command(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// `1 turn`, `2 turns`.
@@ -135,7 +141,15 @@ mod tests {
     #[test]
     fn nothing_a_guest_writes_commands_a_terminal() {
         let text = "\u{1b}[2Jred\r\n\u{202e}back\u{7}";
-        assert_eq!(printable(text), "[2Jred   back");
+        assert_eq!(printable(text), "[2Jred  \\u{202e}back");
+        assert_eq!(
+            printable("a\u{61c}\u{200b}\u{e0041}"),
+            "a\\u{61c}\\u{200b}\\u{e0041}"
+        );
+        assert_eq!(
+            printable("👩\u{200d}💻 ❤\u{fe0f}"),
+            "👩\u{200d}💻 ❤\u{fe0f}"
+        );
         assert_eq!(
             for_terminal(text),
             "\u{fffd}[2Jred\u{fffd}\n\u{fffd}back\u{fffd}"

@@ -9,7 +9,7 @@ use wasm_agent::run::PastEvent;
 use wasm_agent::run::history::PastBody;
 
 use super::out::{CYAN, DIM, GREEN, RED, YELLOW};
-use super::text::{clipped, duration, money, plural, printable, size};
+use super::text::{clipped, duration, money, path, plural, printable, size};
 
 /// Longest quotation of what an agent or a tool said, in characters.
 const QUOTE: usize = 100;
@@ -153,7 +153,7 @@ fn audit(audit: &Value) -> Parts {
     let data = Fields(audit);
     Some(match audit.get("kind")?.as_str()? {
         "denied" => {
-            let (capability, subject) = (data.text("capability"), data.text("subject"));
+            let (capability, subject) = (data.text("capability"), data.name("subject"));
             (
                 "denied",
                 format!("{capability} {subject} ({})", data.text("rule")),
@@ -249,7 +249,7 @@ fn audit(audit: &Value) -> Parts {
         "checkpoint" => ("checkpoint", size(data.number("bytes")), Style::new()),
         "completed" => ("completed", data.text("summary"), GREEN),
         "artifact" => {
-            let (name, kind) = (data.text("name"), data.text("media_type"));
+            let (name, kind) = (data.name("name"), data.text("media_type"));
             (
                 "artifact",
                 format!("{name} ({kind}, {})", size(data.number("bytes"))),
@@ -257,11 +257,11 @@ fn audit(audit: &Value) -> Parts {
             )
         }
         "file_changed" => {
-            let (change, path) = (data.text("change"), data.text("path"));
+            let (change, path) = (data.text("change"), data.name("path"));
             match audit.get("from") {
                 Some(_) => (
                     "file",
-                    format!("{change} {} → {path}", data.text("from")),
+                    format!("{change} {} → {path}", data.name("from")),
                     GREEN,
                 ),
                 None => ("file", format!("{change} {path}"), GREEN),
@@ -318,6 +318,14 @@ impl Fields<'_> {
     /// A text, printable; empty when there is none.
     fn text(&self, name: &str) -> String {
         printable(self.0.get(name).and_then(Value::as_str).unwrap_or_default())
+    }
+
+    /// A path or another name; empty when there is none.
+    fn name(&self, name: &str) -> String {
+        match self.0.get(name).and_then(Value::as_str) {
+            None | Some("") => String::new(),
+            Some(text) => path(text),
+        }
     }
 
     fn number(&self, name: &str) -> u64 {
@@ -388,6 +396,8 @@ mod tests {
             "request: GET https://a.example/: no rule"
         );
         assert_eq!(show(r#""audit":{"kind":"run_ended","outcome":{}}"#), None);
+        let file = r#""audit":{"kind":"file_changed","change":"created","path":"/w/a\u200bb"}"#;
+        assert_eq!(show(file).unwrap(), r#"file: created "/w/a\u{200b}b""#);
         assert_eq!(show(r#""audit":{"kind":"of a later version"}"#), None);
     }
 }

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::unseen::is_hidden;
+
 /// Longest comment about one thing, in characters.
 const MAX: usize = 200;
 
@@ -28,21 +30,6 @@ pub(super) fn quoted(text: &str) -> String {
     }
     out.push('"');
     out
-}
-
-/// Whether a person who reads the file would not see that it is there, or where: control characters, what changes
-/// the direction of text, what has no width, and spaces that are none of the keyboard's.
-fn is_hidden(c: char) -> bool {
-    let ignorable = matches!(
-        c,
-        '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0100}'..='\u{e01ef}'
-    );
-    if c.is_ascii() {
-        return c.is_control();
-    }
-    // As the second character of a text: accents belong to what is before them, and are seen there.
-    ignorable || String::from_iter(['a', c]).escape_debug().count() > 2
 }
 
 /// A JSON value on one line. TOML has no null: members that are null are left out.
