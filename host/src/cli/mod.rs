@@ -3,6 +3,7 @@
 mod apply;
 mod avp;
 mod commission;
+mod consent;
 mod describe;
 mod failure;
 mod generate;

@@ -1,13 +1,10 @@
 //! `wasm-agent runs rm`.
 
-use std::io::{self, IsTerminal, Write};
-
-use anyhow::anyhow;
 use wasm_agent::error::Exit;
 use wasm_agent::run::RunDir;
 
 use super::super::Done;
-use super::super::failure::Failure;
+use super::super::consent::agreed;
 use super::super::load::RunsFlags;
 use super::super::out::note;
 use super::super::text::plural;
@@ -45,8 +42,8 @@ pub(super) fn remove(args: &Args) -> Done {
     runs.dedup();
     let count = plural(runs.len() as u64, "run");
     if args.all && !args.yes && !runs.is_empty() {
-        let question = format!("remove {count} from {}? [y/N] ", dir.path().display());
-        if !agreed(&question)? {
+        let question = format!("remove {count} from {}", dir.path().display());
+        if !agreed("remove all runs", &question)? {
             note("nothing removed");
             return Ok(Exit::Success);
         }
@@ -60,21 +57,4 @@ pub(super) fn remove(args: &Args) -> Done {
     }
     note(&format!("removed {count}"));
     Ok(Exit::Success)
-}
-
-/// Asks on the terminal. Where there is none, nobody has agreed.
-fn agreed(question: &str) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Failure::with_hint(
-            anyhow!("cannot remove all runs: there is no terminal to ask on"),
-            "add `--yes`",
-        ));
-    }
-    let mut stderr = io::stderr().lock();
-    let mut answer = String::new();
-    let asked = write!(stderr, "{question}").and_then(|()| stderr.flush());
-    asked
-        .and_then(|()| io::stdin().read_line(&mut answer))
-        .map_err(|error| Failure::new(anyhow!("cannot ask whether to remove all runs: {error}")))?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }

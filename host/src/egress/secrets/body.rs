@@ -8,9 +8,10 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::super::{Body, Refused};
-use super::guard::{Guard, Unpacking};
+use super::guard::Guard;
 use super::scan::{Kind, Needle};
 use super::sieve::Sieve;
+use super::unpack::Unpacking;
 use crate::grants::secrets::Leaks;
 use crate::trajectory::Ledger;
 use crate::trajectory::audit::LeakAction;
@@ -36,7 +37,8 @@ pub(super) struct Searched {
     /// The beginning, until it can be seen whether it is compressed.
     head: Vec<u8>,
     unpacking: Option<Unpacking>,
-    encoding: Option<String>,
+    /// Outermost first.
+    encodings: Vec<String>,
     told: Vec<Needle>,
     state: State,
 }
@@ -49,14 +51,14 @@ enum State {
 }
 
 impl Searched {
-    pub(super) fn new(body: Body, search: Search, encoding: Option<String>) -> Searched {
+    pub(super) fn new(body: Body, search: Search, encodings: Vec<String>) -> Searched {
         Searched {
             body,
             sieve: Sieve::new(search.guard.clone()).placeholders(search.placeholders),
             search,
             head: Vec::new(),
             unpacking: None,
-            encoding,
+            encodings,
             told: Vec::new(),
             state: State::Begins,
         }
@@ -110,7 +112,7 @@ impl Searched {
                 return None;
             }
             self.state = State::Passes;
-            self.unpacking = Unpacking::of(&self.head, self.encoding.as_deref());
+            self.unpacking = Unpacking::of(&self.head, &self.encodings);
             if let Some(unpacking) = &mut self.unpacking {
                 unpacking.feed(scanner, self.head.get(..early).unwrap_or_default());
             }

@@ -1,18 +1,10 @@
 //! The guard of one run: what is looked for in everything that leaves the guest, and what happens then.
 
-use std::io::{self, Write};
 use std::ops::Range;
 
-use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-
-use super::scan::{Hit, Kind, Needle, Scan, Scanner};
+use super::scan::{Hit, Kind, Needle, Scanner};
+use super::unpack::Unpacking;
 use crate::grants::secrets::Leaks;
-use crate::selftest::sabotage::down;
-use crate::selftest::wall::Wall;
-
-/// Most bytes that are unpacked to look into them; what comes after is not looked at. Whoever goes to such
-/// lengths has simpler ways to disguise a secret.
-const MAX_UNPACKED: u64 = 64 << 20;
 
 /// Looks for the secrets of a run.
 #[derive(Debug)]
@@ -73,7 +65,7 @@ impl Guard {
 
     /// The first thing found once `bytes` are unpacked.
     fn first_packed(&self, bytes: &[u8]) -> Option<Needle> {
-        let mut unpacking = Unpacking::of(bytes, None)?;
+        let mut unpacking = Unpacking::of(bytes, &[])?;
         let found = unpacking.feed(&self.scanner, bytes);
         found.or_else(|| unpacking.finish(&self.scanner))
     }
@@ -241,126 +233,8 @@ fn tokens(json: &str) -> impl Iterator<Item = Range<usize>> + '_ {
     })
 }
 
-/// Looks into a compressed stream while it passes.
-pub(super) struct Unpacking(Packed);
-
-enum Packed {
-    Gzip(MultiGzDecoder<Unpacked>),
-    Zlib(ZlibDecoder<Unpacked>),
-    Deflate(DeflateDecoder<Unpacked>),
-    /// It was not what it seemed to be, or is over.
-    Done,
-}
-
-/// What has been unpacked and waits to be searched.
-#[derive(Default)]
-struct Unpacked {
-    bytes: Vec<u8>,
-    scan: Option<Scan>,
-    total: u64,
-}
-
-impl Write for Unpacked {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Unpacked {
-    fn search(&mut self, scanner: &Scanner) -> Option<Needle> {
-        let mut first = None;
-        let scan = self.scan.get_or_insert_with(|| Scan::new(scanner));
-        scan.feed(scanner, &self.bytes, &mut |hit| {
-            first = first.or(Some(hit.needle));
-        });
-        self.total += self.bytes.len() as u64;
-        self.bytes.clear();
-        scanner.needle(first?).cloned()
-    }
-}
-
-impl Unpacking {
-    /// For a stream that begins with `head`, by its `content-encoding` or what it looks like.
-    pub(super) fn of(head: &[u8], encoding: Option<&str>) -> Option<Unpacking> {
-        if down(Wall::SecretGzip) {
-            return None;
-        }
-        let packed = match (encoding, head) {
-            (_, [0x1f, 0x8b, ..]) => Packed::Gzip(MultiGzDecoder::new(Unpacked::default())),
-            (_, [cmf, flags, ..])
-                if cmf & 0x8f == 8 && (u16::from(*cmf) << 8 | u16::from(*flags)) % 31 == 0 =>
-            {
-                Packed::Zlib(ZlibDecoder::new(Unpacked::default()))
-            }
-            // What is called deflate is zlib, or not.
-            (Some(encoding), _) if encoding.trim().eq_ignore_ascii_case("deflate") => {
-                Packed::Deflate(DeflateDecoder::new(Unpacked::default()))
-            }
-            _ => return None,
-        };
-        Some(Unpacking(packed))
-    }
-
-    /// Takes the next compressed bytes; the first thing found.
-    pub(super) fn feed(&mut self, scanner: &Scanner, bytes: &[u8]) -> Option<Needle> {
-        // A few at a time: a small piece can become a thousand times as large.
-        for piece in bytes.chunks(4 << 10) {
-            // Flushed, because nobody asks for the end of a body whose length is known.
-            let written = match &mut self.0 {
-                Packed::Gzip(decoder) => decoder.write_all(piece).and_then(|()| decoder.flush()),
-                Packed::Zlib(decoder) => decoder.write_all(piece).and_then(|()| decoder.flush()),
-                Packed::Deflate(decoder) => decoder.write_all(piece).and_then(|()| decoder.flush()),
-                Packed::Done => return None,
-            };
-            let found = self.search(scanner);
-            if written.is_err() || self.total() > MAX_UNPACKED {
-                self.0 = Packed::Done;
-            }
-            if found.is_some() {
-                return found;
-            }
-        }
-        None
-    }
-
-    /// The end of the stream; what is found in the last of it.
-    pub(super) fn finish(&mut self, scanner: &Scanner) -> Option<Needle> {
-        // What is missing of the stream is missing for its reader, too.
-        match &mut self.0 {
-            Packed::Gzip(decoder) => drop(decoder.try_finish()),
-            Packed::Zlib(decoder) => drop(decoder.try_finish()),
-            Packed::Deflate(decoder) => drop(decoder.try_finish()),
-            Packed::Done => {}
-        }
-        self.search(scanner)
-    }
-
-    fn unpacked(&mut self) -> Option<&mut Unpacked> {
-        match &mut self.0 {
-            Packed::Gzip(decoder) => Some(decoder.get_mut()),
-            Packed::Zlib(decoder) => Some(decoder.get_mut()),
-            Packed::Deflate(decoder) => Some(decoder.get_mut()),
-            Packed::Done => None,
-        }
-    }
-
-    fn search(&mut self, scanner: &Scanner) -> Option<Needle> {
-        self.unpacked()?.search(scanner)
-    }
-
-    fn total(&mut self) -> u64 {
-        self.unpacked().map_or(0, |unpacked| unpacked.total)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use flate2::Compression;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -381,26 +255,6 @@ mod tests {
             ),
         ];
         Guard::new(Scanner::new(values).unwrap(), policy)
-    }
-
-    fn packed(text: &str) -> [Vec<u8>; 3] {
-        fn filled<W: Write>(mut writer: W, text: &str) -> W {
-            writer.write_all(text.as_bytes()).unwrap();
-            writer
-        }
-        use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
-        let level = Compression::default;
-        [
-            filled(GzEncoder::new(Vec::new(), level()), text)
-                .finish()
-                .unwrap(),
-            filled(ZlibEncoder::new(Vec::new(), level()), text)
-                .finish()
-                .unwrap(),
-            filled(DeflateEncoder::new(Vec::new(), level()), text)
-                .finish()
-                .unwrap(),
-        ]
     }
 
     #[test]
@@ -427,37 +281,6 @@ mod tests {
         assert_eq!(redacted.found.len(), 4);
         assert_eq!(guard.first(redacted.rest.as_bytes()), None);
         assert_eq!(guard.redact_json(r#"{"a":[1,"b"]}"#), None);
-    }
-
-    #[test]
-    fn compressed_bytes_are_looked_into() {
-        let guard = guard(Leaks::Redact);
-        let text = format!(
-            "{}hunter22{}",
-            "some text ".repeat(5000),
-            "more ".repeat(5000)
-        );
-        let [gzip, zlib, deflate] = packed(&text);
-        for bytes in [&gzip, &zlib] {
-            assert_eq!(&*guard.first(bytes).unwrap().name, "github");
-            assert!(matches!(guard.judge(bytes), Verdict::Blocked(_)));
-        }
-        let mut unpacking = Unpacking::of(&deflate, Some("Deflate")).unwrap();
-        let found: Vec<_> = deflate
-            .chunks(7)
-            .filter_map(|piece| unpacking.feed(&guard.scanner, piece))
-            .collect();
-        assert!(!found.is_empty() || unpacking.finish(&guard.scanner).is_some());
-    }
-
-    #[test]
-    fn what_grows_too_large_is_given_up() {
-        let guard = guard(Leaks::Block);
-        let [bytes, ..] = packed(&"0".repeat(5 << 20));
-        let mut unpacking = Unpacking::of(&bytes, None).unwrap();
-        unpacking.unpacked().unwrap().total = MAX_UNPACKED - (1 << 20);
-        assert_eq!(unpacking.feed(&guard.scanner, &bytes), None);
-        assert!(unpacking.unpacked().is_none());
     }
 
     #[test]

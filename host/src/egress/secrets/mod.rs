@@ -13,6 +13,7 @@ pub mod run;
 pub mod scan;
 pub mod sieve;
 pub mod store;
+mod unpack;
 pub mod value;
 mod view;
 

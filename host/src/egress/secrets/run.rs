@@ -15,6 +15,7 @@ use super::logs;
 use super::placeholder::Placeholder;
 use super::scan::{Kind, Needle, Scanner};
 use super::store::{SecretStore, StoreError};
+use super::unpack;
 use super::value::{Secret, SecretName, ValueError};
 use crate::error::Hint;
 use crate::grants::secrets::{Leaks, SecretsGrant};
@@ -371,6 +372,10 @@ impl Injector for Wire {
         request: http::Request<Body>,
     ) -> Result<http::Request<Body>, Refused> {
         let (mut parts, body) = request.into_parts();
+        let encodings = self.encodings(&parts.headers).ok_or(Refused::Malformed {
+            part: Part::Headers,
+            what: "its body is encoded more often than is looked through for secrets",
+        })?;
         let mut query = target.query().map(str::to_owned);
         let bindings = self.secrets.bindings.iter();
         let matching: Vec<&Binding> = bindings
@@ -429,8 +434,7 @@ impl Injector for Wire {
             placeholders: !down(Wall::Placeholder),
             policy,
         };
-        let encoding = encoding(&parts.headers);
-        let body = Body::new(Searched::new(body, search, encoding));
+        let body = Body::new(Searched::new(body, search, encodings));
         Ok(http::Request::from_parts(parts, body))
     }
 
@@ -441,6 +445,10 @@ impl Injector for Wire {
         response: http::Response<Body>,
     ) -> Result<http::Response<Body>, Refused> {
         let (mut parts, body) = response.into_parts();
+        let encodings = self.encodings(&parts.headers).ok_or_else(|| Refused::Protocol {
+            reason: "the body of the response is encoded more often than is looked through for secrets"
+                .to_owned(),
+        })?;
         let place = format!("response of {}", target.origin());
         self.search_headers(
             &place,
@@ -464,13 +472,19 @@ impl Injector for Wire {
             placeholders: false,
             policy,
         };
-        let encoding = encoding(&parts.headers);
-        let body = Body::new(Searched::new(body, search, encoding));
+        let body = Body::new(Searched::new(body, search, encodings));
         Ok(http::Response::from_parts(parts, body))
     }
 }
 
 impl Wire {
+    /// What a body is declared to be encoded with; nothing when that is more than is looked through, and nothing may
+    /// pass that was not.
+    fn encodings(&self, headers: &HeaderMap) -> Option<Vec<String>> {
+        let declared = unpack::declared(headers);
+        declared.or_else(|| (self.guard.policy() == Leaks::Warn).then(Vec::new))
+    }
+
     fn search_url(&self, place: &str, path: &str, query: Option<&str>) -> Result<(), Refused> {
         let url = format!("{path}?{}", query.unwrap_or_default());
         let Some(redacted) = self.guard.redact(url.as_bytes()) else {
@@ -536,9 +550,4 @@ impl Wire {
         }
         Ok(())
     }
-}
-
-fn encoding(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::CONTENT_ENCODING)?;
-    Some(value.to_str().ok()?.to_owned())
 }

@@ -76,6 +76,13 @@ pub(super) const CASES: &[Case] = &[
         gzip,
     ),
     host(
+        "secret-nested",
+        Wall::SecretNested,
+        "CWE-522",
+        "A secret does not leave compressed twice.",
+        nested,
+    ),
+    host(
         "secret-record",
         Wall::SecretRecord,
         "nearai/ironclaw #2494",
@@ -280,6 +287,21 @@ fn gzip(_: &Stage) -> Trying<'_> {
             .write_all(text.as_bytes())
             .and_then(|()| encoder.finish());
         match packed {
+            Ok(packed) => stopped(vec![packed]).await,
+            Err(error) => Verdict::broken(error.to_string()),
+        }
+    })
+}
+
+fn nested(_: &Stage) -> Trying<'_> {
+    Box::pin(async {
+        let pack = |bytes: &[u8]| {
+            let level = flate2::Compression::default();
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+            encoder.write_all(bytes).and_then(|()| encoder.finish())
+        };
+        let text = format!("{}{VALUE}{}", "before ".repeat(50), "after ".repeat(50));
+        match pack(text.as_bytes()).and_then(|once| pack(&once)) {
             Ok(packed) => stopped(vec![packed]).await,
             Err(error) => Verdict::broken(error.to_string()),
         }
