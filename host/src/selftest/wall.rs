@@ -47,6 +47,7 @@ walls! {
     Regular, "regular", "Only regular files and directories are opened.";
     Protected, "protected", "Protected paths are not changed, whatever they are reached through.";
     ProtectedExtra, "protected-extra", "Nor are the paths the operator protects besides.";
+    GitConfig, "git-config", "Nor is what the configuration of a git repository names: hooks, files it includes, programs.";
     SingleFiles, "single-files", "A granted file shows nothing else of its directory.";
     CopyOnWrite, "copy-on-write", "What is granted copy-on-write is not written to by a run.";
     BaseMoved, "base-moved", "What somebody else changed since the run began is not overwritten.";
@@ -106,6 +107,7 @@ walls! {
     SecretHex, "secret-hex", "A known secret is found where it does not belong, in hexadecimal.";
     SecretEscapes, "secret-escapes", "A known secret is found where it does not belong, behind escapes.";
     SecretGzip, "secret-gzip", "A known secret is found where it does not belong, compressed.";
+    SecretNested, "secret-nested", "A known secret is found where it does not belong, compressed twice; what is declared to be compressed more often is refused.";
     SecretRecord, "secret-record", "No record of a run has a secret in it.";
     SecretPlace, "secret-place", "What a guest puts where a secret belongs is replaced.";
     Placeholder, "placeholder", "A placeholder goes nowhere but where its secret belongs.";

@@ -105,7 +105,11 @@ impl World {
             ("work/swap/secret.txt", "a decoy"),
             ("work/swap/kept.txt", "a decoy"),
             ("work/.git/HEAD", "ref: refs/heads/main\n"),
-            ("work/.git/config", "[core]\n"),
+            (
+                "work/.git/config",
+                "[core]\n\thooksPath = tools/hooks\n\tfsmonitor = ./watch.sh\n[include]\n\tpath = ../shared/git.inc\n",
+            ),
+            ("work/watch.sh", "#!/bin/sh\n"),
             ("work/.git/hooks/pre-commit", "#!/bin/sh\n"),
             ("read/file.txt", "for reading"),
             ("data/data.txt", "data"),

@@ -7,6 +7,8 @@ use crate::trial::Trial;
 pub const CASES: &[(&str, Case)] = &[
     ("protected-git", git),
     ("protected-families", families),
+    ("protected-programs", programs),
+    ("protected-git-config", git_config),
     ("protected-link", link),
     ("protected-rename", rename),
     ("protected-case", case),
@@ -88,6 +90,109 @@ fn families(trial: &mut Trial, _: &str) {
         trial.refused(path, work.create_directory_at(path));
         trial.refused(path, create(&work, path));
     }
+}
+
+/// Names that programs run by themselves, in the spellings they take.
+fn programs(trial: &mut Trial, _: &str) {
+    let work = dir("/work");
+    for path in [
+        ".git/rebase-merge",
+        ".git/rebase-apply",
+        ".git/sequencer",
+        ".githooks",
+        ".oh-my-zsh",
+        ".helix",
+        ".jupyter",
+        ".opencode",
+        ".kiro",
+        ".agents",
+        ".clinerules",
+        ".buildkite",
+        ".forgejo",
+        ".woodpecker",
+        ".lefthook",
+        ".vs",
+    ] {
+        trial.refused(path, work.create_directory_at(path));
+    }
+    for path in [
+        ".direnvrc",
+        ".mise.toml",
+        "mise.local.toml",
+        ".inputrc",
+        ".tmux.conf",
+        ".gdbinit",
+        ".pdbrc.py",
+        ".Rprofile",
+        ".curlrc",
+        ".lvimrc",
+        "mcp.json",
+        "opencode.json",
+        "Jenkinsfile",
+        ".travis.yml",
+        "azure-pipelines.yml",
+        "lefthook.yaml",
+        ".pre-commit-config.yml",
+        "prek.toml",
+        "uv.toml",
+        "bunfig.toml",
+        ".xprofile",
+        ".pam_environment",
+    ] {
+        trial.refused(path, create(&work, path));
+    }
+    for (parents, path) in [
+        (&[".git/info"][..], ".git/info/attributes"),
+        (&[".git/refs"], ".git/refs/replace"),
+        (&[".git/objects"], ".git/objects/info"),
+        (&[".hg"], ".hg/hgrc"),
+        (&[".jj"], ".jj/repo"),
+        (&[".local"], ".local/bin"),
+        (&[".local", ".local/share"], ".local/share/applications"),
+        (&[".config"], ".config/environment.d"),
+        (&[".github"], ".github/hooks"),
+    ] {
+        for parent in parents {
+            let _ = work.create_directory_at(parent);
+        }
+        trial.refused(path, create(&work, path));
+    }
+    // What a coding agent has to change is marked, and not in its way.
+    for path in ["package.json", "Makefile", "AGENTS.md", ".git/index"] {
+        trial.works(path, write(&work, path, "changed"));
+        trial.works(path, work.unlink_file_at(path));
+    }
+}
+
+/// The repository's configuration names `tools/hooks`, and includes `shared/git.inc`, which names a program.
+fn git_config(trial: &mut Trial, _: &str) {
+    let work = dir("/work");
+    for path in ["tools", "shared", "programs"] {
+        let _ = work.create_directory_at(path);
+    }
+    trial.refused(
+        "the folder of hooks",
+        work.create_directory_at("tools/hooks"),
+    );
+    trial.refused(
+        "it, in another case",
+        work.create_directory_at("tools/Hooks"),
+    );
+    trial.refused("a hook", create(&work, "tools/hooks"));
+    trial.refused("an included file", create(&work, "shared/git.inc"));
+    trial.refused("a program that it names", write(&work, "watch.sh", "mine"));
+    trial.refused("removing it", work.unlink_file_at("watch.sh"));
+    let _ = work.create_directory_at("mine");
+    let _ = work.create_directory_at("mine/hooks");
+    trial.refused(
+        "a folder in its place",
+        work.rename_at("mine/hooks", &work, "tools/hooks"),
+    );
+    trial.refused(
+        "its folder, moved away",
+        work.rename_at("tools", &work, "old"),
+    );
+    trial.works("what lies beside it", create(&work, "tools/other"));
 }
 
 fn link(trial: &mut Trial, _: &str) {

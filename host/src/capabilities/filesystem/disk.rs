@@ -12,6 +12,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 use super::digest;
 use super::effort::{Digests, Effort};
 use super::extent::Extent;
+use super::git::Repositories;
 use super::lease::{Closed, OpenFile};
 use super::log::{Difference, Log, Net, State};
 use super::observe::{ChangeKind, FileChange, Observer};
@@ -76,6 +77,7 @@ pub(super) struct Disk {
     pub(super) handles: Arc<Handles>,
     listings: Arc<Shelf>,
     pub(super) rules: Rules,
+    pub(super) repositories: Repositories,
     pub(super) observer: Arc<dyn Observer>,
     /// Where the host keeps its own data.
     pub(super) withheld: HostPlaces,
@@ -97,6 +99,7 @@ impl Disk {
     ) -> Disk {
         Disk {
             rules,
+            repositories: Repositories::default(),
             roots,
             limits,
             handles: Handles::new(limits.handles),

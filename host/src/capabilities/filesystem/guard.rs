@@ -29,7 +29,10 @@ impl Disk {
             Some(rule) => rule.to_owned(),
             None => match self.git_rule(&root.dir, &place.rel) {
                 Some(rule) => rule,
-                None => return Ok(()),
+                None => match self.named(place.mount, &place.rel, act) {
+                    Some(rule) => rule,
+                    None => return Ok(()),
+                },
             },
         };
         Err(self.protected(place, rule))
@@ -79,6 +82,15 @@ impl Disk {
             at = sys::find_dir(at.handle(), name).ok()?;
         }
         None
+    }
+
+    /// The rule for what the configuration of a repository names.
+    fn named(&self, mount: usize, rel: &Path, act: Act) -> Option<String> {
+        if self.rules.off() || down(Wall::GitConfig) {
+            return None;
+        }
+        let root = self.roots.get(mount)?;
+        self.repositories.find(&root.host, rel, act)
     }
 
     /// Refuses to write in place to a file that has names this run did not give it: they may lie

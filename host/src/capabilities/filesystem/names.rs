@@ -119,6 +119,7 @@ impl Disk {
             self.untouch(&new.place);
             return Err(error.into());
         }
+        self.repositories.forget();
         if old.place == new.place {
             return Ok(());
         }

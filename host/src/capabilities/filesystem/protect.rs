@@ -10,146 +10,15 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+mod marked;
+mod table;
+
+pub(crate) use marked::runs;
+pub use marked::{MARKED, Marked};
+pub use table::{PROTECTED, Protected, Scope};
+
 /// How the folders begin through which `apply` moves things. A guest that could write to one would choose what is moved.
 pub(super) const STAGE: &str = ".wasm-agent-apply";
-
-/// What of a protected path is kept from changing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// It, and everything below it.
-    Tree,
-    /// It, as long as it is not a directory.
-    File,
-}
-
-/// A protected path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Protected {
-    /// Names separated by `/`; `*` stands for any characters of one name.
-    pub pattern: &'static str,
-    /// What is kept from changing.
-    pub scope: Scope,
-    /// Why.
-    pub reason: &'static str,
-}
-
-const fn tree(pattern: &'static str, reason: &'static str) -> Protected {
-    Protected {
-        pattern,
-        scope: Scope::Tree,
-        reason,
-    }
-}
-
-const GIT: &str = "git runs programs it names";
-const SHELL: &str = "a shell runs it when it starts or enters the directory";
-const EDITOR: &str = "an editor runs what it says when the folder is opened";
-const AGENT: &str = "it configures other agents and the programs they start";
-const CI: &str = "it runs with the secrets of the repository once it is pushed";
-const HOOK: &str = "it names programs that run when something is committed";
-const TOOL: &str = "it tells a package manager where to get code from, or with which credentials";
-const KEYS: &str = "it holds keys, or says which ones are trusted";
-const LOGIN: &str = "it is started at login";
-
-/// Every protected path.
-///
-/// CI definitions are among them although they are only code of the repository: they run elsewhere,
-/// unreviewed, with credentials, once somebody pushes the branch.
-pub const PROTECTED: &[Protected] = &[
-    tree(".wasm-agent-apply*", "what is applied is moved through it"),
-    tree(".git/hooks", GIT),
-    tree(".git/config", GIT),
-    tree(".git/config.worktree", GIT),
-    // Both say where the real configuration is.
-    tree(".git/commondir", GIT),
-    Protected {
-        pattern: ".git",
-        scope: Scope::File,
-        reason: "git takes the repository from where it points, and runs programs named there",
-    },
-    // Repositories of submodules and worktrees, each with hooks and configuration of its own.
-    tree(".git/modules", GIT),
-    tree(".git/worktrees", GIT),
-    tree(".gitmodules", GIT),
-    tree(".gitconfig", GIT),
-    tree(".config/git", GIT),
-    tree(".bashrc", SHELL),
-    tree(".bash_profile", SHELL),
-    tree(".bash_login", SHELL),
-    tree(".bash_logout", SHELL),
-    tree(".bash_aliases", SHELL),
-    tree(".profile", SHELL),
-    tree(".zshrc", SHELL),
-    tree(".zshenv", SHELL),
-    tree(".zprofile", SHELL),
-    tree(".zlogin", SHELL),
-    tree(".zlogout", SHELL),
-    tree(".kshrc", SHELL),
-    tree(".cshrc", SHELL),
-    tree(".tcshrc", SHELL),
-    tree(".config/fish", SHELL),
-    tree(".envrc", SHELL),
-    tree(".direnv", SHELL),
-    tree(".vscode", EDITOR),
-    tree("*.code-workspace", EDITOR),
-    tree(".idea", EDITOR),
-    tree(".zed", EDITOR),
-    tree(".fleet", EDITOR),
-    tree(".devcontainer", EDITOR),
-    tree(".devcontainer.json", EDITOR),
-    tree(".vimrc", EDITOR),
-    tree(".vim", EDITOR),
-    tree(".exrc", EDITOR),
-    tree(".nvimrc", EDITOR),
-    tree(".nvim.lua", EDITOR),
-    tree(".config/nvim", EDITOR),
-    tree(".emacs", EDITOR),
-    tree(".emacs.d", EDITOR),
-    tree(".dir-locals.el", EDITOR),
-    tree(".mcp.json", AGENT),
-    tree(".claude", AGENT),
-    tree(".claude.json", AGENT),
-    tree(".cursor", AGENT),
-    tree(".codex", AGENT),
-    tree(".gemini", AGENT),
-    tree(".windsurf", AGENT),
-    tree(".continue", AGENT),
-    tree(".roo", AGENT),
-    tree(".aider.conf.yml", AGENT),
-    tree(".github/workflows", CI),
-    tree(".github/actions", CI),
-    tree(".gitlab-ci.yml", CI),
-    tree(".circleci", CI),
-    tree(".husky", HOOK),
-    tree(".pre-commit-config.yaml", HOOK),
-    tree("lefthook.yml", HOOK),
-    tree(".npmrc", TOOL),
-    tree(".yarnrc", TOOL),
-    tree(".yarnrc.yml", TOOL),
-    tree(".pnpmfile.cjs", TOOL),
-    tree(".pypirc", TOOL),
-    tree(".config/pip", TOOL),
-    tree(".pip", TOOL),
-    tree(".condarc", TOOL),
-    tree(".cargo/config", TOOL),
-    tree(".cargo/config.toml", TOOL),
-    tree(".cargo/credentials*", TOOL),
-    tree(".gem/credentials", TOOL),
-    tree(".m2/settings*.xml", TOOL),
-    tree(".gradle/init*", TOOL),
-    tree(".netrc", KEYS),
-    tree("_netrc", KEYS),
-    tree(".ssh", KEYS),
-    tree(".gnupg", KEYS),
-    tree(".aws", KEYS),
-    tree(".azure", KEYS),
-    tree(".kube", KEYS),
-    tree(".docker", KEYS),
-    tree(".config/gcloud", KEYS),
-    tree(".config/autostart", LOGIN),
-    tree(".config/systemd", LOGIN),
-    tree("Library/LaunchAgents", LOGIN),
-];
 
 /// Which paths inside writable directories are kept from changing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,6 +81,7 @@ impl Rules {
             pattern,
             scope,
             reason,
+            ..
         } in PROTECTED
         {
             rules.add(pattern, *scope, reason);
@@ -231,6 +101,11 @@ impl Rules {
             });
             return;
         }
+        let text = format!("`{pattern}` is protected: {reason}");
+        self.push(pattern, scope, text);
+    }
+
+    fn push(&mut self, pattern: &str, scope: Scope, text: String) {
         let parts: Vec<String> = pattern
             .split('/')
             .map(fold)
@@ -245,11 +120,7 @@ impl Rules {
         } else {
             self.first.entry(first.clone()).or_default().push(index);
         }
-        self.rules.push(Rule {
-            parts,
-            scope,
-            text: format!("`{pattern}` is protected: {reason}"),
-        });
+        self.rules.push(Rule { parts, scope, text });
     }
 
     pub(super) fn off(&self) -> bool {
@@ -397,6 +268,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_coding_agent_has_to_change_is_free() {
+        for path in [
+            "package.json",
+            "Makefile",
+            "build.rs",
+            "pyproject.toml",
+            "AGENTS.md",
+            "docs/mcp.md",
+            ".gitignore",
+            ".git/index",
+            ".git/objects/ab/cd",
+            ".git/refs/heads/main",
+            ".git/info/exclude",
+            "src/mise/lib.rs",
+            "misery.toml",
+        ] {
+            assert!(!denied(path, Act::File), "{path}");
+        }
+    }
+
+    #[test]
     fn protected_in_every_spelling() {
         for path in [
             ".git/hooks",
@@ -412,6 +304,16 @@ mod tests {
             ".git",
             ".mcp.json",
             "x/.VSCODE/tasks.json",
+            ".git/rebase-merge/git-rebase-todo",
+            ".git/refs/replace/x",
+            ".git/objects/info/alternates",
+            ".githooks/pre-commit",
+            ".hg/hgrc-not-shared",
+            ".Lefthook.yaml",
+            ".config/lefthook-local.json",
+            "mise.production.toml",
+            "sub/Jenkinsfile",
+            ".Woodpecker/x.yaml",
             "my.code-workspace",
             ".cargo/credentials.toml",
             "secret/a.KEY",

@@ -23,6 +23,20 @@ pub(super) const CASES: &[Case] = &[
         WORK.check(only_harmless),
     ),
     guest(
+        "protected-programs",
+        Wall::Protected,
+        "CWE-829",
+        "Nor what version control, shells, debuggers, CI and their like run by themselves, however it is spelt.",
+        WORK.check(no_programs),
+    ),
+    guest(
+        "protected-git-config",
+        Wall::GitConfig,
+        "CVE-2024-32002",
+        "Nor the hooks, files and programs that the configuration of a repository names.",
+        WORK.check(no_hooks),
+    ),
+    guest(
         "protected-link",
         Wall::Protected,
         "CWE-59",
@@ -99,6 +113,50 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
+/// None of the names is there.
+fn no_programs(evidence: &Evidence<'_>) -> Result<(), String> {
+    absent(
+        evidence,
+        &[
+            ".git/rebase-merge",
+            ".git/info/attributes",
+            ".git/refs/replace",
+            ".githooks",
+            ".hg/hgrc",
+            ".jj/repo",
+            ".mise.toml",
+            ".gdbinit",
+            ".local/bin",
+            "mcp.json",
+            "Jenkinsfile",
+            "lefthook.yaml",
+        ],
+    )
+}
+
+/// What git's configuration names is as it was.
+fn no_hooks(evidence: &Evidence<'_>) -> Result<(), String> {
+    absent(
+        evidence,
+        &["tools/hooks", "tools/Hooks", "shared/git.inc", "old"],
+    )?;
+    match std::fs::read_to_string(evidence.world.path("work/watch.sh")) {
+        Ok(text) if text == "#!/bin/sh\n" => Ok(()),
+        other => Err(format!("watch.sh is {other:?} now")),
+    }
+}
+
+fn absent(evidence: &Evidence<'_>, names: &[&str]) -> Result<(), String> {
+    let work = evidence.world.path("work");
+    match names
+        .iter()
+        .find(|name| work.join(name).symlink_metadata().is_ok())
+    {
+        None => Ok(()),
+        Some(name) => Err(format!("on disk: {name}")),
+    }
+}
+
 /// What was protected besides is as it was.
 fn extra_is_there(evidence: &Evidence<'_>) -> Result<(), String> {
     for (name, was) in [("hello.txt", "hello"), ("sub/inner/inner.txt", "inner")] {
@@ -134,12 +192,5 @@ fn only_harmless(evidence: &Evidence<'_>) -> Result<(), String> {
         "sub/.vscode",
         "sub/inner/.bashrc",
     ];
-    let work = evidence.world.path("work");
-    match obeyed
-        .iter()
-        .find(|name| work.join(name).symlink_metadata().is_ok())
-    {
-        None => Ok(()),
-        Some(name) => Err(format!("on disk: {name}")),
-    }
+    absent(evidence, &obeyed)
 }
