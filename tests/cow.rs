@@ -66,3 +66,108 @@ fn a_copy_that_is_discarded_changes_nothing() {
     assert!(!lab.account().dir().join("cow").exists());
     assert!(lab.account().dir().join("workspace.patch").exists());
 }
+
+/// A run that changes what tools run, in a copy of `folder`, and hides it behind a name without width.
+fn left_marks(lab: &Lab) {
+    lab.file("folder/free.txt", "free");
+    let program = r#"[["write","/w/package.json","{}"],["write","/w/a\u200bb","x"],["write","/w/free.txt","changed"]]"#;
+    lab.run(guests::FOLLOWS_A_PROGRAM, program)
+        .args(["--dir", &format!("{}::/w:cow", lab.arg("folder"))])
+        .done()
+        .exits_with(0);
+}
+
+#[test]
+fn what_other_programs_run_is_marked_and_not_applied_unasked() {
+    let lab = Lab::new();
+    left_marks(&lab);
+    let patch = fs::read_to_string(lab.account().dir().join("workspace.patch")).unwrap();
+    assert!(
+        patch.contains("\n# ! package.json  a package manager runs its scripts\n"),
+        "{patch}"
+    );
+    assert!(patch.find("# ! ") < patch.find("diff --git"), "{patch}");
+
+    let shown = lab.call(["runs", "show", "latest"]).done().exits_with(0);
+    let shown = shown.stdout().to_owned();
+    assert!(shown.contains("Run by other programs"), "{shown}");
+    assert!(
+        shown.contains("a package manager runs its scripts"),
+        "{shown}"
+    );
+    assert!(shown.contains(r#""/w/a\u{200b}b""#), "{shown}");
+    let json = lab
+        .call(["runs", "show", "latest", "--format", "json"])
+        .done()
+        .exits_with(0);
+    let json: serde_json::Value = serde_json::from_str(json.stdout()).unwrap();
+    assert_eq!(json["marks"][0]["path"], "/w/package.json");
+
+    // Nobody is there to be asked.
+    let refused = lab.call(["apply", "latest"]).done().exits_with(2);
+    let said = refused.stderr();
+    assert!(
+        said.contains("! ") && said.contains("package.json  a package manager runs its scripts"),
+        "{said}"
+    );
+    assert!(
+        said.contains(
+            "cannot apply 1 change that other programs run: there is no terminal to ask on"
+        ),
+        "{said}"
+    );
+    assert!(said.contains("hint: ") && said.contains("--yes"), "{said}");
+    assert!(!lab.path("folder/package.json").exists());
+    assert_eq!(read(&lab, "free.txt"), "free");
+
+    let applied = lab.call(["apply", "latest", "--yes"]).done().exits_with(0);
+    let said = applied.stdout();
+    assert!(
+        said.contains("  A! package.json  a package manager runs its scripts\n"),
+        "{said}"
+    );
+    assert!(said.contains("  A  \"a\\u{200b}b\"\n"), "{said}");
+    assert!(said.contains("  M  free.txt\n"), "{said}");
+    assert_eq!(read(&lab, "free.txt"), "changed");
+}
+
+#[test]
+fn a_patch_with_marks_is_one_that_git_takes() {
+    let lab = Lab::new();
+    left_marks(&lab);
+    let patch = lab.account().dir().join("workspace.patch");
+    let done = std::process::Command::new("git")
+        .args(["apply", "--check"])
+        .arg(&patch)
+        .current_dir(lab.path("folder"))
+        .output();
+    // Where there is no git, there is nobody to take it.
+    if let Ok(done) = done {
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    }
+}
+
+#[test]
+fn the_configuration_of_the_original_decides_what_is_applied() {
+    let lab = Lab::new();
+    lab.file("folder/free.txt", "free");
+    lab.file("folder/checks/pre-commit", "old");
+    let program = r#"[["write","/w/checks/pre-commit","mine"],["write","/w/free.txt","changed"]]"#;
+    lab.run(guests::FOLLOWS_A_PROGRAM, program)
+        .args(["--dir", &format!("{}::/w:cow", lab.arg("folder"))])
+        .done()
+        .exits_with(0);
+    // The operator has said meanwhile where hooks are.
+    lab.file("folder/.git/config", "[core]\n\thooksPath = checks\n");
+    let refused = lab.call(["apply", "latest", "--yes"]).done().exits_with(2);
+    let said = refused.stderr();
+    assert!(
+        said.contains("core.hooksPath") && said.contains("checks/pre-commit"),
+        "{said}"
+    );
+    assert_eq!(read(&lab, "free.txt"), "free");
+}

@@ -1,12 +1,17 @@
 //! `wasm-agent apply`: what becomes of a copy-on-write directory.
 
+use std::collections::HashMap;
+
+use anyhow::anyhow;
 use wasm_agent::error::Exit;
-use wasm_agent::run::Workspaces;
+use wasm_agent::run::{Pending, Workspaces};
 
 use super::Done;
+use super::consent::agreed;
+use super::failure::Failure;
 use super::load::RunsFlags;
-use super::out::print;
-use super::text::printable;
+use super::out::{note, print};
+use super::text::{path, plural, printable};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -16,6 +21,10 @@ pub(super) struct Args {
     /// Delete the copy instead of applying it; the patch is kept
     #[arg(long)]
     discard: bool,
+
+    /// Apply also what other programs run by themselves, such as `package.json`, without asking
+    #[arg(long, conflicts_with = "discard")]
+    yes: bool,
 
     #[command(flatten)]
     runs: RunsFlags,
@@ -30,15 +39,39 @@ pub(super) fn apply(args: &Args) -> Done {
         print("discarded")?;
         return Ok(Exit::Success);
     }
-    for (host, delta) in workspaces.apply()? {
-        print(&format!("{}", host.display()))?;
+    let pending = workspaces.pending()?;
+    let marked: usize = pending.iter().map(|it| it.marks.len()).sum();
+    if marked > 0 && !args.yes {
+        for Pending { host, marks, .. } in &pending {
+            for mark in marks {
+                let path = path(&host.join(&mark.path).display().to_string());
+                note(&format!("! {path}  {}", printable(&mark.reason)));
+            }
+        }
+        let what = plural(marked as u64, "change");
+        let what = format!("apply {what} that other programs run");
+        if !agreed(&what, &what)? {
+            return Err(Failure::with_hint(
+                anyhow!("nothing was applied"),
+                "review `workspace.patch`; `--discard` deletes the copy",
+            ));
+        }
+    }
+    workspaces.apply_these(&pending)?;
+    for Pending { host, delta, marks } in &pending {
+        print(&path(&host.display().to_string()))?;
+        let reasons: HashMap<_, _> = marks.iter().map(|it| (&it.path, &it.reason)).collect();
         for change in &delta.paths {
-            let mark = match (&change.before, &change.after) {
+            let letter = match (&change.before, &change.after) {
                 (None, _) => 'A',
                 (_, None) => 'D',
                 _ => 'M',
             };
-            print(&format!("  {mark} {}", printable(&change.path)))?;
+            let name = path(&change.path);
+            match reasons.get(&change.path) {
+                Some(reason) => print(&format!("  {letter}! {name}  {}", printable(reason)))?,
+                None => print(&format!("  {letter}  {name}"))?,
+            }
         }
     }
     workspaces.discard()?;

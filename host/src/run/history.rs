@@ -3,6 +3,7 @@
 //! The text is read as it stands and judged by nobody here: that is what `trajectory::verify` is for. A
 //! host that was killed leaves no outcome and perhaps half a line; both are states, not errors.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,9 @@ use serde_json::value::RawValue;
 use super::directory::{self, DirectoryError, Life, RunDir};
 use super::outcome::{self, Outcome};
 use super::related::Related;
+use super::workspaces::MARKS;
+use crate::capabilities::filesystem::cow::Mark;
+use crate::capabilities::filesystem::runs;
 use crate::error::Hint;
 use crate::foreign::{self, MAX_LINE};
 use crate::trajectory::Totals;
@@ -454,6 +458,40 @@ pub fn artifacts(run: &Path) -> Result<Vec<(String, u64)>, HistoryError> {
     }
     files.sort();
     Ok(files)
+}
+
+/// What a run changed that other programs of the operator's run or obey, by path: by its names, and in copies by what
+/// was seen when they were compared.
+///
+/// # Errors
+///
+/// What was kept of it cannot be read.
+pub fn marks(run: &Path, outcome: &Outcome) -> Result<Vec<Mark>, HistoryError> {
+    let path = run.join(MARKS);
+    let mut marks: Vec<Mark> = match File::open(&path) {
+        Ok(file) => {
+            let mut text = Vec::new();
+            let read = file.take(MAX_LINE).read_to_end(&mut text);
+            read.and_then(|_| Ok(serde_json::from_slice(&text)?))
+                .map_err(|source| HistoryError::Io { path, source })?
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(source) => return Err(HistoryError::Io { path, source }),
+    };
+    let kept: HashSet<String> = marks.iter().map(|mark| mark.path.clone()).collect();
+    for file in &outcome.files {
+        if matches!(file.change.as_str(), "created" | "modified" | "renamed")
+            && !kept.contains(&file.path)
+            && let Some(reason) = runs(&[], Path::new(&file.path))
+        {
+            marks.push(Mark {
+                path: file.path.clone(),
+                reason: reason.to_owned(),
+            });
+        }
+    }
+    marks.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(marks)
 }
 
 #[cfg(test)]

@@ -44,4 +44,4 @@ pub use start::{Places, RunRequest, StartError, Unsupported};
 pub use store::FUEL_PER_MS;
 pub use supervise::Interrupt;
 pub use taping::{Mode, RecordTo};
-pub use workspaces::{Workspaces, WorkspacesError};
+pub use workspaces::{Pending, Workspaces, WorkspacesError};

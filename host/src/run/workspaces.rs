@@ -5,6 +5,7 @@
 //! <run>/cow/0/             a workspace; see `capabilities::filesystem::cow`
 //!       cow/0/guest        where the guest had it
 //!       workspace.patch    what the run changed in all of them
+//!       marks.json         which of that other programs will run
 //! ```
 
 use std::fs::{self, File};
@@ -12,22 +13,36 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::kept::Kept;
-use crate::capabilities::filesystem::cow::{CopyLimits, CowError, Delta, Workspace};
+use crate::capabilities::filesystem::cow::{CopyLimits, CowError, Delta, Mark, Workspace};
 use crate::capabilities::filesystem::{Effort, Protection};
 use crate::error::Hint;
 use crate::grants::{self, Access, DirGrant, Grants};
 use crate::json::printable;
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
+use crate::unseen;
 
 const FOLDER: &str = "cow";
 const PATCH: &str = "workspace.patch";
+/// What was marked in it, for who looks at the run later.
+pub(super) const MARKS: &str = "marks.json";
 
 /// The copies of one run, in the order of its grants.
 #[derive(Debug, Default)]
 pub struct Workspaces {
     run: PathBuf,
     copies: Vec<(String, Workspace)>,
+}
+
+/// What a run changed in one copy, not applied yet.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// The directory that was granted.
+    pub host: PathBuf,
+    /// What is different.
+    pub delta: Delta,
+    /// Which of it other programs of the operator's will run or obey.
+    pub marks: Vec<Mark>,
 }
 
 /// The copies of a run cannot be made, compared, applied or discarded.
@@ -191,12 +206,25 @@ impl Workspaces {
         let file = File::create(&path).map_err(at("write", &path))?;
         let mut out = BufWriter::new(file);
         let mut changed = 0;
+        let mut marks = Vec::new();
         for (guest, copy) in &self.copies {
             // Text before the first `diff` line is a remark to git and patch alike.
             writeln!(out, "# {guest} ({})", copy.host().display()).map_err(at("write", &path))?;
             let delta = copy.delta_within(reading);
             let shown = delta.and_then(|delta| {
                 changed += delta.paths.len();
+                for Mark { path: name, reason } in copy.marks(&delta) {
+                    let (shown, why) = (unseen::path(&name), unseen::line(&reason));
+                    writeln!(out, "# ! {shown}  {why}").map_err(|source| CowError::Io {
+                        doing: "write",
+                        path: path.clone(),
+                        source,
+                    })?;
+                    marks.push(Mark {
+                        path: format!("{}/{name}", guest.trim_end_matches('/')),
+                        reason,
+                    });
+                }
                 copy.patch(&delta, showing, &mut out)
             });
             if let Err(error) = shown {
@@ -209,7 +237,27 @@ impl Workspaces {
             }
         }
         out.flush().map_err(at("write", &path))?;
+        let path = self.run.join(MARKS);
+        let text = serde_json::to_vec(&marks).map_err(|error| at("write", &path)(error.into()))?;
+        fs::write(&path, text).map_err(at("write", &path))?;
         Ok(changed)
+    }
+
+    /// What the run changed and is not applied yet, by directory. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// A copy cannot be read.
+    pub fn pending(&self) -> Result<Vec<Pending>, WorkspacesError> {
+        let copies = self.copies.iter().map(|(_, copy)| {
+            let delta = copy.delta()?;
+            Ok(Pending {
+                host: copy.host().to_owned(),
+                marks: copy.marks(&delta),
+                delta,
+            })
+        });
+        copies.collect()
     }
 
     /// Brings what the run changed into the directories that were granted. Each of them gets all of it or
@@ -219,14 +267,22 @@ impl Workspaces {
     ///
     /// Somebody else has changed one of the paths since the run began; directories before it in the
     /// order of the grants are done by then.
-    pub fn apply(&self) -> Result<Vec<(PathBuf, Delta)>, WorkspacesError> {
-        let mut applied = Vec::new();
-        for (_, copy) in &self.copies {
-            let delta = copy.delta()?;
-            copy.apply(&delta)?;
-            applied.push((copy.host().to_owned(), delta));
+    pub fn apply(&self) -> Result<Vec<Pending>, WorkspacesError> {
+        let pending = self.pending()?;
+        self.apply_these(&pending)?;
+        Ok(pending)
+    }
+
+    /// The same with changes that were looked at: what has become another change since is refused.
+    ///
+    /// # Errors
+    ///
+    /// As [`Workspaces::apply`].
+    pub fn apply_these(&self, pending: &[Pending]) -> Result<(), WorkspacesError> {
+        for ((_, copy), pending) in self.copies.iter().zip(pending) {
+            copy.apply(&pending.delta)?;
         }
-        Ok(applied)
+        Ok(())
     }
 
     /// Deletes the copies; the patch stays. Blocks.

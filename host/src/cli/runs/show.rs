@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use wasm_agent::error::Exit;
-use wasm_agent::run::history::{PastBody, Request, artifacts};
+use wasm_agent::run::history::{PastBody, Request, artifacts, marks};
 use wasm_agent::run::{Outcome, PastRun, RunDir, State};
 
 use super::super::Done;
@@ -12,7 +12,9 @@ use super::super::failure::Failure;
 use super::super::load::RunsFlags;
 use super::super::out::{BOLD, CYAN, Cell, DIM, Out, Table, YELLOW, print_json, put, styled};
 use super::super::summary::{Stderr, counts, details, summary, tail};
-use super::super::text::{age, clipped, duration, for_terminal, printable, size};
+use super::super::text::{
+    age, clipped, duration, for_terminal, path as shown_path, printable, size,
+};
 use super::super::timeline::moment;
 use super::granted::granted;
 use super::list::word;
@@ -78,7 +80,10 @@ fn to_json(run: &RunDir) -> Result<Value, Failure> {
     });
     put(&mut value, "state", json!(word(&state)));
     match state {
-        State::Ended(outcome) => put(&mut value, "outcome", json!(outcome)),
+        State::Ended(outcome) => {
+            put(&mut value, "marks", json!(marks(run.path(), &outcome)?));
+            put(&mut value, "outcome", json!(outcome));
+        }
         State::Running(totals) | State::Died(totals) | State::Unfinished(totals) => {
             put(&mut value, "totals", json!(totals));
         }
@@ -121,7 +126,7 @@ fn text(run: &RunDir) -> Result<(), Failure> {
     asked(&mut out, run, &request)?;
     timeline(&mut out, run, request.started)?;
     if let State::Ended(outcome) = &state {
-        ended(&mut out, outcome)?;
+        ended(&mut out, run, outcome)?;
     }
     let submitted = match &state {
         State::Ended(outcome) => outcome.artifacts.as_slice(),
@@ -144,7 +149,7 @@ fn text(run: &RunDir) -> Result<(), Failure> {
                 })
                 .unwrap_or_default();
             table.row([
-                printable(&path.display().to_string()).into(),
+                shown_path(&path.display().to_string()).into(),
                 Cell::right(size(bytes)).with(DIM),
                 kind.into(),
                 Cell::styled(DIM, digest),
@@ -213,7 +218,7 @@ fn timeline(out: &mut Out, run: &RunDir, started: Timestamp) -> Result<(), Failu
     Ok(())
 }
 
-fn ended(out: &mut Out, outcome: &Outcome) -> Result<(), Failure> {
+fn ended(out: &mut Out, run: &RunDir, outcome: &Outcome) -> Result<(), Failure> {
     if !outcome.files.is_empty() {
         out.heading("Files")?;
         let mut table = Table::indented(2);
@@ -221,8 +226,21 @@ fn ended(out: &mut Out, outcome: &Outcome) -> Result<(), Failure> {
             let written = Cell::right(size(file.bytes_written)).with(DIM);
             table.row([
                 printable(&file.change).into(),
-                printable(&file.path).into(),
+                shown_path(&file.path).into(),
                 written,
+            ]);
+        }
+        out.table(&table)?;
+    }
+    let marks = marks(run.path(), outcome)?;
+    if !marks.is_empty() {
+        out.heading("Run by other programs")?;
+        let mut table = Table::indented(2);
+        for mark in &marks {
+            table.row([
+                Cell::styled(YELLOW, "!"),
+                shown_path(&mark.path).into(),
+                printable(&mark.reason).into(),
             ]);
         }
         out.table(&table)?;

@@ -12,6 +12,7 @@
 mod apply;
 mod copy;
 mod delta;
+mod marks;
 mod patch;
 mod permissions;
 mod protected;
@@ -25,9 +26,11 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Hint;
 use crate::host_places::HostPlaces;
+use crate::unseen;
 
 pub use copy::CopyLimits;
 pub use delta::{Delta, Item, PathDelta};
+pub use marks::Mark;
 
 use super::effort::Effort;
 use super::protect::Protection;
@@ -137,7 +140,7 @@ fn list(paths: &[String]) -> String {
     let shown: Vec<String> = paths
         .iter()
         .take(5)
-        .map(|path| format!("`{path}`"))
+        .map(|path| format!("`{}`", unseen::path(path)))
         .collect();
     let more = paths.len().saturating_sub(shown.len());
     match more {
@@ -265,6 +268,12 @@ impl Workspace {
         let text = serde_json::to_vec(&delta).map_err(|error| damaged(&path, &error))?;
         fs::write(&path, text).map_err(at("write", &path))?;
         Ok(delta)
+    }
+
+    /// Which of these changes other programs of the operator's will run or obey, by path.
+    #[must_use]
+    pub fn marks(&self, delta: &Delta) -> Vec<Mark> {
+        marks::marks(&self.base, delta)
     }
 
     /// Writes the difference as a patch in git's format, binary files included. Blocks.
