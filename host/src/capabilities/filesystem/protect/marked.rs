@@ -12,6 +12,8 @@ use super::{Act, Rules};
 pub struct Marked {
     /// Names separated by `/`, as in a [`Protected`](super::Protected).
     pub pattern: &'static str,
+    /// Whether what lies below it is meant, too.
+    pub scope: Scope,
     /// What runs it, in a few words.
     pub reason: &'static str,
     /// Where that is documented.
@@ -21,8 +23,16 @@ pub struct Marked {
 const fn row(pattern: &'static str, reason: &'static str, documented: &'static str) -> Marked {
     Marked {
         pattern,
+        scope: Scope::File,
         reason,
         documented,
+    }
+}
+
+const fn tree(pattern: &'static str, reason: &'static str, documented: &'static str) -> Marked {
+    Marked {
+        scope: Scope::Tree,
+        ..row(pattern, reason, documented)
     }
 }
 
@@ -52,8 +62,8 @@ pub const MARKED: &[Marked] = &[
     ),
     row("SKILL.md", ORDERS, "https://agentskills.io/specification"),
     row(".github/copilot-instructions.md", ORDERS, COPILOT_ORDERS),
-    row(".github/instructions", ORDERS, COPILOT_ORDERS),
-    row(".github/prompts", ORDERS, COPILOT_ORDERS),
+    tree(".github/instructions", ORDERS, COPILOT_ORDERS),
+    tree(".github/prompts", ORDERS, COPILOT_ORDERS),
     row(
         ".cursorrules",
         ORDERS,
@@ -70,7 +80,7 @@ pub const MARKED: &[Marked] = &[
         ORDERS,
         "https://block.github.io/goose/docs/guides/context-engineering/using-goosehints/",
     ),
-    row(
+    tree(
         ".goose",
         ORDERS,
         "https://block.github.io/goose/docs/guides/context-engineering/using-goosehints/",
@@ -160,7 +170,7 @@ pub const MARKED: &[Marked] = &[
         "npm builds it when the package is installed",
         "https://docs.npmjs.com/cli/using-npm/scripts",
     ),
-    row(
+    tree(
         ".yarn",
         "Yarn runs its releases and plugins",
         "https://yarnpkg.com/configuration/yarnrc",
@@ -170,7 +180,7 @@ pub const MARKED: &[Marked] = &[
         "node loads it before everything else",
         "https://yarnpkg.com/features/pnp",
     ),
-    row(
+    tree(
         "node_modules",
         "node loads it, and package managers run what is in its `.bin`",
         "https://docs.npmjs.com/cli/configuring-npm/folders",
@@ -286,8 +296,8 @@ pub const MARKED: &[Marked] = &[
         "python runs it in the place of its source",
         "https://docs.python.org/3/reference/import.html",
     ),
-    row(".venv", VENV, "https://docs.python.org/3/library/venv.html"),
-    row("venv", VENV, "https://docs.python.org/3/library/venv.html"),
+    tree(".venv", VENV, "https://docs.python.org/3/library/venv.html"),
+    tree("venv", VENV, "https://docs.python.org/3/library/venv.html"),
     row(
         "requirements*.txt",
         "pip runs what it installs from it",
@@ -317,7 +327,7 @@ pub const MARKED: &[Marked] = &[
     row(".mypy.ini", "mypy loads the plugins it names", MYPY),
     row(".pylintrc*", "pylint runs the code it names", PYLINT),
     row("pylintrc", "pylint runs the code it names", PYLINT),
-    row(
+    tree(
         ".matplotlib",
         "matplotlib obeys it",
         "https://matplotlib.org/stable/users/explain/customizing.html",
@@ -409,7 +419,7 @@ pub const MARKED: &[Marked] = &[
         "https://go.dev/ref/mod#workspaces",
     ),
     row("gradlew*", "a build runs it", GRADLE),
-    row(
+    tree(
         "gradle/wrapper",
         "Gradle's wrapper downloads and runs what it names",
         GRADLE,
@@ -429,13 +439,13 @@ pub const MARKED: &[Marked] = &[
         "Gradle runs it",
         "https://docs.gradle.org/current/userguide/writing_build_scripts.html",
     ),
-    row(
+    tree(
         "buildSrc",
         "Gradle runs it",
         "https://docs.gradle.org/current/userguide/sharing_build_logic_between_subprojects.html",
     ),
     row("mvnw*", "a build runs it", MAVEN),
-    row(
+    tree(
         ".mvn",
         "Maven loads its extensions and obeys its options",
         MAVEN,
@@ -497,7 +507,7 @@ pub const MARKED: &[Marked] = &[
         "RuboCop loads what it names",
         "https://docs.rubocop.org/rubocop/extensions.html",
     ),
-    row(
+    tree(
         ".bundle",
         "Bundler obeys it",
         "https://bundler.io/man/bundle-config.1.html",
@@ -553,12 +563,12 @@ pub const MARKED: &[Marked] = &[
         "Sublime Text runs its build systems",
         "https://www.sublimetext.com/docs/projects.html",
     ),
-    row(
+    tree(
         ".nova",
         "Nova runs its tasks",
         "https://help.nova.app/extensions/",
     ),
-    row(
+    tree(
         ".ctags.d",
         "ctags obeys it",
         "https://docs.ctags.io/en/latest/option-file.html",
@@ -576,7 +586,7 @@ pub const MARKED: &[Marked] = &[
         TASKS,
         "https://docs.earthly.dev/docs/earthfile",
     ),
-    row("WORKSPACE*", BAZEL, BAZEL_DOCS),
+    row("WORKSPACE", BAZEL, BAZEL_DOCS),
     row("MODULE.bazel*", BAZEL, BAZEL_DOCS),
     row("BUILD", BAZEL, BAZEL_DOCS),
     row("BUILD.bazel", BAZEL, BAZEL_DOCS),
@@ -639,7 +649,7 @@ pub const MARKED: &[Marked] = &[
         "https://www.jetify.com/docs/devbox/configuration/",
     ),
     row("devenv.nix", NIX, "https://devenv.sh/basics/"),
-    row(".devenv", NIX, "https://devenv.sh/basics/"),
+    tree(".devenv", NIX, "https://devenv.sh/basics/"),
     row("flake.nix", NIX, NIX_DOCS),
     row("flake.lock", LOCK, NIX_DOCS),
     row("shell.nix", NIX, NIX_DOCS),
@@ -661,7 +671,7 @@ pub const MARKED: &[Marked] = &[
         "Vagrant runs it",
         "https://developer.hashicorp.com/vagrant/docs/vagrantfile",
     ),
-    row(
+    tree(
         ".terraform",
         "Terraform runs the providers in it",
         "https://developer.hashicorp.com/terraform/cli/init",
@@ -747,7 +757,7 @@ const COMPOSE_DOCS: &str = "https://docs.docker.com/reference/compose-file/";
 static RULES: LazyLock<Rules> = LazyLock::new(|| {
     let mut rules = Rules::default();
     for row in MARKED {
-        rules.push(row.pattern, Scope::Tree, row.reason.to_owned());
+        rules.push(row.pattern, row.scope, row.reason.to_owned());
     }
     rules
 });
@@ -784,6 +794,7 @@ mod tests {
             ".git/index",
             "tools/bazel",
             "project/plugins.sbt",
+            "BUILD",
         ] {
             assert!(marked(path).is_some(), "{path}");
         }
