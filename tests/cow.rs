@@ -100,7 +100,7 @@ fn what_other_programs_run_is_marked_and_not_applied_unasked() {
         .call(["runs", "show", "latest", "--format", "json"])
         .done()
         .exits_with(0);
-    let json: serde_json::Value = serde_json::from_str(json.stdout()).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json.stdout()).unwrap();
     assert_eq!(json["marks"][0]["path"], "/w/package.json");
 
     // Nobody is there to be asked.

@@ -112,8 +112,7 @@ pub enum Audit {
     ToolServer {
         /// Its id.
         server: String,
-        /// What: `started`, `connected`, `failed`, `stderr`, `tools_left_out`, `tools_changed`,
-        /// `sampling_refused`.
+        /// What: `started`, `connected`, `failed`, `stderr`, `tools_left_out`, `tools_changed`.
         notice: &'static str,
         /// More about it; of `stderr`, what the server wrote.
         text: String,

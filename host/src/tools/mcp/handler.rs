@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use rmcp::ErrorData;
 use rmcp::model::{
-    ClientCapabilities, ClientConfig, CreateMessageRequestMethod, CreateMessageRequestParams,
-    CreateMessageResult, Implementation, ProgressNotificationParam, ProtocolVersion,
+    ClientCapabilities, ClientConfig, Implementation, ProgressNotificationParam, ProtocolVersion,
 };
-use rmcp::service::{NotificationContext, RequestContext};
+use rmcp::service::NotificationContext;
 use rmcp::{ClientHandler, RoleClient};
 
 use crate::json::printable;
@@ -29,7 +27,6 @@ pub(super) struct Handler {
     calls: Arc<AtomicU32>,
     progress: AtomicU32,
     changed: AtomicBool,
-    asked: AtomicBool,
 }
 
 impl Handler {
@@ -40,7 +37,6 @@ impl Handler {
             calls,
             progress: AtomicU32::new(0),
             changed: AtomicBool::new(false),
-            asked: AtomicBool::new(false),
         }
     }
 }
@@ -51,22 +47,6 @@ impl ClientHandler for Handler {
         // No sampling, no roots, no elicitation: a server gets nothing but calls.
         ClientConfig::new(ClientCapabilities::default(), name)
             .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
-    }
-
-    async fn create_message(
-        &self,
-        _: CreateMessageRequestParams,
-        _: RequestContext<RoleClient>,
-    ) -> Result<CreateMessageResult, ErrorData> {
-        // Once: a server that goes on asking has nothing new to tell.
-        if !self.asked.swap(true, Ordering::Relaxed) {
-            self.watch.server(
-                &self.id,
-                "sampling_refused",
-                "it asks for the answer of a model, which is not offered to servers".to_owned(),
-            );
-        }
-        Err(ErrorData::method_not_found::<CreateMessageRequestMethod>())
     }
 
     async fn on_progress(
