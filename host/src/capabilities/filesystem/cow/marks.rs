@@ -124,6 +124,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::super::{CopyLimits, Workspace};
+    use crate::host_places::HostPlaces;
 
     #[test]
     fn what_other_programs_run_is_marked() {
@@ -142,8 +143,13 @@ mod tests {
             fs::write(host.join(name), "old").unwrap();
         }
         symlink("mk/real", host.join("Makefile")).unwrap();
-        let workspace =
-            Workspace::prepare(&host, &lab.path().join("ws"), &CopyLimits::default()).unwrap();
+        let workspace = Workspace::prepare(
+            &host,
+            &lab.path().join("ws"),
+            &CopyLimits::default(),
+            &HostPlaces::default(),
+        )
+        .unwrap();
         let tree = workspace.tree();
         for name in ["mk/real", "web/package.json", "new", "free"] {
             fs::write(tree.join(name), "new").unwrap();
