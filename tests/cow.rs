@@ -171,3 +171,65 @@ fn the_configuration_of_the_original_decides_what_is_applied() {
     );
     assert_eq!(read(&lab, "free.txt"), "free");
 }
+
+/// What an agent, or whoever made a repository that is cloned, could leave for `apply` to find.
+fn plan_in(lab: &Lab, steps: &str) {
+    let stage = "folder/.wasm-agent-apply";
+    lab.file(&format!("{stage}/old/0"), "planted");
+    lab.folder(&format!("{stage}/new"));
+    let plan = format!(r#"{{"version":1,"steps":[{steps}]}}"#);
+    lab.file(&format!("{stage}/plan.json"), plan);
+}
+
+#[test]
+fn a_plan_that_lies_in_the_directory_is_told_of_and_not_carried_out() {
+    for steps in [
+        r#"{"take":{"path":".git/hooks/pre-commit"}}"#,
+        r#"{"put":{"path":".git"}}"#,
+    ] {
+        let lab = Lab::new();
+        lab.file("folder/.git/HEAD", "ref: refs/heads/main");
+        lab.folder("folder/.git/hooks");
+        plan_in(&lab, steps);
+        worked_on_a_copy(&lab);
+        let done = lab.call(["apply", "latest"]).done().exits_with(0);
+        let told = done
+            .stderr()
+            .contains("is none of this run's and is left alone");
+        assert!(told, "{}", done.shown());
+        assert_eq!(read(&lab, "new"), "new");
+        assert_eq!(read(&lab, ".git/HEAD"), "ref: refs/heads/main");
+        assert_eq!(read(&lab, ".git/hooks/pre-commit"), "");
+        assert_eq!(read(&lab, ".wasm-agent-apply/old/0"), "planted");
+    }
+}
+
+#[test]
+fn a_run_whose_changes_are_half_applied_is_not_removed() {
+    let lab = Lab::new();
+    worked_on_a_copy(&lab);
+    // As an attempt to apply leaves it that is cut off before it has made anything.
+    let folder = std::os::unix::fs::MetadataExt::ino(&fs::metadata(lab.path("folder")).unwrap());
+    let plan = format!(
+        r#"{{"version":1,"root":{{"device":0,"inode":{folder},"born":null}},"stage":".wasm-agent-apply-0","made":null,
+            "progress":"preparing","steps":[]}}"#
+    );
+    let at = lab.account().dir().join("cow/0/apply.json");
+    fs::write(&at, plan).unwrap();
+    let done = lab.call(["runs", "rm", "latest"]).done().exits_with(2);
+    assert!(
+        done.stderr().contains("--discard` undoes it"),
+        "{}",
+        done.shown()
+    );
+    // The directory is not the one that stands in the plan: nothing is done to it.
+    let done = lab.call(["apply", "latest"]).done().exits_with(2);
+    assert!(
+        done.stderr().contains("it is not the directory"),
+        "{}",
+        done.shown()
+    );
+    fs::remove_file(&at).unwrap();
+    lab.call(["apply", "latest"]).done().exits_with(0);
+    lab.call(["runs", "rm", "latest"]).done().exits_with(0);
+}

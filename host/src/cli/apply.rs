@@ -39,6 +39,13 @@ pub(super) fn apply(args: &Args) -> Done {
         print("discarded")?;
         return Ok(Exit::Success);
     }
+    for left in workspaces.recover()? {
+        note(&format!(
+            "`{}` is none of this run's and is left alone: an `apply` that was cut off has left it, which the same \
+             `apply` undoes, or it came with the directory; look at it before you delete it",
+            path(&left.display().to_string())
+        ));
+    }
     let pending = workspaces.pending()?;
     let marked: usize = pending.iter().map(|it| it.marks.len()).sum();
     if marked > 0 && !args.yes {

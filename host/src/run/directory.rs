@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use crate::capabilities::filesystem::cow::Workspace;
 use crate::capabilities::filesystem::remove_tree;
 use crate::error::Hint;
 use crate::foreign;
@@ -66,6 +67,12 @@ pub enum DirectoryError {
     NoRun { path: PathBuf },
     #[error("cannot {action} run `{id}`: it still goes on")]
     Running { action: &'static str, id: String },
+    #[error("cannot remove run `{id}`: an attempt to {what} was cut off, and has not been undone")]
+    CutOff {
+        id: String,
+        what: &'static str,
+        undo: String,
+    },
     #[error("`{id}` is the beginning of more than one run: {}", matches.join(", "))]
     Ambiguous { id: String, matches: Vec<String> },
 }
@@ -92,6 +99,7 @@ impl Hint for DirectoryError {
             DirectoryError::Running { .. } => {
                 Some("interrupt it, or wait until it is over".to_owned())
             }
+            DirectoryError::CutOff { undo, .. } => Some(format!("`{undo}` undoes it")),
             DirectoryError::Ambiguous { .. } => Some("write more of the id".to_owned()),
         }
     }
@@ -310,13 +318,46 @@ impl RunDir {
         }
     }
 
+    /// Refuses to remove what it takes to put a directory of the operator's right again.
+    ///
+    /// # Errors
+    ///
+    /// Applying the run's changes, or putting things back for it, was cut off.
+    pub fn is_at_rest(&self) -> Result<(), DirectoryError> {
+        let id = self.session_id.clone();
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let (what, undo) = match name.as_ref() {
+                "cow" => (
+                    "apply its changes",
+                    format!("wasm-agent apply {id} --discard"),
+                ),
+                name if name.starts_with("found-") => (
+                    "put things back for it",
+                    format!("wasm-agent run --resume {id}"),
+                ),
+                _ => continue,
+            };
+            let folders = fs::read_dir(entry.path()).into_iter().flatten().flatten();
+            if folders
+                .into_iter()
+                .any(|folder| Workspace::is_cut_off(&folder.path()))
+            {
+                return Err(DirectoryError::CutOff { id, what, undo });
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the directory and everything in it. One that could not be removed whole is still a run.
     ///
     /// # Errors
     ///
-    /// The run goes on, or something in it cannot be removed.
+    /// The run goes on, or is not at rest, or something in it cannot be removed.
     pub fn remove(self) -> Result<(), DirectoryError> {
         self.is_over_to("remove")?;
+        self.is_at_rest()?;
         // Without `run.json` it would not be listed any more, whatever is left of it.
         remove_tree(&self.path, Some("run.json")).map_err(|source| DirectoryError::Io {
             action: "remove",

@@ -5,12 +5,15 @@
 //! <run>/start/0/             a copy of a directory; see `capabilities::filesystem::cow`
 //!       start/0/guest        where the guest had it
 //!       start/files/…/NAME   a single file, under the digest of its path in the guest
+//!       start/files/….host   the directory it was in
 //!       onward.json          what of the grants leads outside
 //!       found-1/…            what was there when it was first gone on with, where that was something else
 //! ```
 
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,9 +22,12 @@ use serde::{Deserialize, Serialize};
 use super::start::StartError;
 use super::workspaces::{self, WorkspacesError, at};
 use crate::capabilities::filesystem::cow::{CopyLimits, Workspace};
+use crate::capabilities::filesystem::{self, open_plain};
 use crate::digest::Digest;
 use crate::egress::secrets::Guard;
 use crate::grants::{Access, DirGrant, FileGrant, Grants, Outside};
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 
 const START: &str = "start";
 const ONWARD: &str = "onward.json";
@@ -105,7 +111,9 @@ pub(super) fn keep(
         if let Some(folder) = kept.parent() {
             fs::create_dir_all(folder).map_err(at("make", folder))?;
         }
-        fs::copy(file.host_path(), &kept).map_err(at("copy", &file.host_path()))?;
+        copy_plain(&file.host_path(), &kept)?;
+        let place = host_of(&start, file);
+        fs::write(&place, file.host.as_os_str().as_bytes()).map_err(at("write", &place))?;
     }
     let path = run.join(ONWARD);
     let mut options = File::options();
@@ -132,6 +140,22 @@ fn writable_files(grants: &Grants) -> impl Iterator<Item = &FileGrant> {
 fn place_of(start: &Path, file: &FileGrant) -> PathBuf {
     let folder = Digest::of(file.guest.as_bytes()).hex();
     start.join("files").join(folder).join(&file.name)
+}
+
+/// Where it is written down which directory a file was in.
+fn host_of(start: &Path, file: &FileGrant) -> PathBuf {
+    let folder = Digest::of(file.guest.as_bytes()).hex();
+    start.join("files").join(format!("{folder}.host"))
+}
+
+/// Copies a file as it stands at its path; where a link leads is not the file that was granted.
+pub(super) fn copy_plain(from: &Path, to: &Path) -> Result<(), WorkspacesError> {
+    let failed = || at("copy", from);
+    let mut file = open_plain(from, filesystem::Access::ReadOnly).map_err(failed())?;
+    let mut copy = File::create(to).map_err(at("write", to))?;
+    io::copy(&mut file, &mut copy).map_err(failed())?;
+    let permissions = file.metadata().map_err(failed())?.permissions();
+    copy.set_permissions(permissions).map_err(at("write", to))
 }
 
 /// What was kept of a run.
@@ -182,6 +206,48 @@ impl Kept {
         Some(place_of(&self.run.join(START), file)).filter(|path| path.is_file())
     }
 
+    /// Refuses directories and files that lie elsewhere than those of the run: a link that was put in the place of one
+    /// leads to what nobody granted. `placed` knows those that the operator has said the place of.
+    ///
+    /// # Errors
+    ///
+    /// One of them lies elsewhere.
+    pub(super) fn is_where_it_was(
+        &self,
+        grants: &Grants,
+        placed: impl Fn(&str) -> bool,
+    ) -> Result<(), WorkspacesError> {
+        let same = |now: PathBuf, then: PathBuf| match now == then || down(Wall::ApplyPlace) {
+            true => Ok(()),
+            false => Err(WorkspacesError::Moved { now, then }),
+        };
+        for dir in grants.dirs.iter().filter(|dir| !placed(&dir.guest)) {
+            if let Some(then) = self.workspace(&dir.guest) {
+                same(dir.host.clone(), then.host().to_owned())?;
+            }
+        }
+        let start = self.run.join(START);
+        for file in writable_files(grants).filter(|file| !placed(&file.guest_path())) {
+            if let Ok(then) = fs::read(host_of(&start, file)) {
+                same(file.host.clone(), PathBuf::from(OsString::from_vec(then)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes what is left of putting things back that was cut off.
+    fn recover(&self) -> Result<(), WorkspacesError> {
+        for found in self.found_before() {
+            let folders = (0..).map(|index: usize| found.join(index.to_string()));
+            for folder in folders.take_while(|folder| folder.is_dir()) {
+                if Workspace::is_cut_off(&folder) {
+                    Workspace::open(&folder)?.recover()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Makes directories and files what they were before the run. What was there instead is kept in the
     /// directory of the run. Blocks. Returns how many paths were put back.
     ///
@@ -189,6 +255,7 @@ impl Kept {
     ///
     /// A directory cannot be copied, or somebody changes it right now; it is left as it was then.
     pub(super) fn put_back(&self, grants: &Grants) -> Result<usize, WorkspacesError> {
+        self.recover()?;
         let limits = CopyLimits::default();
         let found = self.next_found();
         let mut put_back = 0;
@@ -212,19 +279,23 @@ impl Kept {
                 continue;
             };
             let host = file.host_path();
-            let (now, then) = (fs::read(&host).ok(), fs::read(&kept));
-            let then = then.map_err(at("read", &kept))?;
-            if now.as_ref() == Some(&then) {
+            let mut now = Vec::new();
+            open_plain(&host, filesystem::Access::ReadOnly)
+                .and_then(|mut file| file.read_to_end(&mut now))
+                .map_err(at("read", &host))?;
+            let then = fs::read(&kept).map_err(at("read", &kept))?;
+            if now == then {
                 continue;
             }
-            if now.is_some() {
-                let aside = place_of(&found, file);
-                if let Some(folder) = aside.parent() {
-                    fs::create_dir_all(folder).map_err(at("make", folder))?;
-                }
-                fs::copy(&host, &aside).map_err(at("copy", &host))?;
+            let aside = place_of(&found, file);
+            if let Some(folder) = aside.parent() {
+                fs::create_dir_all(folder).map_err(at("make", folder))?;
             }
-            fs::write(&host, then).map_err(at("write", &host))?;
+            copy_plain(&host, &aside)?;
+            // In place: it keeps its owner, its permissions and its other names.
+            open_plain(&host, filesystem::Access::ReadWrite)
+                .and_then(|mut file| file.set_len(0).and_then(|()| file.write_all(&then)))
+                .map_err(at("write", &host))?;
             put_back += 1;
         }
         if put_back == 0 {
@@ -234,14 +305,19 @@ impl Kept {
         Ok(put_back)
     }
 
+    /// Where things were set aside before.
+    fn found_before(&self) -> impl Iterator<Item = PathBuf> {
+        self.founds().take_while(|found| found.exists())
+    }
+
     fn next_found(&self) -> PathBuf {
-        let mut number = 1_u32;
-        loop {
-            let found = self.run.join(format!("found-{number}"));
-            if !found.exists() {
-                return found;
-            }
-            number = number.saturating_add(1);
-        }
+        let first = || self.run.join("found-1");
+        self.founds()
+            .find(|found| !found.exists())
+            .unwrap_or_else(first)
+    }
+
+    fn founds(&self) -> impl Iterator<Item = PathBuf> {
+        (1_u32..).map(|number| self.run.join(format!("found-{number}")))
     }
 }

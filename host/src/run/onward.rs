@@ -20,7 +20,6 @@ use super::start::{Places, RunRequest, StartError, Started};
 use super::taping::{FILE, Mode, RecordTo};
 use super::workspaces::WorkspacesError;
 use crate::commission::Commission;
-use crate::grants::dir::DEFAULT_GUEST;
 use crate::grants::{Access, FileGrant, Grants, Outside};
 use crate::recording::format::{Onward, Parent, Redirect};
 use crate::recording::onward::{Doubt, Edit};
@@ -103,6 +102,9 @@ impl Past {
             None => grants.from_elsewhere(&places.dirs, &places.files, &places.limits)?,
         };
         let grants = grants.with_outside(self.outside.clone())?;
+        if let Some(kept) = &self.kept {
+            kept.is_where_it_was(&grants, |path| places.say_of(path))?;
+        }
         Ok(RunRequest {
             agent,
             commission,
@@ -335,13 +337,7 @@ impl Host {
         let request = past.request(agent, places, Some(runs.clone()))?;
         let dirs = request.grants.dirs.iter().map(|dir| dir.guest.clone());
         let files = request.grants.files.iter().map(FileGrant::guest_path);
-        let placed = |path: &String| {
-            let dirs = places.dirs.iter().map(|dir| &dir.guest);
-            let files = places.files.iter().map(|file| &file.guest);
-            let mut all = dirs.chain(files);
-            all.any(|guest| guest.as_deref().unwrap_or(DEFAULT_GUEST) == path)
-        };
-        if let Some(path) = dirs.chain(files).find(|path| !placed(path)) {
+        if let Some(path) = dirs.chain(files).find(|path| !places.say_of(path)) {
             let recording = past.run.clone();
             return Err(StartError::Unplaced { recording, path });
         }

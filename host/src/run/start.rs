@@ -25,6 +25,7 @@ use crate::egress::secrets::{SecretError, Secrets};
 use crate::egress::{Egress, EgressOptions};
 use crate::engine::inspect::{self, asks_models};
 use crate::error::{Exit, Hint};
+use crate::grants::dir::DEFAULT_GUEST;
 use crate::grants::recorded::RecordedError;
 use crate::grants::{DirSpec, FileGrant, FileSpec, GrantError, Grants, Limits, Reach};
 use crate::model;
@@ -71,6 +72,15 @@ pub struct Places {
     pub files: Vec<FileSpec>,
     /// What a run may use at most, whatever a recording from elsewhere says.
     pub limits: Limits,
+}
+
+impl Places {
+    /// Whether they say where it is that the guest has at `path`.
+    pub(super) fn say_of(&self, path: &str) -> bool {
+        let dirs = self.dirs.iter().map(|dir| &dir.guest);
+        let mut all = dirs.chain(self.files.iter().map(|file| &file.guest));
+        all.any(|guest| guest.as_deref().unwrap_or(DEFAULT_GUEST) == path)
+    }
 }
 
 /// A run cannot be started.

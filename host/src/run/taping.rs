@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::agent::Agent;
 use super::directory::RunDir;
-use super::kept::Kept;
+use super::kept::{Kept, copy_plain};
 use super::onward::Continued;
 use super::related::{Kind, Related};
 use super::start::StartError;
@@ -474,8 +474,12 @@ fn copy_file(
         source,
     };
     std::fs::create_dir_all(&folder).map_err(io)?;
-    let source = source.unwrap_or_else(|| file.host_path());
-    std::fs::copy(source, folder.join(&file.name)).map_err(io)?;
+    let folder = folder.canonicalize().map_err(io)?;
+    let to = folder.join(&file.name);
+    match source {
+        Some(kept) => std::fs::copy(kept, to).map(drop).map_err(io)?,
+        None => copy_plain(&file.host_path(), &to)?,
+    }
     file.host = folder;
     Ok(())
 }

@@ -56,6 +56,12 @@ pub enum WorkspacesError {
     Cow(#[from] CowError),
     #[error("cannot grant `{guest}` copy-on-write: this run keeps no directory for the copy")]
     NoDirectory { guest: String },
+    #[error(
+        "cannot go on in `{}`: it was `{}` when the run began",
+        now.display(),
+        then.display()
+    )]
+    Moved { now: PathBuf, then: PathBuf },
     #[error("run `{}` has no copies of directories", run.display())]
     None { run: PathBuf },
     #[error("cannot {action} `{}`: {source}", path.display())]
@@ -73,6 +79,10 @@ impl Hint for WorkspacesError {
             WorkspacesError::None { .. } => {
                 Some("a directory is copied when it is granted with `:cow`".to_owned())
             }
+            WorkspacesError::Moved { .. } => Some(
+                "a symbolic link stands in its place or above it now; with `fork`, say where it is with `--dir`"
+                    .to_owned(),
+            ),
             WorkspacesError::NoDirectory { .. } | WorkspacesError::Io { .. } => None,
         }
     }
@@ -283,6 +293,20 @@ impl Workspaces {
             copy.apply(&pending.delta)?;
         }
         Ok(())
+    }
+
+    /// Undoes what is left of an attempt to apply that was cut off. Blocks. Returns folders in the directories that
+    /// look as if they were left of one, and are none of this run: nothing is done to them.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be undone.
+    pub fn recover(&self) -> Result<Vec<PathBuf>, WorkspacesError> {
+        let mut left = Vec::new();
+        for (_, copy) in &self.copies {
+            left.extend(copy.recover()?);
+        }
+        Ok(left)
     }
 
     /// Deletes the copies; the patch stays. Blocks.

@@ -52,6 +52,8 @@ walls! {
     CopyOnWrite, "copy-on-write", "What is granted copy-on-write is not written to by a run.";
     BaseMoved, "base-moved", "What somebody else changed since the run began is not overwritten.";
     ApplyPlan, "apply-plan", "What is applied is moved by the host's own plan, never by one found where agents write.";
+    ApplyPlace, "apply-place", "What is applied goes to the directory that was granted, not where a link in its place leads.";
+    ApplyUnseen, "apply-unseen", "Applying deletes no directory with something in it that the run did not see.";
     ApplyBytes, "apply-bytes", "Applying makes a directory grow by no more than the run was allowed.";
     ApplyModes, "apply-modes", "What is applied can be read by nobody who could not read it before.";
     HostPlaces, "host-places", "Where the host keeps its own data, no guest finds or makes anything, whatever is granted.";

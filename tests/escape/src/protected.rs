@@ -77,6 +77,8 @@ fn families(trial: &mut Trial, _: &str) {
         ".docker",
         ".circleci",
         "sub/.vscode",
+        ".wasm-agent-apply",
+        "sub/.wasm-agent-apply-0123456789abcdef",
     ] {
         trial.refused(path, work.create_directory_at(path));
     }

@@ -40,10 +40,20 @@ impl Disk {
 
     /// Like [`Disk::guard`], for a name that is about to appear.
     pub(super) fn guard_new(&self, parent: &Parent, act: Act) -> Result<(), Refusal> {
+        self.guard_new_beside(parent, act, &|_| false)
+    }
+
+    /// The same for one of several names of a directory that are about to appear; `beside` knows the others.
+    pub(super) fn guard_new_beside(
+        &self,
+        parent: &Parent,
+        act: Act,
+        beside: &dyn Fn(&str) -> bool,
+    ) -> Result<(), Refusal> {
         self.guard(&parent.place, act)?;
         if !self.rules.off()
             && !down(Wall::Protected)
-            && completes_repository(parent.handle(), &parent.name)
+            && completes_repository(parent.handle(), &parent.name, beside)
         {
             let rule = "a directory with `HEAD`, `objects` and `refs` is a repository to git, which runs \
                         programs named in its configuration";
@@ -115,10 +125,10 @@ fn is_repository(dir: &File) -> bool {
     has(dir, "HEAD") && (has(dir, "commondir") || has(dir, "objects") && has(dir, "refs"))
 }
 
-/// Whether `name` would make a repository of a directory that is none.
-fn completes_repository(dir: &File, name: &str) -> bool {
+/// Whether `name` would make a repository of a directory that is none, together with the names `beside` it.
+fn completes_repository(dir: &File, name: &str, beside: &dyn Fn(&str) -> bool) -> bool {
     let name = fold(name);
-    let has = |other: &str| fold(other) == name || has(dir, other);
+    let has = |other: &str| fold(other) == name || has(dir, other) || beside(other);
     let part = ["HEAD", "objects", "refs", "commondir"];
     part.iter().any(|part| fold(part) == name)
         && has("HEAD")

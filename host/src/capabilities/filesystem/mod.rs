@@ -67,6 +67,8 @@ use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 use crate::capabilities::meters::Meters;
 use crate::error::Hint;
 use crate::host_places::HostPlaces;
+use crate::selftest::sabotage::down;
+use crate::selftest::wall::Wall;
 
 pub use effort::Effort;
 pub use extent::Extent;
@@ -268,6 +270,24 @@ fn open_root(mount: &Mount) -> Result<disk::Root, MountError> {
         device,
         host: at,
         tail,
+    })
+}
+
+/// Opens a file by its absolute path without links, for reading or (as it is) for writing. A link that stands there now
+/// leads to a file that nobody granted.
+pub(crate) fn open_plain(path: &std::path::Path, access: Access) -> io::Result<File> {
+    let beneath = path.strip_prefix("/").map_err(io::Error::other)?;
+    let found = if down(Wall::ApplyPlace) {
+        sys::find(&File::open("/")?, beneath, sys::Links::Follow)?
+    } else {
+        sys::find_plain(&File::open("/")?, beneath)?
+    };
+    if found.kind() != sys::Kind::File {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    found.reopen(match access {
+        Access::ReadOnly => OFlags::RDONLY,
+        Access::ReadWrite | Access::CopyOnWrite { .. } => OFlags::WRONLY,
     })
 }
 

@@ -51,6 +51,7 @@ pub(super) fn remove(args: &Args) -> Done {
     // One that goes on keeps the others, too: nobody meant to remove it.
     for run in &runs {
         run.is_over_to("remove")?;
+        run.is_at_rest()?;
     }
     for run in runs {
         run.remove()?;

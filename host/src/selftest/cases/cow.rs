@@ -1,7 +1,7 @@
 //! Directories granted copy-on-write, and what becomes of the copy.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
 use super::super::case::{Case, Trying, guest, host};
@@ -11,7 +11,7 @@ use super::super::stage::{self, Stage};
 use super::super::wall::Wall;
 use super::super::world::World;
 use crate::capabilities::filesystem::Protection;
-use crate::capabilities::filesystem::cow::{CowError, Workspace};
+use crate::capabilities::filesystem::cow::{CopyLimits, CowError, Workspace};
 use crate::run::{Ended, Workspaces, WorkspacesError};
 
 const COPY: Setup = Setup::new(Dirs::Copy);
@@ -52,6 +52,27 @@ pub(super) const CASES: &[Case] = &[
         "CWE-829",
         "A plan that came with the granted directory is not carried out when a copy is applied.",
         foreign_plan,
+    ),
+    host(
+        "put-back-foreign-plan",
+        Wall::ApplyPlan,
+        "CWE-829",
+        "Nor when a directory is put back to what it was.",
+        foreign_plan_put_back,
+    ),
+    host(
+        "apply-place",
+        Wall::ApplyPlace,
+        "CWE-59",
+        "A link in the place of the granted directory does not decide where a copy is applied.",
+        elsewhere,
+    ),
+    host(
+        "apply-unseen",
+        Wall::ApplyUnseen,
+        "CWE-367",
+        "What came into a directory after it was copied does not go with it.",
+        unseen,
     ),
     host(
         "apply-bytes",
@@ -125,31 +146,106 @@ fn moved(stage: &Stage) -> Trying<'_> {
     })
 }
 
+/// A stage and a plan as a repository that is cloned could bring them.
+fn plant(world: &World) -> Result<PathBuf, String> {
+    let folder = world.path("work/.wasm-agent-apply");
+    let plan = r#"{"version":1,"root":{"device":0,"inode":0,"born":null},"stage":".wasm-agent-apply","made":null,
+        "progress":"moving","steps":[{"take":{"path":"planted","thing":{"inode":0,"size":7,"modified":[0,0]}}}]}"#;
+    let made = || -> std::io::Result<()> {
+        fs::create_dir_all(folder.join("old"))?;
+        fs::create_dir(folder.join("new"))?;
+        fs::write(folder.join("old/0"), "planted")?;
+        fs::write(folder.join("plan.json"), plan)
+    };
+    made().map_err(|error| error.to_string())?;
+    Ok(folder)
+}
+
+/// The folder has to be as it was planted, and what the plan names must not be there.
+fn was_left_alone(world: &World, folder: &std::path::Path) -> Result<String, String> {
+    if world.path("work/planted").exists() {
+        return Err("what the plan names was moved".to_owned());
+    }
+    match folder.join("old/0").is_file() && folder.join("plan.json").is_file() {
+        true => Ok("the plan was left alone".to_owned()),
+        false => Err("what lies beside the plan is gone".to_owned()),
+    }
+}
+
 fn foreign_plan(stage: &Stage) -> Trying<'_> {
     Box::pin(async {
         let tried = async {
             let world = copied(stage).await?;
-            let folder = world.world.path("work/.wasm-agent-apply");
-            let plan = r#"{"version":1,"root":{"device":0,"inode":0},"stage":".wasm-agent-apply","made":null,
-                "progress":"moving","steps":[{"take":{"path":"planted"}}]}"#;
-            let made = || -> std::io::Result<()> {
-                fs::create_dir_all(folder.join("old"))?;
-                fs::create_dir(folder.join("new"))?;
-                fs::write(folder.join("old/0"), "planted")?;
-                fs::write(folder.join("plan.json"), plan)
-            };
-            made().map_err(|error| error.to_string())?;
+            let folder = plant(&world.world)?;
             let applied = world.apply()?;
             applied.map_err(|error| format!("with a plan in the way: {error}"))?;
             if world.read("work/new.txt")? != "new" {
                 return Err("it was applied, and is not there".to_owned());
             }
-            if world.world.path("work/planted").exists() {
-                return Err("what the plan names was moved".to_owned());
+            was_left_alone(&world.world, &folder)
+        };
+        tried.await.into()
+    })
+}
+
+fn foreign_plan_put_back(stage: &Stage) -> Trying<'_> {
+    Box::pin(async {
+        let tried = async {
+            let world = copied(stage).await?;
+            let folder = plant(&world.world)?;
+            let then = Workspace::open(&world.run.join("cow/0"));
+            let then = then.map_err(|error| error.to_string())?;
+            let (work, now) = (world.world.path("work"), world.world.path("runs/now"));
+            let now = Workspace::prepare(&work, &now, &CopyLimits::default());
+            now.and_then(|now| now.turn_into(&then))
+                .map_err(|error| format!("with a plan in the way: {error}"))?;
+            if world.read("work/new.txt")? != "new" {
+                return Err("it was put back, and is not there".to_owned());
             }
-            match folder.join("old/0").is_file() {
-                true => Ok("the plan was left alone".to_owned()),
-                false => Err("what lies beside the plan is gone".to_owned()),
+            was_left_alone(&world.world, &folder)
+        };
+        tried.await.into()
+    })
+}
+
+fn elsewhere(stage: &Stage) -> Trying<'_> {
+    Box::pin(async {
+        let tried = async {
+            let world = copied(stage).await?;
+            let (work, aside) = (world.world.path("work"), world.world.path("aside"));
+            fs::rename(&work, &aside)
+                .and_then(|()| symlink(&aside, &work))
+                .map_err(|error| error.to_string())?;
+            let applied = world.apply()?;
+            if world.world.path("aside/new.txt").exists() {
+                return Err("it was applied where the link leads".to_owned());
+            }
+            match applied {
+                Err(error) => Ok(error.to_string()),
+                Ok(()) => Err("it was said to be applied".to_owned()),
+            }
+        };
+        tried.await.into()
+    })
+}
+
+fn unseen(stage: &Stage) -> Trying<'_> {
+    Box::pin(async {
+        let tried = async {
+            let world = copied(stage).await?;
+            let theirs = world.world.path("work/swap/empty/theirs.txt");
+            fs::write(&theirs, "theirs").map_err(|error| error.to_string())?;
+            let before = world.changes()?;
+            let applied = world.apply()?;
+            if !theirs.is_file() || world.changes()? != before {
+                return Err("a file that the run has not seen is gone".to_owned());
+            }
+            match applied {
+                Err(WorkspacesError::Cow(error @ CowError::Conflict { .. })) => {
+                    Ok(error.to_string())
+                }
+                Err(error) => Err(format!("it failed otherwise: {error}")),
+                Ok(()) => Err("it was said to be applied".to_owned()),
             }
         };
         tried.await.into()

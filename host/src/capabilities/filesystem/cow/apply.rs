@@ -7,86 +7,28 @@
 //!
 //! The plan of the moves lies with the workspace in the run directory, never in the granted directory: an agent, or
 //! whoever made a repository that was cloned, can write there, and a plan moves files. The stage has a random name that
-//! stands in the plan together with its inode. What the plan does not vouch for is neither undone nor deleted.
+//! stands in the plan together with its inode, and so does every single thing that is moved. What the plan does not
+//! vouch for is neither undone nor deleted: the attempt is refused, and says what lies in its way.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
-use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
+use rustix::fs::{Mode, OFlags};
 
 use super::super::protect::STAGE;
-use super::super::sys::{self, Found, Kind};
+use super::super::sys::{self, Kind};
 use super::delta::{self, Delta, Item, PathDelta};
+use super::moves::{self, Stage, Stuck, Undoing, by_handle, is_empty};
+use super::plan::{Identity, PLAN, Plan, Progress, Step, Thing};
 use super::protected::Guard;
-use super::staging::{Made, Staging};
+use super::staging::{Freed, Staging};
 use super::tree::Base;
-use super::{CowError, VERSION, at, damaged};
+use super::{CowError, at};
 use crate::selftest::sabotage::down;
 use crate::selftest::wall::Wall;
-
-/// Name of the plan in the folder of a workspace.
-const PLAN: &str = "apply.json";
-
-/// One move, of what is at `path` to `old/N`, or of `new/N` to `path`.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Step {
-    Take { path: String },
-    Put { path: String },
-}
-
-impl Step {
-    fn path(&self) -> &str {
-        match self {
-            Step::Take { path } | Step::Put { path } => path,
-        }
-    }
-}
-
-/// What tells a directory from every other one of this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Identity {
-    device: u64,
-    inode: u64,
-}
-
-impl Identity {
-    fn of(dir: &File) -> io::Result<Identity> {
-        let meta = dir.metadata()?;
-        Ok(Identity {
-            device: meta.dev(),
-            inode: meta.ino(),
-        })
-    }
-}
-
-/// How far an attempt has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Progress {
-    /// Paths may have been moved.
-    Moving,
-    /// All of them have been: what is left of the stage is only rubbish.
-    Done,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Plan {
-    version: u32,
-    /// The directory the plan is for.
-    root: Identity,
-    /// Name of the stage in it.
-    stage: String,
-    /// The stage itself; nothing before it was made.
-    made: Option<Identity>,
-    progress: Progress,
-    steps: Vec<Step>,
-}
 
 /// One attempt to bring a difference into a directory.
 pub(super) struct Attempt<'a> {
@@ -102,6 +44,15 @@ pub(super) struct Attempt<'a> {
     guard: Guard,
 }
 
+/// A change that has not been made yet.
+struct Pending<'d> {
+    entry: &'d PathDelta,
+    /// What is there now.
+    now: Option<Thing>,
+    /// Bytes that go with it.
+    freed: u64,
+}
+
 impl<'a> Attempt<'a> {
     /// Opens the granted directory, and undoes what is left of an attempt that was cut off.
     pub(super) fn begin(
@@ -111,17 +62,18 @@ impl<'a> Attempt<'a> {
         kept: Option<&'a Base>,
     ) -> Result<Attempt<'a>, CowError> {
         let host = &base.host;
-        let root = File::open(host).map_err(at("open", host))?;
+        let root = moves::granted(host).map_err(at("open", host))?;
         // One attempt at a time; the lock goes with the handle, also when the process dies.
         rustix::fs::flock(&root, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|errno| at("lock", host)(errno.into()))?;
+        let guard = Guard::new(base, &root)?;
         let attempt = Attempt {
             workspace,
             base,
             copy,
             kept,
             root,
-            guard: Guard::new(base)?,
+            guard,
         };
         attempt.recover()?;
         Ok(attempt)
@@ -129,8 +81,26 @@ impl<'a> Attempt<'a> {
 
     /// The part of `delta` that a guest may change in this directory.
     pub(super) fn unprotected(&self, mut delta: Delta) -> Delta {
-        delta.paths.retain(|entry| self.guard.check(entry).is_ok());
+        let new = HashSet::new();
         delta
+            .paths
+            .retain(|entry| self.guard.check(entry, &new).is_ok());
+        delta
+    }
+
+    /// Folders in the granted directory that look like a stage, and are none of this attempt.
+    pub(super) fn leftovers(&self) -> Result<Vec<PathBuf>, CowError> {
+        let host = &self.base.host;
+        let failed = || at("read", host);
+        let mut left = Vec::new();
+        for entry in fs::read_dir(by_handle(&self.root)).map_err(failed())? {
+            let name = entry.map_err(failed())?.file_name();
+            if name.to_string_lossy().starts_with(STAGE) {
+                left.push(host.join(name));
+            }
+        }
+        left.sort();
+        Ok(left)
     }
 
     /// Brings `delta` in.
@@ -139,53 +109,98 @@ impl<'a> Attempt<'a> {
         if pending.is_empty() {
             return Ok(());
         }
-        let mut plan = self.plan(&pending)?;
-        let stage = match self.prepare(&mut plan, &pending) {
-            Ok(stage) => stage,
+        let mut plan = self.plan()?;
+        let (stage, staged) = match self.prepare(&mut plan, &pending) {
+            Ok(prepared) => prepared,
             Err(error) => {
                 self.clear(&plan)?;
                 return Err(error);
             }
         };
-        // Once more: preparing takes a while.
-        let result = self.check(delta).and_then(|_| {
-            run(&self.root, &stage, &plan).map_err(|source| CowError::RolledBack {
-                host: self.base.host.clone(),
-                source,
-            })
-        });
-        if let Err(error) = result {
-            self.undo(&stage, &plan)?;
-            self.clear(&plan)?;
+        match self.steps(delta, &pending, staged) {
+            Ok(steps) => plan.steps = steps,
+            Err(error) => {
+                drop(stage);
+                self.clear(&plan)?;
+                return Err(error);
+            }
+        }
+        self.finish(&mut plan, stage)
+    }
+
+    /// Makes the moves of a plan, or none, and deletes the stage.
+    fn finish(&self, plan: &mut Plan, stage: Stage) -> Result<(), CowError> {
+        if let Err(error) = self.carry_out(plan, &stage) {
+            if plan.progress == Progress::Done {
+                plan.progress = Progress::Moving;
+                // It could not be written a moment ago; nothing depends on it unless the host stops right here.
+                let _ = plan.write(self.workspace);
+            }
+            self.undo(&stage, plan, Undoing::Failed)?;
+            drop(stage);
+            self.clear(plan)?;
             return Err(error);
         }
+        drop(stage);
+        self.clear(plan)
+    }
+
+    /// Makes the moves of a plan, which is written down before and after them.
+    fn carry_out(&self, plan: &mut Plan, stage: &Stage) -> Result<(), CowError> {
+        plan.progress = Progress::Moving;
+        plan.write(self.workspace)?;
+        let moved = stage.run(&self.root, &plan.steps);
+        moved
+            .and_then(|()| stage.sync(&self.root, &plan.steps))
+            .map_err(|source| CowError::RolledBack {
+                host: self.base.host.clone(),
+                source,
+            })?;
         plan.progress = Progress::Done;
-        self.write(&plan)?;
-        self.clear(&plan)
+        plan.write(self.workspace)
     }
 
     /// Refuses when any of the paths is not what was copied, or is none that a guest may change; gives those that are
     /// not yet what they shall be.
-    fn check<'d>(&self, delta: &'d Delta) -> Result<Vec<&'d PathDelta>, CowError> {
+    fn check<'d>(&self, delta: &'d Delta) -> Result<Vec<Pending<'d>>, CowError> {
         let host = &self.base.host;
+        let new = delta.paths.iter().filter(|entry| entry.before.is_none());
+        let new: HashSet<&str> = new.map(|entry| entry.path.as_str()).collect();
         let mut conflicts = Vec::new();
         let mut pending = Vec::new();
         for entry in &delta.paths {
-            self.guard.check(entry)?;
+            self.guard.check(entry, &new)?;
             let path = &entry.path;
-            let now = delta::item_at(&self.root, path).map_err(at("read", &host.join(path)))?;
+            let found = delta::found_at(&self.root, path).map_err(at("read", &host.join(path)))?;
+            let now = match &found {
+                Some(found) => delta::item(found).map_err(at("read", &host.join(path)))?,
+                None => None,
+            };
             let unknown = matches!(entry.before, Some(Item::File { digest: None, .. }));
             if !unknown && now == entry.after {
                 continue;
             }
-            if unknown || now != entry.before {
+            // A FIFO or the like is nothing to a guest, and in the way all the same.
+            let special = found.as_ref().is_some_and(|it| it.kind() == Kind::Special);
+            if unknown || special || now != entry.before {
                 conflicts.push(path.clone());
             }
-            pending.push(entry);
+            let found = found.filter(|_| !special);
+            pending.push(Pending {
+                entry,
+                now: found.as_ref().map(|found| Thing::of(found.meta())),
+                freed: match &found {
+                    Some(found) if found.kind() == Kind::File && found.links() == 1 => found.size(),
+                    _ => 0,
+                },
+            });
         }
+        conflicts.extend(self.unseen(&pending)?);
         if conflicts.is_empty() || down(Wall::BaseMoved) {
             Ok(pending)
         } else {
+            conflicts.sort();
+            conflicts.dedup();
             Err(CowError::Conflict {
                 host: host.clone(),
                 paths: conflicts,
@@ -193,99 +208,137 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn plan(&self, pending: &[&PathDelta]) -> Result<Plan, CowError> {
-        let mut random = [0; 8];
-        getrandom::fill(&mut random)
-            .map_err(|error| at("name a folder in", &self.base.host)(io::Error::other(error)))?;
-        // Deepest first, so that directories are empty when they are taken.
-        let taken = pending
-            .iter()
-            .rev()
-            .filter(|entry| entry.before.is_some())
-            .map(|entry| Step::Take {
-                path: entry.path.clone(),
+    /// What lies in directories that are about to go and does not go itself: it came after the copy was made, or was
+    /// left out of it.
+    fn unseen(&self, pending: &[Pending<'_>]) -> Result<Vec<String>, CowError> {
+        let mut unseen = Vec::new();
+        if down(Wall::ApplyUnseen) {
+            return Ok(unseen);
+        }
+        let taken = pending.iter().filter(|change| change.now.is_some());
+        let taken: HashSet<&str> = taken.map(|change| change.entry.path.as_str()).collect();
+        for path in &taken {
+            // Anything else has been found to be in the way already.
+            let Ok(dir) = moves::folder(&self.root, path) else {
+                continue;
+            };
+            let failed = || at("read", &self.base.host.join(path));
+            for entry in fs::read_dir(by_handle(&dir)).map_err(failed())? {
+                let name = entry.map_err(failed())?.file_name();
+                let below = format!("{path}/{}", name.to_string_lossy());
+                if name.to_str().is_none() || !taken.contains(below.as_str()) {
+                    unseen.push(below);
+                }
+            }
+        }
+        Ok(unseen)
+    }
+
+    fn plan(&self) -> Result<Plan, CowError> {
+        Plan::new(&self.root).map_err(at("prepare", &self.base.host))
+    }
+
+    /// The moves, with what each of them is about, after everything has been looked at once more: preparing takes a
+    /// while.
+    fn steps(
+        &self,
+        delta: &Delta,
+        prepared: &[Pending<'_>],
+        staged: Vec<Thing>,
+    ) -> Result<Vec<Step>, CowError> {
+        let pending = self.check(delta)?;
+        let paths = |pending: &[Pending<'_>]| -> Vec<String> {
+            let paths = pending.iter().map(|change| &change.entry.path);
+            paths.cloned().collect()
+        };
+        let (before, now) = (paths(prepared), paths(&pending));
+        if before != now {
+            return Err(CowError::Conflict {
+                host: self.base.host.clone(),
+                paths: before.into_iter().filter(|it| !now.contains(it)).collect(),
             });
-        let put = pending
-            .iter()
-            .filter(|entry| entry.after.is_some())
-            .map(|entry| Step::Put {
-                path: entry.path.clone(),
-            });
-        Ok(Plan {
-            version: VERSION,
-            root: Identity::of(&self.root).map_err(at("read", &self.base.host))?,
-            stage: format!("{STAGE}-{:016x}", u64::from_be_bytes(random)),
-            made: None,
-            progress: Progress::Moving,
-            steps: taken.chain(put).collect(),
-        })
+        }
+        let mut steps: Vec<Step> = taken(&pending)
+            .map(|(path, thing)| Step::Take {
+                path: path.to_owned(),
+                thing,
+            })
+            .collect();
+        steps.extend(
+            put(&pending)
+                .zip(staged)
+                .map(|((path, _), thing)| Step::Put {
+                    path: path.to_owned(),
+                    thing,
+                }),
+        );
+        Ok(steps)
     }
 
     /// Writes the plan, makes the stage and brings everything new into it.
-    fn prepare(&self, plan: &mut Plan, pending: &[&PathDelta]) -> Result<File, CowError> {
-        self.write(plan)?;
+    fn prepare(
+        &self,
+        plan: &mut Plan,
+        pending: &[Pending<'_>],
+    ) -> Result<(Stage, Vec<Thing>), CowError> {
+        plan.write(self.workspace)?;
         let shown = self.base.host.join(&plan.stage);
         let failed = || at("prepare", &shown);
         // Private: what is replaced may not be for everybody, nor what replaces it.
         let private = Mode::from_raw_mode(0o700);
         rustix::fs::mkdirat(&self.root, &plan.stage, private)
             .map_err(|errno| failed()(errno.into()))?;
-        let found = sys::find_plain(&self.root, plan.stage.as_str()).map_err(failed())?;
-        let stage = found
-            .reopen(OFlags::RDONLY | OFlags::DIRECTORY)
-            .map_err(failed())?;
-        plan.made = Some(Identity::of(&stage).map_err(failed())?);
-        self.write(plan)?;
-        let inside = by_handle(&stage);
+        let dir = moves::folder(&self.root, &plan.stage).map_err(failed())?;
+        plan.made = Some(Identity::of(&dir).map_err(failed())?);
+        plan.write(self.workspace)?;
+        let inside = by_handle(&dir);
         for name in ["old", "new"] {
             fs::create_dir(inside.join(name)).map_err(failed())?;
         }
-        let mut staging = Staging::new(self.base, self.kept, &self.root, self.copy)?;
-        let new: Vec<_> = pending
-            .iter()
-            .filter_map(|entry| Some((&entry.path, entry.after.as_ref()?)))
-            .collect();
-        let first = plan.steps.len().saturating_sub(new.len());
-        for (n, (path, item)) in (first..).zip(new) {
+        let missing = || io::Error::from(io::ErrorKind::NotFound);
+        let stage = Stage::open(dir).map_err(failed())?;
+        let stage = stage.ok_or_else(missing).map_err(failed())?;
+        let freed = pending.iter().map(|change| Freed {
+            path: &change.entry.path,
+            bytes: change.freed,
+        });
+        let freed = freed.collect();
+        let mut staging = Staging::new(self.base, self.kept, &self.root, self.copy, freed)?;
+        let mut staged = Vec::new();
+        for (n, (path, item)) in (taken(pending).count()..).zip(put(pending)) {
             let to = inside.join("new").join(n.to_string());
             match item {
-                Item::Dir => fs::create_dir(&to).map_err(failed())?,
+                Item::Dir => staging.dir(path, &to)?,
                 Item::Symlink { target } => symlink(target, &to).map_err(failed())?,
-                Item::File { .. } => {
-                    let made = staging.file(path, item, &to)?;
-                    let from = self.copy.join(path);
-                    let staged = sys::find_plain(&stage, format!("new/{n}").as_str())
-                        .and_then(|found| delta::item(&found));
-                    // What was reviewed is what is applied.
-                    if staged.map_err(at("prepare", &from))?.as_ref() != Some(item) {
-                        let reason = "it was changed after it was compared".to_owned();
-                        return Err(CowError::Damaged { path: from, reason });
-                    }
-                    if made == Made::Copied {
-                        staging.permit(path, item, &to)?;
-                    }
-                }
+                Item::File { .. } => staging.file(path, item, &to)?,
             }
+            let found = sys::find_plain(&stage.new, n.to_string().as_str()).map_err(failed())?;
+            staged.push(Thing::of(found.meta()));
         }
-        stage.sync_all().map_err(failed())?;
-        Ok(stage)
+        for dir in [&stage.new, &stage.dir, &self.root] {
+            dir.sync_all().map_err(failed())?;
+        }
+        Ok((stage, staged))
     }
 
     /// Undoes what is left of an attempt that was cut off.
     fn recover(&self) -> Result<(), CowError> {
-        let Some(plan) = self.read()? else {
+        let Some(plan) = Plan::read(&self.plan_path())? else {
             return Ok(());
         };
-        if Identity::of(&self.root).ok() != Some(plan.root) && !down(Wall::ApplyPlan) {
+        let here = Identity::of(&self.root).map_err(at("read", &self.base.host))?;
+        if !here.is(&plan.root) && !down(Wall::ApplyPlan) {
             return Err(CowError::Elsewhere {
                 host: self.base.host.clone(),
-                plan: self.workspace.join(PLAN),
+                plan: self.plan_path(),
             });
         }
         if plan.progress == Progress::Moving
             && let Some(stage) = self.stage(&plan)?
+            // The host stopped before it had made both folders: nothing was moved.
+            && let Some(stage) = Stage::open(stage).map_err(at("read", &self.base.host))?
         {
-            self.undo(&stage, &plan)?;
+            self.undo(&stage, &plan, Undoing::CutOff)?;
         }
         self.clear(&plan)
     }
@@ -298,9 +351,8 @@ impl<'a> Attempt<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(at("read", &path)(error)),
         };
-        let foreign = || CowError::Foreign { path: path.clone() };
         if found.kind() != Kind::Dir {
-            return Err(foreign());
+            return Err(self.foreign(path));
         }
         let stage = found
             .reopen(OFlags::RDONLY | OFlags::DIRECTORY)
@@ -308,62 +360,44 @@ impl<'a> Attempt<'a> {
         let now = Identity::of(&stage).map_err(at("read", &path))?;
         match plan.made {
             _ if down(Wall::ApplyPlan) => Ok(Some(stage)),
-            Some(made) if made == now => Ok(Some(stage)),
+            Some(made) if made.is(&now) => Ok(Some(stage)),
             // The host stopped between making it and writing down what it made: nothing is in it.
             None if is_empty(&stage).map_err(at("read", &path))? => Ok(None),
-            _ => Err(foreign()),
+            _ => Err(self.foreign(path)),
         }
     }
 
-    /// Undoes, last one first, the moves that took place.
-    fn undo(&self, stage: &File, plan: &Plan) -> Result<(), CowError> {
+    fn undo(&self, stage: &Stage, plan: &Plan, who: Undoing) -> Result<(), CowError> {
         for step in &plan.steps {
             self.guard.check_path(step.path())?;
         }
-        let root = &self.root;
-        let moved_back = || -> io::Result<()> {
-            let (old, new) = folders(stage)?;
-            for (n, step) in plan.steps.iter().enumerate().rev() {
-                let n = n.to_string();
-                match step {
-                    Step::Put { path } if !exists(&new, &n) => {
-                        let (dir, name) = parent(root, path)?;
-                        rename(dir.handle(), &name, &new, &n)?;
-                    }
-                    Step::Take { path } if exists(&old, &n) => {
-                        let (dir, name) = parent(root, path)?;
-                        rename(&old, &n, dir.handle(), &name)?;
-                    }
-                    Step::Put { .. } | Step::Take { .. } => {}
-                }
-            }
-            Ok(())
-        };
-        // The host stopped before it had made both: nothing was moved.
-        if is_prepared(stage) {
-            moved_back().map_err(|source| CowError::HalfApplied {
-                host: self.base.host.clone(),
-                stage: self.base.host.join(&plan.stage),
+        let host = &self.base.host;
+        let undone = stage.undo(&self.root, &plan.steps, who);
+        undone.map_err(|stuck| match stuck {
+            Stuck::Io(source) => CowError::HalfApplied {
+                host: host.clone(),
+                stage: host.join(&plan.stage),
                 source,
-            })?;
-        }
-        Ok(())
+            },
+            Stuck::Beneath(path) => self.foreign(host.join(path)),
+            Stuck::InStage(path) => self.foreign(host.join(&plan.stage).join(path)),
+        })
     }
 
     /// Deletes the stage of a plan, and then the plan.
     fn clear(&self, plan: &Plan) -> Result<(), CowError> {
         let shown = self.base.host.join(&plan.stage);
-        match self.stage(plan)? {
-            Some(stage) => {
-                drop(stage);
-                fs::remove_dir_all(by_handle(&self.root).join(&plan.stage))
-                    .map_err(at("delete", &shown))?;
+        let deleted = match self.stage(plan)? {
+            Some(stage) => moves::delete(&self.root, &plan.stage, &stage),
+            None => moves::remove_dir(&self.root, &plan.stage),
+        };
+        deleted.map_err(|stuck| match stuck {
+            Stuck::Io(error) => at("delete", &shown)(error),
+            Stuck::Beneath(path) | Stuck::InStage(path) if path.is_empty() => {
+                self.foreign(shown.clone())
             }
-            None => match rustix::fs::unlinkat(&self.root, &plan.stage, AtFlags::REMOVEDIR) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(at("delete", &shown)(errno.into())),
-            },
-        }
+            Stuck::Beneath(path) | Stuck::InStage(path) => self.foreign(shown.join(path)),
+        })?;
         let path = self.plan_path();
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -380,106 +414,47 @@ impl<'a> Attempt<'a> {
         self.workspace.join(PLAN)
     }
 
-    fn read(&self) -> Result<Option<Plan>, CowError> {
-        let path = self.plan_path();
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(at("read", &path)(error)),
-        };
-        let plan: Plan = serde_json::from_slice(&text).map_err(|error| damaged(&path, &error))?;
-        if plan.version != VERSION {
-            let reason = format!("version {} is not understood", plan.version);
-            return Err(CowError::Damaged { path, reason });
+    fn foreign(&self, path: PathBuf) -> CowError {
+        CowError::Foreign {
+            path,
+            plan: self.plan_path(),
         }
-        Ok(Some(plan))
     }
 
-    /// Writes the plan, whole or not at all, so that it is on disk before anything of it is done.
-    fn write(&self, plan: &Plan) -> Result<(), CowError> {
-        let path = self.workspace.join(PLAN);
-        let text = serde_json::to_vec(plan).map_err(|error| damaged(&path, &error))?;
-        let written = || -> io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(self.workspace)?;
-            file.write_all(&text)?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            File::open(self.workspace)?.sync_all()
-        };
-        written().map_err(at("write", &path))
+    /// Does what [`Attempt::apply`] does, with somebody else doing something right before the first move.
+    #[cfg(test)]
+    pub(super) fn raced(&self, delta: &Delta, somebody: impl FnOnce()) -> Result<(), CowError> {
+        let pending = self.check(delta)?;
+        let mut plan = self.plan()?;
+        let (stage, staged) = self.prepare(&mut plan, &pending)?;
+        plan.steps = self.steps(delta, &pending, staged)?;
+        somebody();
+        self.finish(&mut plan, stage)
     }
 
     /// Does what [`Attempt::apply`] does up to the `moves`th move, as if the machine stopped there.
     #[cfg(test)]
     pub(super) fn cut_off_after(&self, moves: usize, delta: &Delta) -> usize {
         let pending = self.check(delta).unwrap();
-        let mut plan = self.plan(&pending).unwrap();
-        let stage = self.prepare(&mut plan, &pending).unwrap();
+        let mut plan = self.plan().unwrap();
+        let (stage, staged) = self.prepare(&mut plan, &pending).unwrap();
+        plan.steps = self.steps(delta, &pending, staged).unwrap();
+        plan.progress = Progress::Moving;
+        plan.write(self.workspace).unwrap();
         plan.steps.truncate(moves);
-        run(&self.root, &stage, &plan).unwrap();
+        stage.run(&self.root, &plan.steps).unwrap();
         plan.steps.len()
     }
 }
 
-fn run(root: &File, stage: &File, plan: &Plan) -> io::Result<()> {
-    let (old, new) = folders(stage)?;
-    for (n, step) in plan.steps.iter().enumerate() {
-        let n = n.to_string();
-        match step {
-            Step::Take { path } => {
-                let (dir, name) = parent(root, path)?;
-                rename(dir.handle(), &name, &old, &n)?;
-            }
-            Step::Put { path } => {
-                let (dir, name) = parent(root, path)?;
-                rename(&new, &n, dir.handle(), &name)?;
-            }
-        }
-    }
-    Ok(())
+/// What is taken away, deepest first, so that directories are empty when it is their turn.
+fn taken<'p>(pending: &'p [Pending<'_>]) -> impl Iterator<Item = (&'p str, Thing)> {
+    let taken = pending.iter().rev();
+    taken.filter_map(|change| Some((change.entry.path.as_str(), change.now?)))
 }
 
-/// The folders of a stage for what was there and for what is new.
-fn folders(stage: &File) -> io::Result<(File, File)> {
-    let open = |name| {
-        let found = sys::find_plain(stage, name)?;
-        found.reopen(OFlags::RDONLY | OFlags::DIRECTORY)
-    };
-    Ok((open("old")?, open("new")?))
-}
-
-fn is_prepared(stage: &File) -> bool {
-    exists(stage, "old") && exists(stage, "new")
-}
-
-fn is_empty(dir: &File) -> io::Result<bool> {
-    Ok(fs::read_dir(by_handle(dir))?.next().is_none())
-}
-
-/// A path that leads to the open directory, whatever its name has become.
-fn by_handle(dir: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd()))
-}
-
-/// A path's directory and name, links on the way refused.
-fn parent(root: &File, path: &str) -> io::Result<(Found, String)> {
-    let (dir, name) = path.rsplit_once('/').unwrap_or((".", path));
-    Ok((sys::find_plain(root, dir)?, name.to_owned()))
-}
-
-fn rename(from: &File, name: &str, to: &File, new: &str) -> io::Result<()> {
-    match rustix::fs::renameat_with(from, name, to, new, RenameFlags::NOREPLACE) {
-        // Not every file system has it; what is in the way was looked for before.
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            if exists(to, new) {
-                return Err(Errno::EXIST.into());
-            }
-            Ok(rustix::fs::renameat(from, name, to, new)?)
-        }
-        result => Ok(result?),
-    }
-}
-
-fn exists(dir: &File, name: &str) -> bool {
-    rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+/// What is put there.
+fn put<'p>(pending: &'p [Pending<'_>]) -> impl Iterator<Item = (&'p str, &'p Item)> {
+    let put = pending.iter();
+    put.filter_map(|change| Some((change.entry.path.as_str(), change.entry.after.as_ref()?)))
 }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::super::protect::Protection;
 use super::super::sys::{Found, Kind};
 use super::tree::{self, Base, Entry, Node, Stamp};
-use super::{CowError, VERSION, at};
+use super::{CowError, VERSION, at, permissions};
 use crate::host_places::HostPlaces;
 
 /// How often a file is copied again that was written to meanwhile.
@@ -120,7 +120,10 @@ fn copy_one(host: &Path, entry: &Entry, to: &Path) -> Result<Option<Node>, CowEr
         Kind::Special => return Ok(None),
         Kind::Dir => {
             fs::create_dir(&to).map_err(failed())?;
-            Node::Dir
+            Node::Dir {
+                owner: Some(permissions::of(&entry.found)),
+                copy: Some(to.symlink_metadata().map_err(failed())?.ino()),
+            }
         }
         Kind::Symlink => {
             let target = entry.found.target().map_err(failed())?;
@@ -139,7 +142,7 @@ fn copy_one(host: &Path, entry: &Entry, to: &Path) -> Result<Option<Node>, CowEr
                 if base == Stamp::of(&file.metadata().map_err(failed())?) {
                     return Ok(Some(Node::File {
                         executable,
-                        mode: Some(entry.found.meta().mode() & 0o7777),
+                        owner: Some(permissions::of(&entry.found)),
                         base,
                         copy,
                     }));

@@ -82,10 +82,10 @@ pub(super) fn item(found: &Found) -> io::Result<Option<Item>> {
 }
 
 /// What is at `path` beneath `root` now. A link on the way counts as nothing being there.
-pub(super) fn item_at(root: &File, path: &str) -> io::Result<Option<Item>> {
+pub(super) fn found_at(root: &File, path: &str) -> io::Result<Option<Found>> {
     use rustix::io::Errno;
     match sys::find_plain(root, path) {
-        Ok(found) => item(&found),
+        Ok(found) => Ok(Some(found)),
         Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
             Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             _ => Err(error),
@@ -153,7 +153,7 @@ pub(super) fn compare(base: &Base, copy: &Path, effort: &Effort) -> Result<Delta
 fn unchanged(node: &Node, found: &Found) -> bool {
     match node {
         Node::File { copy, .. } => *copy == Stamp::of(found.meta()),
-        Node::Dir => found.kind() == Kind::Dir,
+        Node::Dir { .. } => found.kind() == Kind::Dir,
         Node::Symlink { target } => {
             found.kind() == Kind::Symlink && tree::target(found).ok().as_ref() == Some(target)
         }
@@ -189,7 +189,7 @@ impl Reading<'_> {
     /// What was copied.
     fn before(&mut self, path: &str, node: &Node) -> io::Result<Item> {
         Ok(match node {
-            Node::Dir => Item::Dir,
+            Node::Dir { .. } => Item::Dir,
             Node::Symlink { target } => Item::Symlink {
                 target: target.clone(),
             },

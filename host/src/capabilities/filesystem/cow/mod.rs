@@ -13,8 +13,10 @@ mod apply;
 mod copy;
 mod delta;
 mod marks;
+mod moves;
 mod patch;
 mod permissions;
+mod plan;
 mod protected;
 mod staging;
 pub(super) mod tree;
@@ -85,8 +87,11 @@ pub enum CowError {
         host.display()
     )]
     Elsewhere { host: PathBuf, plan: PathBuf },
-    #[error("cannot use `{}`: this host has not made it", path.display())]
-    Foreign { path: PathBuf },
+    #[error(
+        "cannot undo an attempt to apply that was cut off: `{}` is not what it left there",
+        path.display()
+    )]
+    Foreign { path: PathBuf, plan: PathBuf },
     #[error("cannot apply to `{}`: {source}; nothing was changed", host.display())]
     RolledBack { host: PathBuf, source: io::Error },
     #[error(
@@ -121,11 +126,15 @@ impl Hint for CowError {
                     .to_owned(),
             ),
             CowError::Elsewhere { plan, .. } => Some(format!(
-                "bring the directory back that was there, or delete `{}`, which says what was moved",
+                "bring the directory back that was there; or delete `{}`, which says what was moved, to leave all as it is",
                 plan.display()
             )),
-            CowError::Foreign { .. } => Some(
-                "somebody else has put it where an earlier attempt kept what it moved; look at it and move it away"
+            CowError::Foreign { plan, .. } => Some(format!(
+                "look at it and move it away; or delete `{}`, which says what was moved, to leave all as it is",
+                plan.display()
+            )),
+            CowError::Io { source, .. } if is_link(source) => Some(
+                "a symbolic link stands in its place or above it now; apply the patch by hand if that is right"
                     .to_owned(),
             ),
             CowError::Io { .. }
@@ -134,6 +143,10 @@ impl Hint for CowError {
             | CowError::RolledBack { .. } => None,
         }
     }
+}
+
+fn is_link(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 fn list(paths: &[String]) -> String {
@@ -326,11 +339,34 @@ impl Workspace {
         Ok(delta)
     }
 
-    /// Deletes the copy and everything kept with it. Blocks.
+    /// Undoes what is left of an attempt to apply that was cut off. Blocks. Returns folders in the granted directory
+    /// that look as if they were left of one, and are none of this workspace: nothing is done to them.
     ///
     /// # Errors
-    /// Something cannot be deleted.
+    /// It cannot be undone, or the granted directory cannot be read.
+    pub fn recover(&self) -> Result<Vec<PathBuf>, CowError> {
+        let tree = self.tree();
+        Attempt::begin(&self.dir, &self.base, &tree, None)?.leftovers()
+    }
+
+    /// Whether an attempt to apply was cut off, and has not been undone.
+    #[must_use]
+    pub fn is_cut_off(dir: &Path) -> bool {
+        dir.join(plan::PLAN).exists()
+    }
+
+    /// Deletes the copy and everything kept with it. What is left of an attempt to apply is undone first. Blocks.
+    ///
+    /// # Errors
+    /// Something cannot be undone or deleted.
     pub fn discard(self) -> Result<(), CowError> {
+        if Workspace::is_cut_off(&self.dir) {
+            match self.recover() {
+                // Nothing is left that could be put right.
+                Err(CowError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                result => drop(result?),
+            }
+        }
         remove_tree(&self.dir, None).map_err(at("delete", &self.dir))
     }
 }

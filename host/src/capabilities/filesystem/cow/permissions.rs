@@ -10,6 +10,7 @@ use rustix::fs::{Gid, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::super::sys::Found;
+use super::tree::Owner;
 
 /// The access control list of a file, as an extended attribute.
 const ACL: &str = "system.posix_acl_access";
@@ -20,29 +21,48 @@ const XATTR_MAX: usize = 64 << 10;
 /// Rights of the group, which are those of a mask where there is an access control list.
 const GROUP: u32 = 0o070;
 
-/// Gives `to`, which replaces `from`, its owner, mode, access control list and other extended attributes. What cannot
-/// be given is taken from those who would have it otherwise. Set-uid bits and capabilities are for the content they
-/// were set on, and are not kept.
-pub(super) fn take_over(from: &Found, to: &File, executable: bool) -> io::Result<()> {
+/// Rights of everybody else.
+const OTHERS: u32 = 0o007;
+
+/// What permission bits are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bits {
+    /// A file that its owner shall be able to execute, or not.
+    File { executable: bool },
+    /// A directory.
+    Dir,
+}
+
+/// Gives `to`, which stands for `from`, its owner, mode, access control list and other extended attributes. Who cannot
+/// be given what they had gets less, and nobody gets more. Set-uid bits and capabilities are for the content they were
+/// set on, and are not kept.
+///
+/// # Errors
+/// It would be for more than before: there is an access control list that cannot be given.
+pub(super) fn take_over(from: &Found, to: &File, bits: Bits) -> io::Result<()> {
     let meta = from.meta();
-    let mut mode = mode(meta.mode(), executable);
-    if !own(to, meta.uid(), meta.gid())? {
-        mode &= !GROUP;
-    }
-    if !copy_attributes(from, to)? {
-        mode &= !GROUP;
-    }
+    let mode = own(to, meta.uid(), meta.gid(), mode(meta.mode(), bits))?;
+    copy_attributes(from, to)?;
     to.set_permissions(Permissions::from_mode(mode))
 }
 
-/// Gives `to` the permission bits of a file that is not there any more, and no list of its directory's.
-pub(super) fn restrict(to: &File, before: u32, executable: bool) -> io::Result<()> {
+/// Gives `to` what somebody had who is not there any more, as far as it is known.
+pub(super) fn restore(owner: &Owner, to: &File, bits: Bits) -> io::Result<()> {
+    let mut mode = own(to, owner.user, owner.group, mode(owner.mode, bits))?;
+    if owner.listed {
+        // Whom the list has let in, and whom it has kept out, is not known.
+        mode &= !(GROUP | OTHERS);
+    }
     remove_acl(to)?;
-    to.set_permissions(Permissions::from_mode(mode(before, executable)))
+    to.set_permissions(Permissions::from_mode(mode))
 }
 
 /// Permission bits with those for executing as they shall be: for everybody who may read, or for nobody.
-fn mode(before: u32, executable: bool) -> u32 {
+fn mode(before: u32, bits: Bits) -> u32 {
+    let Bits::File { executable } = bits else {
+        // Set-gid and sticky bits of a directory say what becomes of what is in it.
+        return before & 0o3777;
+    };
     let before = before & 0o777;
     match (executable, before & 0o100 != 0) {
         (true, true) | (false, false) => before,
@@ -51,66 +71,89 @@ fn mode(before: u32, executable: bool) -> u32 {
     }
 }
 
-/// Whether the file belongs to these now, as far as its group's rights go.
-fn own(to: &File, uid: u32, gid: u32) -> io::Result<bool> {
-    let now = to.metadata()?;
-    if (now.uid(), now.gid()) == (uid, gid) {
-        return Ok(true);
+/// Lets it belong to these, as far as whoever asks may do that. Gives `mode` without what would be for others than
+/// before.
+fn own(to: &File, user: u32, group: u32, mode: u32) -> io::Result<u32> {
+    let change = |user, group| match rustix::fs::fchown(to, user, group) {
+        // Somebody who is not root cannot give files away, but to groups of theirs.
+        Err(Errno::PERM | Errno::INVAL) => Ok(()),
+        result => result,
+    };
+    let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(group));
+    let mut now = to.metadata()?;
+    if (now.uid(), now.gid()) != (user, group) {
+        change(Some(uid), Some(gid))?;
+        change(None, Some(gid))?;
+        now = to.metadata()?;
     }
-    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    if rustix::fs::fchown(to, Some(user), Some(group)).is_ok() {
-        return Ok(true);
+    Ok(less(mode, now.uid() == user, now.gid() == group))
+}
+
+/// Rights that are no more than `mode` where the owner or the group is another one now: who was the owner may be
+/// anybody, who was in the group one of the others, and the other way round.
+fn less(mode: u32, same_user: bool, same_group: bool) -> u32 {
+    let (user, mut group, mut others) = (mode >> 6 & 0o7, mode >> 3 & 0o7, mode & 0o7);
+    if !same_group {
+        group &= others;
+        others = group;
     }
-    // Somebody who is not root cannot give files away, but to groups of theirs.
-    match rustix::fs::fchown(to, None, Some(group)) {
-        Ok(()) => Ok(true),
-        Err(Errno::PERM | Errno::INVAL) => Ok(now.gid() == gid),
-        Err(errno) => Err(errno.into()),
+    if !same_user {
+        group &= user;
+        others &= user;
+    }
+    mode & !(GROUP | OTHERS) | group << 3 | others
+}
+
+/// What is to be known of a thing to give the same to what stands for it when it is gone.
+pub(super) fn of(found: &Found) -> Owner {
+    let meta = found.meta();
+    Owner {
+        mode: meta.mode() & 0o7777,
+        user: meta.uid(),
+        group: meta.gid(),
+        listed: has_acl(found),
     }
 }
 
-/// Whether the access control list is the same now.
-fn copy_attributes(from: &Found, to: &File) -> io::Result<bool> {
+fn has_acl(found: &Found) -> bool {
+    let path = format!("/proc/self/fd/{}", found.handle().as_raw_fd());
+    let mut none: [u8; 0] = [];
+    // Without room for it only its length is told.
+    rustix::fs::getxattr(path, ACL, none.as_mut_slice()).is_ok()
+}
+
+/// Gives `to` all extended attributes of `from` that whoever asks can see and give.
+fn copy_attributes(from: &Found, to: &File) -> io::Result<()> {
     // The handle cannot be read through; its link can.
     let from = format!("/proc/self/fd/{}", from.handle().as_raw_fd());
+    remove_acl(to)?;
     let mut names = vec![0; XATTR_MAX];
     let length = match rustix::fs::listxattr(from.as_str(), names.as_mut_slice()) {
         Ok(length) => length,
-        Err(Errno::NOTSUP) => return Ok(true),
+        Err(Errno::NOTSUP) => return Ok(()),
         Err(errno) => return Err(errno.into()),
     };
     names.truncate(length);
-    let mut has_acl = false;
-    let mut kept = true;
+    let mut value = vec![0; XATTR_MAX];
     for name in names
         .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
+        .filter(|name| !name.is_empty() && *name != b"security.capability")
     {
-        if name == b"security.capability" {
-            continue;
-        }
         let is_acl = name == ACL.as_bytes();
-        has_acl |= is_acl;
         let name = std::ffi::OsStr::from_bytes(name);
-        let mut value = vec![0; XATTR_MAX];
-        let length = match rustix::fs::getxattr(from.as_str(), name, value.as_mut_slice()) {
-            Ok(length) => length,
-            // Gone since it was listed, or not for us to see.
-            Err(_) if !is_acl => continue,
-            Err(_) => {
-                kept = false;
-                continue;
-            }
-        };
-        value.truncate(length);
-        let set = rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty());
-        // Labels of the system are its own to give; it has given the new file some.
-        kept &= set.is_ok() || !is_acl;
+        let given =
+            rustix::fs::getxattr(from.as_str(), name, value.as_mut_slice()).and_then(|length| {
+                let value = value.get(..length).unwrap_or_default();
+                rustix::fs::fsetxattr(to, name, value, XattrFlags::empty())
+            });
+        match given {
+            // It may say who is kept out: without it, it would be for more than before.
+            Err(errno) if is_acl => return Err(errno.into()),
+            // Gone since it was listed, or not for us to see or to give: labels of the system are its own.
+            Ok(()) | Err(_) => {}
+        }
     }
-    if !has_acl {
-        remove_acl(to)?;
-    }
-    Ok(kept)
+    Ok(())
 }
 
 /// Takes away a list that was inherited from the directory the file was made in.
@@ -135,7 +178,26 @@ mod tests {
             (0o4711, true, 0o711),
             (0o464, false, 0o464),
         ] {
-            assert_eq!(mode(before, executable), after, "{before:o}");
+            let bits = Bits::File { executable };
+            assert_eq!(mode(before, bits), after, "{before:o}");
+        }
+        assert_eq!(mode(0o6750, Bits::Dir), 0o2750);
+    }
+
+    #[test]
+    fn another_owner_or_group_makes_it_for_nobody_more() {
+        for (mode, same_user, same_group, after) in [
+            (0o640, true, true, 0o640),
+            (0o640, false, true, 0o640),
+            (0o640, true, false, 0o600),
+            (0o644, true, false, 0o644),
+            // The group was kept out, and whoever is of it is one of the others now.
+            (0o604, true, false, 0o600),
+            (0o066, false, true, 0o000),
+            (0o775, false, false, 0o755),
+        ] {
+            let less = less(mode, same_user, same_group);
+            assert_eq!(less, after, "{mode:o} {same_user} {same_group}");
         }
     }
 }

@@ -1,6 +1,8 @@
 //! What a guest may not change in a granted directory, asked again when a difference is brought into it: the directory
 //! is not the copy, and a plan is only a file.
 
+use std::collections::HashSet;
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,6 +16,7 @@ use super::super::resolve::Parent;
 use super::super::sys;
 use super::super::{Access, Extent, Mount, open_root};
 use super::delta::{Item, PathDelta};
+use super::moves::{by_handle, split};
 use super::tree::Base;
 use super::{CowError, at};
 use crate::capabilities::meters::LimitHit;
@@ -32,10 +35,11 @@ impl Observer for Nobody {
 }
 
 impl Guard {
-    pub(super) fn new(base: &Base) -> Result<Guard, CowError> {
+    /// The guard of the directory that is open as `root`.
+    pub(super) fn new(base: &Base, root: &File) -> Result<Guard, CowError> {
         let host = &base.host;
         let root = open_root(&Mount {
-            host: host.clone(),
+            host: by_handle(root),
             guest: host.display().to_string(),
             access: Access::ReadWrite,
             extent: Extent::Whole,
@@ -51,13 +55,13 @@ impl Guard {
         Ok(Guard(disk.withholding(withheld)))
     }
 
-    /// Refuses a change that a guest could not have made.
-    pub(super) fn check(&self, entry: &PathDelta) -> Result<(), CowError> {
+    /// Refuses a change that a guest could not have made, `new` being all paths that appear together with it.
+    pub(super) fn check(&self, entry: &PathDelta, new: &HashSet<&str>) -> Result<(), CowError> {
         for item in [&entry.before, &entry.after].into_iter().flatten() {
             self.allows(&entry.path, act(item))?;
         }
         match (&entry.before, &entry.after) {
-            (None, Some(item)) => self.allows_new(&entry.path, act(item)),
+            (None, Some(item)) => self.allows_new(&entry.path, act(item), new),
             _ => Ok(()),
         }
     }
@@ -72,20 +76,24 @@ impl Guard {
         checked.map_err(|refusal| refused(path, refusal))
     }
 
-    fn allows_new(&self, path: &str, act: Act) -> Result<(), CowError> {
-        let (dir, name) = path.rsplit_once('/').unwrap_or((".", path));
+    fn allows_new(&self, path: &str, act: Act, new: &HashSet<&str>) -> Result<(), CowError> {
+        let (dir, name) = split(path);
         let root = self.0.root(0).map_err(|refusal| refused(path, refusal))?;
         // Where the directory is new itself, everything in it is, and has been checked in the copy.
-        let Ok(dir) = sys::find_plain(&root.dir, dir) else {
+        let Ok(found) = sys::find_plain(&root.dir, dir) else {
             return Ok(());
         };
         let parent = Parent {
-            dir,
+            dir: found,
             name: name.to_owned(),
             place: place(path),
             slash: false,
         };
-        let checked = self.0.guard_new(&parent, act);
+        let beside = |name: &str| match dir {
+            "." => new.contains(name),
+            dir => new.contains(format!("{dir}/{name}").as_str()),
+        };
+        let checked = self.0.guard_new_beside(&parent, act, &beside);
         checked.map_err(|refusal| refused(path, refusal))
     }
 }

@@ -524,6 +524,241 @@ fn an_attempt_that_was_cut_off_is_undone() {
 }
 
 #[test]
+fn a_directory_that_is_not_empty_is_not_taken() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let odd = std::ffi::OsStr::from_bytes(b"od\xffd");
+    for early in [true, false] {
+        let case = Case::new();
+        // Left out of the copy, or made after it.
+        let put = || {
+            fs::write(case.path("host/empty").join(odd), "theirs").unwrap();
+            rustix::fs::mknodat(
+                rustix::fs::CWD,
+                case.path("host/d/e/fifo"),
+                rustix::fs::FileType::Fifo,
+                rustix::fs::Mode::RUSR,
+                0,
+            )
+            .unwrap();
+        };
+        early.then(put);
+        let workspace = case.prepare();
+        case.change();
+        (!early).then(put);
+        let Err(CowError::Conflict { paths, .. }) = workspace.apply(&workspace.delta().unwrap())
+        else {
+            panic!("something is in the way");
+        };
+        assert_eq!(paths, ["d/e/fifo", "empty/od\u{fffd}d"]);
+        assert!(case.path("host/empty").join(odd).exists());
+        assert!(case.path("host/d/e/fifo").exists());
+        assert!(case.path("host/gone.txt").exists());
+    }
+}
+
+#[test]
+fn what_is_changed_between_the_look_and_the_move_is_not_lost() {
+    let case = Case::new();
+    let workspace = case.prepare();
+    case.change();
+    let delta = workspace.delta().unwrap();
+    let (tree, ws) = (workspace.tree(), case.path("ws"));
+    let attempt = Attempt::begin(&ws, &workspace.base, &tree, None).unwrap();
+    attempt
+        .raced(&delta, || {
+            case.put("host", "gone.txt", b"theirs, just now\n")
+        })
+        .unwrap_err();
+    drop(attempt);
+    assert_eq!(
+        fs::read(case.path("host/gone.txt")).unwrap(),
+        b"theirs, just now\n"
+    );
+    assert_eq!(fs::read_dir(&ws).unwrap().count(), 3, "base, delta, tree");
+    case.put("host", "gone.txt", b"gone\n");
+    assert!(
+        !case
+            .list("host")
+            .iter()
+            .any(|path| path.contains("wasm-agent"))
+    );
+}
+
+#[test]
+fn what_was_changed_after_an_attempt_was_cut_off_is_neither_undone_nor_deleted() {
+    type Change = fn(&Case);
+    let changes: [(&str, Change); 4] = [
+        ("a.txt", |case| case.put("host", "a.txt", b"edited\n")),
+        ("a.txt", |case| {
+            fs::remove_file(case.path("host/a.txt")).unwrap();
+            case.put("host", "a.txt", b"replaced\n");
+        }),
+        ("new/dir", |case| {
+            case.put("host", "new/dir/theirs", b"theirs\n")
+        }),
+        ("gone.txt", |case| case.put("host", "gone.txt", b"theirs\n")),
+    ];
+    for (path, change) in changes {
+        let case = Case::new();
+        let workspace = case.prepare();
+        case.change();
+        let delta = workspace.delta().unwrap();
+        let (tree, ws) = (workspace.tree(), case.path("ws"));
+        let attempt = Attempt::begin(&ws, &workspace.base, &tree, None).unwrap();
+        let done = attempt.cut_off_after(usize::MAX, &delta);
+        assert!(done > 10);
+        drop(attempt);
+        change(&case);
+        let theirs = || fs::read(case.path("host").join(path)).ok();
+        let before = theirs();
+        let refused = workspace.apply(&delta);
+        let Err(CowError::Foreign { path: named, .. }) = refused else {
+            panic!("{path}: {refused:?}");
+        };
+        assert_eq!(named, case.path("host").canonicalize().unwrap().join(path));
+        assert_eq!(theirs(), before);
+        // Once it is out of the way, all of it is undone, and applied anew.
+        match path {
+            "new/dir" => fs::rename(case.path("host/new/dir/theirs"), case.path("theirs")).unwrap(),
+            path => fs::rename(case.path("host").join(path), case.path("theirs")).unwrap(),
+        }
+        workspace.apply(&delta).unwrap();
+        assert_eq!(case.list("host"), case.list("ws/tree"), "{path}");
+    }
+}
+
+#[test]
+fn a_link_in_the_place_of_the_directory_leads_nowhere() {
+    let case = Case::new();
+    let workspace = case.prepare();
+    case.change();
+    let delta = workspace.delta().unwrap();
+    fs::rename(case.path("host"), case.path("elsewhere")).unwrap();
+    symlink(case.path("elsewhere"), case.path("host")).unwrap();
+    let before = case.list("elsewhere");
+    let error = workspace.apply(&delta).unwrap_err();
+    assert!(error.hint().unwrap().contains("link"), "{error}");
+    assert_eq!(case.list("elsewhere"), before);
+}
+
+#[test]
+fn discarding_undoes_what_was_cut_off() {
+    let case = Case::new();
+    let workspace = case.prepare();
+    case.change();
+    let delta = workspace.delta().unwrap();
+    let before = case.list("host");
+    let (tree, ws) = (workspace.tree(), case.path("ws"));
+    let attempt = Attempt::begin(&ws, &workspace.base, &tree, None).unwrap();
+    attempt.cut_off_after(7, &delta);
+    drop(attempt);
+    assert!(Workspace::is_cut_off(&ws));
+    workspace.discard().unwrap();
+    assert_eq!(case.list("host"), before);
+    assert!(!ws.exists());
+}
+
+#[test]
+fn directories_keep_their_permissions_when_they_move() {
+    let case = Case::new();
+    set_mode(&case.path("host/d"), 0o700);
+    set_mode(&case.path("host/empty"), 0o2750);
+    let then = copy_of(
+        &case.path("host"),
+        &case.path("then"),
+        &CopyLimits::default(),
+    );
+    let then = then.unwrap();
+    let workspace = case.prepare();
+    fs::rename(case.path("ws/tree/d"), case.path("ws/tree/moved")).unwrap();
+    fs::rename(case.path("ws/tree/empty"), case.path("ws/tree/e")).unwrap();
+    workspace.apply(&workspace.delta().unwrap()).unwrap();
+    assert_eq!(mode(&case.path("host/moved")), 0o700);
+    assert_eq!(mode(&case.path("host/e")), 0o2750);
+    let now = copy_of(
+        &case.path("host"),
+        &case.path("now"),
+        &CopyLimits::default(),
+    );
+    now.unwrap().turn_into(&then).unwrap();
+    assert_eq!(mode(&case.path("host/d")), 0o700);
+    assert_eq!(mode(&case.path("host/empty")), 0o2750);
+}
+
+#[test]
+fn what_goes_makes_room_for_what_comes() {
+    let case = Case::new();
+    case.put("host", "large", &vec![1; 1 << 20]);
+    let workspace = case
+        .prepare()
+        .bounded(&Protection::default(), Some(1 << 10))
+        .unwrap();
+    // Renamed and changed: it is as large as it was.
+    fs::rename(case.path("ws/tree/large"), case.path("ws/tree/moved")).unwrap();
+    case.put("ws/tree", "moved", &vec![2; 1 << 20]);
+    workspace.apply(&workspace.delta().unwrap()).unwrap();
+    assert_eq!(
+        fs::metadata(case.path("host/moved")).unwrap().len(),
+        1 << 20
+    );
+}
+
+#[test]
+fn names_that_make_a_repository_together_are_not_applied_together() {
+    let case = Case::new();
+    let workspace = case.prepare();
+    for name in ["d/objects/x", "d/refs/x", "d/config"] {
+        case.put("ws/tree", name, b"x");
+    }
+    // Somebody else, or another run, brings what is missing.
+    case.put("host", "d/HEAD", b"ref: refs/heads/main\n");
+    assert!(matches!(
+        workspace.apply(&workspace.delta().unwrap()),
+        Err(CowError::Protected { .. })
+    ));
+}
+
+#[test]
+fn an_old_stage_is_told_of_and_left_alone() {
+    let case = Case::new();
+    let workspace = case.prepare();
+    case.put("host", ".wasm-agent-apply/plan.json", b"{}");
+    case.put("host", ".wasm-agent-apply-0123/old/0", b"x");
+    case.change();
+    let host = case.path("host").canonicalize().unwrap();
+    assert_eq!(
+        workspace.recover().unwrap(),
+        [
+            host.join(".wasm-agent-apply"),
+            host.join(".wasm-agent-apply-0123")
+        ]
+    );
+    workspace.apply(&workspace.delta().unwrap()).unwrap();
+    assert!(host.join(".wasm-agent-apply/plan.json").exists());
+    assert!(host.join(".wasm-agent-apply-0123/old/0").exists());
+}
+
+#[test]
+fn new_files_are_made_as_their_directory_has_them_made() {
+    let case = Case::new();
+    set_mode(&case.path("host/d"), 0o2775);
+    // Of another group, where this user may say so.
+    let group = rustix::fs::Gid::from_raw(1234);
+    let given = rustix::fs::chown(case.path("host/d"), None, Some(group)).is_ok();
+    let workspace = case.prepare();
+    case.put("ws/tree", "d/new", b"new");
+    workspace.apply(&workspace.delta().unwrap()).unwrap();
+    let plain = case.path("plain");
+    fs::write(&plain, "").unwrap();
+    assert_eq!(mode(&case.path("host/d/new")), mode(&plain));
+    if given {
+        use std::os::unix::fs::MetadataExt as _;
+        let meta = fs::metadata(case.path("host/d/new")).unwrap();
+        assert_eq!(meta.gid(), 1234);
+    }
+}
+
+#[test]
 fn a_patch_is_one_to_git() {
     let case = Case::new();
     let workspace = case.prepare();

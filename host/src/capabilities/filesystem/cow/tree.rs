@@ -54,18 +54,54 @@ impl Base {
 pub(super) enum Node {
     File {
         executable: bool,
-        /// Permission bits of the original; those of the copy are the host's own business.
+        /// Of the original; that of the copy is the host's own business.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        mode: Option<u32>,
+        owner: Option<Owner>,
         /// The original.
         base: Stamp,
         /// The copy, right after it was made.
         copy: Stamp,
     },
-    Dir,
+    Dir {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<Owner>,
+        /// Inode of the copy.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        copy: Option<u64>,
+    },
     Symlink {
         target: String,
     },
+}
+
+/// Who a thing belongs to, and who may do what with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Owner {
+    /// Permission bits.
+    pub(super) mode: u32,
+    pub(super) user: u32,
+    pub(super) group: u32,
+    /// Whether it has an access control list besides.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) listed: bool,
+}
+
+impl Node {
+    /// Inode of the copy.
+    pub(super) fn copied(&self) -> Option<u64> {
+        match self {
+            Node::File { copy, .. } => Some(copy.inode),
+            Node::Dir { copy, .. } => *copy,
+            Node::Symlink { .. } => None,
+        }
+    }
+
+    pub(super) fn owner(&self) -> Option<&Owner> {
+        match self {
+            Node::File { owner, .. } | Node::Dir { owner, .. } => owner.as_ref(),
+            Node::Symlink { .. } => None,
+        }
+    }
 }
 
 /// Changes whenever a file is written. The time of the last status change cannot be set by a program, so
@@ -78,11 +114,6 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Which file it is.
-    pub(super) fn inode(&self) -> u64 {
-        self.inode
-    }
-
     pub(super) fn of(meta: &Metadata) -> Stamp {
         Stamp {
             inode: meta.ino(),
