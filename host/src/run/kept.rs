@@ -151,7 +151,7 @@ fn host_of(start: &Path, file: &FileGrant) -> PathBuf {
 /// Copies a file as it stands at its path; where a link leads is not the file that was granted.
 pub(super) fn copy_plain(from: &Path, to: &Path) -> Result<(), WorkspacesError> {
     let failed = || at("copy", from);
-    let mut file = open_plain(from, filesystem::Access::ReadOnly).map_err(failed())?;
+    let mut file = open_plain(from, &filesystem::Access::ReadOnly).map_err(failed())?;
     let mut copy = File::create(to).map_err(at("write", to))?;
     io::copy(&mut file, &mut copy).map_err(failed())?;
     let permissions = file.metadata().map_err(failed())?.permissions();
@@ -280,7 +280,7 @@ impl Kept {
             };
             let host = file.host_path();
             let mut now = Vec::new();
-            open_plain(&host, filesystem::Access::ReadOnly)
+            open_plain(&host, &filesystem::Access::ReadOnly)
                 .and_then(|mut file| file.read_to_end(&mut now))
                 .map_err(at("read", &host))?;
             let then = fs::read(&kept).map_err(at("read", &kept))?;
@@ -293,7 +293,7 @@ impl Kept {
             }
             copy_plain(&host, &aside)?;
             // In place: it keeps its owner, its permissions and its other names.
-            open_plain(&host, filesystem::Access::ReadWrite)
+            open_plain(&host, &filesystem::Access::ReadWrite)
                 .and_then(|mut file| file.set_len(0).and_then(|()| file.write_all(&then)))
                 .map_err(at("write", &host))?;
             put_back += 1;

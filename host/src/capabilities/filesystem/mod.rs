@@ -275,7 +275,7 @@ fn open_root(mount: &Mount) -> Result<disk::Root, MountError> {
 
 /// Opens a file by its absolute path without links, for reading or (as it is) for writing. A link that stands there now
 /// leads to a file that nobody granted.
-pub(crate) fn open_plain(path: &std::path::Path, access: Access) -> io::Result<File> {
+pub(crate) fn open_plain(path: &std::path::Path, access: &Access) -> io::Result<File> {
     let beneath = path.strip_prefix("/").map_err(io::Error::other)?;
     let found = if down(Wall::ApplyPlace) {
         sys::find(&File::open("/")?, beneath, sys::Links::Follow)?

@@ -12,6 +12,7 @@ use super::super::wall::Wall;
 use super::super::world::World;
 use crate::capabilities::filesystem::Protection;
 use crate::capabilities::filesystem::cow::{CopyLimits, CowError, Workspace};
+use crate::host_places::HostPlaces;
 use crate::run::{Ended, Workspaces, WorkspacesError};
 
 const COPY: Setup = Setup::new(Dirs::Copy);
@@ -196,7 +197,8 @@ fn foreign_plan_put_back(stage: &Stage) -> Trying<'_> {
             let then = Workspace::open(&world.run.join("cow/0"));
             let then = then.map_err(|error| error.to_string())?;
             let (work, now) = (world.world.path("work"), world.world.path("runs/now"));
-            let now = Workspace::prepare(&work, &now, &CopyLimits::default());
+            let now =
+                Workspace::prepare(&work, &now, &CopyLimits::default(), &HostPlaces::default());
             now.and_then(|now| now.turn_into(&then))
                 .map_err(|error| format!("with a plan in the way: {error}"))?;
             if world.read("work/new.txt")? != "new" {
@@ -257,8 +259,11 @@ fn grown(stage: &Stage) -> Trying<'_> {
         let tried = async {
             let world = copied(stage).await?;
             let before = world.read("work/hello.txt")?;
+            // More than what the run has deleted makes room for.
+            fs::write(world.run.join("cow/0/tree/grown"), [0; 4096])
+                .map_err(|error| error.to_string())?;
             let bounded = Workspace::open(&world.run.join("cow/0"))
-                .and_then(|workspace| workspace.bounded(&Protection::default(), Some(1)));
+                .and_then(|workspace| workspace.bounded(&Protection::default(), Some(1024)));
             bounded.map_err(|error| error.to_string())?;
             match world.apply()? {
                 Err(WorkspacesError::Cow(error @ CowError::TooMuch { .. })) => {
