@@ -67,11 +67,18 @@ fn a_copy_that_is_discarded_changes_nothing() {
     assert!(lab.account().dir().join("workspace.patch").exists());
 }
 
+/// The model of a guest that could ask one.
+fn scripted(lab: &Lab) -> String {
+    let rules = "version = 1\n[[rules]]\nreply = { text = \"Hello.\" }\n";
+    format!("scripted/{}", lab.file("model.toml", rules))
+}
+
 /// A run that changes what tools run, in a copy of `folder`, and hides it behind a name without width.
 fn left_marks(lab: &Lab) {
     lab.file("folder/free.txt", "free");
     let program = r#"[["write","/w/package.json","{}"],["write","/w/a\u200bb","x"],["write","/w/free.txt","changed"]]"#;
     lab.run(guests::FOLLOWS_A_PROGRAM, program)
+        .args(["--model", &scripted(lab)])
         .args(["--dir", &format!("{}::/w:cow", lab.arg("folder"))])
         .done()
         .exits_with(0);
@@ -89,7 +96,7 @@ fn what_other_programs_run_is_marked_and_not_applied_unasked() {
     assert!(patch.find("# ! ") < patch.find("diff --git"), "{patch}");
 
     let shown = lab.call(["runs", "show", "latest"]).done().exits_with(0);
-    let shown = shown.stdout().to_owned();
+    let shown = shown.stdout();
     assert!(shown.contains("Run by other programs"), "{shown}");
     assert!(
         shown.contains("a package manager runs its scripts"),
@@ -158,6 +165,7 @@ fn the_configuration_of_the_original_decides_what_is_applied() {
     lab.file("folder/checks/pre-commit", "old");
     let program = r#"[["write","/w/checks/pre-commit","mine"],["write","/w/free.txt","changed"]]"#;
     lab.run(guests::FOLLOWS_A_PROGRAM, program)
+        .args(["--model", &scripted(&lab)])
         .args(["--dir", &format!("{}::/w:cow", lab.arg("folder"))])
         .done()
         .exits_with(0);

@@ -417,8 +417,8 @@ fn what_is_wrong_with_a_grants_file_is_said() {
       |
     2 | network = ['example.org']
       | ^^^^^^^
-    unknown field `network`, expected one of `version`, `dirs`, `files`, `protect`, `no-protect`, `env`, `args`, `limits`, `require`, `hosts`, `ca-files`, `proxy`, `models`, `providers`, `prices`, `secrets`, `leaks`, `mcp-servers`, `commands`, `tools`
-    hint: keys are version, dirs, files, protect, no-protect, env, args, limits, require, hosts, ca-files, proxy, models, providers, prices, secrets, leaks, mcp-servers, commands and tools
+    unknown field `network`, expected one of `version`, `component`, `dirs`, `files`, `protect`, `no-protect`, `env`, `args`, `limits`, `require`, `hosts`, `ca-files`, `proxy`, `models`, `providers`, `prices`, `secrets`, `leaks`, `mcp-servers`, `commands`, `tools`
+    hint: keys are version, component, dirs, files, protect, no-protect, env, args, limits, require, hosts, ca-files, proxy, models, providers, prices, secrets, leaks, mcp-servers, commands and tools
     "#);
     lab.file("version.toml", "version = 2\n");
     snapshot!(refused(&lab, &["--grants", "version.toml"]), @r#"
@@ -449,7 +449,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     2 | dirs = [
       |         ^
     unclosed array, expected `]`
-    hint: keys are version, dirs, files, protect, no-protect, env, args, limits, require, hosts, ca-files, proxy, models, providers, prices, secrets, leaks, mcp-servers, commands and tools
+    hint: keys are version, component, dirs, files, protect, no-protect, env, args, limits, require, hosts, ca-files, proxy, models, providers, prices, secrets, leaks, mcp-servers, commands and tools
     "#);
     lab.file("bytes.toml", b"version = 1\n# \xff\n");
     snapshot!(refused(&lab, &["--grants", "bytes.toml"]), @r#"
@@ -470,7 +470,7 @@ fn what_is_wrong_with_a_grants_file_is_said() {
     1 |
       | ^
     missing field `version`
-    hint: keys are version, dirs, files, protect, no-protect, env, args, limits, require, hosts, ca-files, proxy, models, providers, prices, secrets, leaks, mcp-servers, commands and tools
+    hint: keys are version, component, dirs, files, protect, no-protect, env, args, limits, require, hosts, ca-files, proxy, models, providers, prices, secrets, leaks, mcp-servers, commands and tools
     "#);
     lab.folder("folder.toml");
     snapshot!(refused(&lab, &["--grants", "folder.toml"]), @r#"

@@ -294,7 +294,7 @@ fn bad_answers_are_failures_and_no_turns() {
         (cut, "Network", 2),
         (STREAM.to_owned(), "Network", 2),
         (format!("{STREAM}data: garbage\n\n"), "Garbled", 2),
-        (format!("{STREAM}<html>busy</html>"), "Network", 2),
+        (format!("{STREAM}<html>busy</html>"), "Rejected", 1),
         (status("200 OK", "", "not json"), "Garbled", 2),
         (status("200 OK", "", "{}"), "Garbled", 2),
         (

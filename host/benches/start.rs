@@ -50,7 +50,7 @@ fn main() {
             }
         }
     }
-    let medians = processes.map(|(name, _, took)| (name, median(took)));
+    let medians = processes.map(|(name, _, took)| (name, median(&took)));
     let [_, (_, agent), _] = &medians;
     let agent = agent.unwrap();
     println!(
@@ -84,7 +84,7 @@ fn cost(command: &mut Command) -> Option<Cost> {
 }
 
 /// The medians of both, each by itself.
-fn median(took: Vec<Cost>) -> Option<Cost> {
+fn median(took: &[Cost]) -> Option<Cost> {
     let middle = |mut times: Vec<Duration>| {
         times.sort_unstable();
         times.get(times.len() / 2).copied()

@@ -201,6 +201,7 @@ impl<'a> Conversation<'a> {
                     ));
                 }
                 was_empty = true;
+                said.clear();
                 self.tell(
                     "Your reply was empty. Go on with the task, or answer in words if it is done.",
                 );

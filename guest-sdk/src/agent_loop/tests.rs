@@ -797,9 +797,3 @@ fn file_tools_answer_where_nothing_is_granted() {
         "Directories you can use:\n- /work (reading and writing)"
     );
 }
-
-#[test]
-fn an_empty_answer_is_none() {
-    let trial = trial(TestHost::new().replies([Reply::new()]), &calculator());
-    assert_eq!(trial.result, Ok(Output::None));
-}

@@ -69,7 +69,7 @@ impl Grants {
                 .tools
                 .servers
                 .iter()
-                .map(ServerSpec::from_here)
+                .map(ServerSpec::anchored)
                 .collect(),
             commands: commands.collect(),
             tools: self.tools.components.iter().map(absolute).collect(),

@@ -263,7 +263,7 @@ impl ServerSpec {
 
     /// The same for whoever is started elsewhere: every path is absolute.
     #[must_use]
-    pub(super) fn from_here(&self) -> ServerSpec {
+    pub(super) fn anchored(&self) -> ServerSpec {
         let cwd = self.cwd.as_ref();
         ServerSpec {
             cwd: cwd.map(|cwd| std::path::absolute(cwd).unwrap_or_else(|_| cwd.clone())),

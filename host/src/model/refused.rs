@@ -212,6 +212,10 @@ mod tests {
         })
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "values are written in place by the tests"
+    )]
     fn refused(message: &str, more: Value, sent: &Value) -> Option<&'static str> {
         let mut error = json!({"message": message});
         error

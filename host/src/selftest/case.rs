@@ -23,6 +23,10 @@ pub struct Case {
 }
 
 /// How a case is tried.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "cases are constants in tables, never moved"
+)]
 pub(super) enum Kind {
     /// One run of the hostile guest.
     Guest(Setup),

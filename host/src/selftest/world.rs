@@ -92,7 +92,7 @@ impl World {
         ] {
             fs::create_dir_all(at(dir))?;
         }
-        for dir in ["hooks", "objects", "refs", "modules"] {
+        for dir in ["hooks", "info", "objects", "refs", "modules"] {
             fs::create_dir_all(at("work/.git").join(dir))?;
         }
         let files = [

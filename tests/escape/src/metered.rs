@@ -86,13 +86,19 @@ fn listings(trial: &mut Trial, max: &str) {
     }
     let names = open.len() * FILES * 200;
     trial.holds(
-        &format!("{} open, {names} bytes of names, at most {max} allowed", open.len()),
+        &format!(
+            "{} open, {names} bytes of names, at most {max} allowed",
+            open.len()
+        ),
         refused && !open.is_empty() && names <= max,
     );
     drop(open);
     let again = trial.works("after closing", work.read_directory());
     let mut entries = 0;
-    while let Some(Ok(Some(_))) = again.as_ref().map(DirectoryEntryStream::read_directory_entry) {
+    while let Some(Ok(Some(_))) = again
+        .as_ref()
+        .map(DirectoryEntryStream::read_directory_entry)
+    {
         entries += 1;
     }
     trial.holds(&format!("{entries} entries"), entries >= FILES);
@@ -110,7 +116,9 @@ fn race(trial: &mut Trial, max: &str) {
     let mut landed = 0;
     for _ in 0..400 {
         let name = format!("kept-{}", kept.len());
-        let Ok(file) = create(&work, &name) else { break };
+        let Ok(file) = create(&work, &name) else {
+            break;
+        };
         let streams: Vec<OutputStream> = (0..4)
             .filter_map(|_| file.write_via_stream(END - block.len() as u64).ok())
             .collect();

@@ -201,7 +201,9 @@ fn long(trial: &mut Trial, _: &str) {
 fn too_deep(trial: &mut Trial, _: &str) {
     let work = dir("/work");
     let chain = |top: &str, name: &str, levels: usize| {
-        let mut at = work.create_directory_at(top).and_then(|()| open_dir(&work, top))?;
+        let mut at = work
+            .create_directory_at(top)
+            .and_then(|()| open_dir(&work, top))?;
         for _ in 0..levels {
             at.create_directory_at(name)?;
             at = open_dir(&at, name)?;

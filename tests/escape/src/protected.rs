@@ -338,7 +338,10 @@ fn inputs(trial: &mut Trial, _: &str) {
         "something into its place",
         work.rename_at("sub/hello.txt", &work, "hello.txt"),
     );
-    trial.refused("its folder elsewhere", work.rename_at("sub", &work, "other"));
+    trial.refused(
+        "its folder elsewhere",
+        work.rename_at("sub", &work, "other"),
+    );
     trial.refused(
         "another name of it",
         work.link_at(KEEP, "hello.txt", &work, "linked"),

@@ -27,7 +27,11 @@ impl Random {
 
     /// Mostly small, sometimes as large as `max`.
     fn size(&mut self, max: u64) -> usize {
-        let max = if self.below(8) == 0 { max } else { max / 64 + 1 };
+        let max = if self.below(8) == 0 {
+            max
+        } else {
+            max / 64 + 1
+        };
         self.below(max) as usize
     }
 
@@ -128,7 +132,10 @@ fn call(random: &mut Random, time: u64, work: &Descriptor, held: &mut Held) {
         }
         // Out of the directory, in many words.
         11 | 12 => {
-            let path = format!("../{time}/{}", vec!["q".repeat(200); random.size(18)].join("/"));
+            let path = format!(
+                "../{time}/{}",
+                vec!["q".repeat(200); random.size(18)].join("/")
+            );
             let _ = work.open_at(keep, &path, OpenFlags::empty(), DescriptorFlags::READ);
             let _ = work.stat_at(keep, &path);
         }
@@ -155,7 +162,9 @@ fn call(random: &mut Random, time: u64, work: &Descriptor, held: &mut Held) {
                 held.inputs.push(stream);
             }
         }
-        18 => held.pollables.push(subscribe_duration(random.below(1 << 40))),
+        18 => held
+            .pollables
+            .push(subscribe_duration(random.below(1 << 40))),
         19 => drop(get_random_bytes(random.size(60_000) as u64)),
         20 => {
             let text = "t".repeat(random.size(300_000));

@@ -142,6 +142,28 @@ impl FsView<'_> {
         done
     }
 
+    /// Refuses what the host keeps for itself, before wasmtime-wasi looks at the path.
+    async fn revealed(
+        &mut self,
+        operation: Operation,
+        dir: &Dir,
+        path: &str,
+        links: Links,
+    ) -> FsResult<()> {
+        if self.fs.disk.withheld.is_empty() {
+            return Ok(());
+        }
+        let (dir, path) = (dir.clone(), path.to_owned());
+        self.blocking(operation, move |disk| {
+            match disk.find(&dir, &path, links) {
+                Err(refusal @ Refusal::Rule { .. }) => Err(refusal),
+                // What else is wrong with it is said by whoever looks next.
+                Ok(_) | Err(_) => Ok(()),
+            }
+        })
+        .await
+    }
+
     /// Lets whoever looks after the run hold the guest back, where a call has told more than anybody has heard. On
     /// the guest's own thread nothing else would stop it before it has computed for a while.
     async fn paced(&mut self) {
@@ -430,6 +452,8 @@ impl types::HostDescriptor for FsView<'_> {
     ) -> FsResult<types::DescriptorStat> {
         let dir = self.dir(&fd)?;
         let shown = self.shown(Operation::Stat, &dir, &path)?;
+        self.revealed(Operation::Stat, &dir, &path, links(flags))
+            .await?;
         let flags = path_flags(shown.links(links(flags)));
         let result = self.inner().stat_at(fd, flags, path.clone()).await;
         self.looked(&dir, &path, links(flags), &result);
@@ -511,6 +535,8 @@ impl types::HostDescriptor for FsView<'_> {
         if self.shown(Operation::ReadLink, &dir, &path)? != Shown::Any {
             return Err(ErrorCode::Invalid.into());
         }
+        self.revealed(Operation::ReadLink, &dir, &path, Links::Keep)
+            .await?;
         let result = self.inner().readlink_at(fd, path.clone()).await;
         if result.is_ok() {
             self.fs.disk.touched(&dir, "", Touch::Link);
@@ -606,6 +632,7 @@ impl types::HostDescriptor for FsView<'_> {
         path: String,
     ) -> FsResult<types::MetadataHashValue> {
         let dir = self.dir(&fd)?;
+        let asked = flags;
         let shown = self.shown(Operation::Stat, &dir, &path)?;
         let flags = path_flags(shown.links(links(flags)));
         self.fs.disk.touched(&dir, &path, Touch::Identity);
@@ -616,6 +643,8 @@ impl types::HostDescriptor for FsView<'_> {
             return disk.answer(Operation::Stat, identity);
         }
         self.paced().await;
+        let kept = shown.links(links(asked));
+        self.revealed(Operation::Stat, &dir, &path, kept).await?;
         let result = self.inner().metadata_hash_at(fd, flags, path.clone()).await;
         self.told_escape(Operation::Stat, &dir, &path, result)
     }

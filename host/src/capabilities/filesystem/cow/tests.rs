@@ -566,7 +566,7 @@ fn what_is_changed_between_the_look_and_the_move_is_not_lost() {
     let attempt = Attempt::begin(&ws, &workspace.base, &tree, None).unwrap();
     attempt
         .raced(&delta, || {
-            case.put("host", "gone.txt", b"theirs, just now\n")
+            case.put("host", "gone.txt", b"theirs, just now\n");
         })
         .unwrap_err();
     drop(attempt);
@@ -594,7 +594,7 @@ fn what_was_changed_after_an_attempt_was_cut_off_is_neither_undone_nor_deleted()
             case.put("host", "a.txt", b"replaced\n");
         }),
         ("new/dir", |case| {
-            case.put("host", "new/dir/theirs", b"theirs\n")
+            case.put("host", "new/dir/theirs", b"theirs\n");
         }),
         ("gone.txt", |case| case.put("host", "gone.txt", b"theirs\n")),
     ];
