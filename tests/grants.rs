@@ -597,7 +597,6 @@ fn what_the_host_keeps_for_itself_cannot_be_granted() {
     let lab = Lab::new();
     lab.run(guests::TELLS_WHAT_IT_HAS, "x").done().exits_with(0);
     lab.file("secrets/secrets.toml", "");
-    lab.file("key.pem", "");
     std::os::unix::fs::symlink(lab.path("runs"), lab.path("link")).unwrap();
     for (flag, place) in [
         ("--dir", lab.arg("runs")),
@@ -627,12 +626,16 @@ fn a_granted_directory_does_not_show_what_the_host_keeps_in_it() {
     let lab = Lab::new();
     lab.file("secrets/secrets.toml", "");
     lab.file("other/a", "");
+    lab.call(["key", "new", &lab.arg("key.pem")])
+        .done()
+        .exits_with(0);
     let root = lab.path("");
     for access in ["ro", "rw", "cow"] {
         let done = lab
             .run(guests::TELLS_WHAT_IT_HAS, "x")
             .env("WASM_AGENT_SECRETS_DIR", lab.arg("secrets"))
             .args(["--dir", &format!("{}::/:{access}", root.display())])
+            .args(["--sign", &lab.arg("key.pem")])
             .done()
             .exits_with(0);
         let seen = done.json();
@@ -643,7 +646,7 @@ fn a_granted_directory_does_not_show_what_the_host_keeps_in_it() {
             .filter_map(serde_json::Value::as_str)
             .collect();
         assert!(names.contains(&"other"), "{access}: {names:?}");
-        for own in ["runs", "secrets"] {
+        for own in ["runs", "secrets", "key.pem"] {
             assert!(!names.contains(&own), "{access}: {names:?}");
         }
     }
